@@ -1,1 +1,24 @@
-//! machine
+//! All decisions of Windlass, pure.
+//!
+//! > The machine decides. The runtime does. The store remembers.
+//!
+//! [`apply`] takes one [`Event`], reads and changes rows through [`State`], and says what follows:
+//! [`Action`]s to start after the commit, [`Notice`]s for whoever watches, an [`Answer`] for the
+//! submitter. It knows no clock, no store, no network and no thread: time, ids and random numbers
+//! come in with [`At`], so a seed fixes everything.
+//!
+//! Reading order: [`rows`] and [`run`] (what there is), [`event`] and [`effect`] (what happens),
+//! [`state`] (rows in view), then the decisions, from [`inbox`] to [`recover`].
+
+pub mod effect;
+pub mod event;
+pub mod limits;
+pub mod queue;
+pub mod rows;
+pub mod run;
+pub mod state;
+
+pub use effect::{Action, Answer, Notice, Refusal};
+pub use event::{Event, Token};
+pub use limits::Limits;
+pub use state::{At, State, Tx};

@@ -1,0 +1,216 @@
+//! What follows from an event, after its commit: work to start, answers, news.
+
+use types::{AgentId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, TaskId};
+
+use crate::event::Token;
+use crate::rows::{LaneName, Outcome};
+
+/// Work that the runtime starts once the commit is on disk. Each may run twice: a crash can come
+/// between the doing and the hearing of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Render the prefix of the run's episode.
+    Pin {
+        run: RunId,
+        token: Token,
+        session: SessionKey,
+        agent: AgentId,
+        depth: u32,
+    },
+    CallModel(ModelCall),
+    StartTool(ToolStart),
+    /// Close the model stream and end the processes of this run.
+    Abort {
+        run: RunId,
+    },
+}
+
+/// One model call to be made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelCall {
+    pub run: RunId,
+    pub token: Token,
+    pub step: u32,
+    pub session: SessionKey,
+    pub session_id: SessionId,
+    pub model: String,
+    /// First entry that is sent.
+    pub first_seq: i64,
+    /// Names the blob with the prefix.
+    pub prefix: Hash,
+}
+
+/// One tool call to be started. Its arguments are in the transcript: the entry of step
+/// `asked_by`, call `call_id`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolStart {
+    pub run: RunId,
+    pub token: Token,
+    pub step: u32,
+    pub asked_by: u32,
+    pub session: SessionKey,
+    pub session_id: SessionId,
+    pub name: String,
+    pub call_id: String,
+    /// It may have been begun before a crash.
+    pub again: bool,
+}
+
+/// What the submitter of an event is told, after the commit.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// Done; there is nothing more to say.
+    Done,
+    Accepted(Accepted),
+    Stopped(Stopped),
+    /// The result came from a life of the run that is over. Drop it.
+    Fenced,
+    Refused(Refusal),
+}
+
+/// An input is durable.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Accepted {
+    pub message: MessageId,
+    pub session: SessionKey,
+    pub session_id: SessionId,
+    /// The run that will take it in, if there is one already.
+    pub run: Option<RunId>,
+    /// The same input had been accepted before.
+    pub duplicate: bool,
+}
+
+/// What a stop has ended, and what its cascade is ending.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Stopped {
+    pub runs: Vec<RunId>,
+    pub tasks: Vec<TaskId>,
+}
+
+/// Why an input was not accepted. Nothing of it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("no agent `{0}` is configured; see `agents.entries`")]
+    UnknownAgent(AgentId),
+    #[error("no session `{0}`; sub-agent sessions are made by sessions_spawn only")]
+    SessionNotFound(SessionKey),
+    #[error("session `{0}` is archived")]
+    SessionArchived(SessionKey),
+    #[error("no model `{model}` is configured; known: {known}")]
+    UnknownModel { model: String, known: String },
+    #[error("no task `{0}`")]
+    TaskNotFound(TaskId),
+    #[error("the message is empty")]
+    EmptyMessage,
+    #[error("the message has {bytes} bytes; the limit is {limit}")]
+    TooLarge { bytes: usize, limit: usize },
+    #[error("session `{session}` has {queued} queued messages; the limit is {limit}")]
+    QueueFull { session: SessionKey, queued: usize, limit: usize },
+    #[error("idempotency key `{0}` was used before with another message")]
+    IdempotencyConflict(String),
+    #[error("the gateway is draining for a restart")]
+    Draining,
+    #[error("the disk of the state folder is full; free some space, nothing accepted is lost")]
+    StoreFull,
+}
+
+impl Refusal {
+    /// How long to wait before trying again, if that can help.
+    pub fn retry_after_ms(&self) -> Option<u64> {
+        match self {
+            Refusal::Draining => Some(2_000),
+            Refusal::StoreFull => Some(30_000),
+            Refusal::QueueFull { .. } => Some(1_000),
+            _ => None,
+        }
+    }
+}
+
+/// News for whoever watches; each is also a line of the journal, without its text.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Notice {
+    Accepted {
+        session: SessionKey,
+        message: MessageId,
+        kind: &'static str,
+    },
+    RunQueued {
+        run: RunId,
+        wire_id: String,
+        session: SessionKey,
+        lane: LaneName,
+    },
+    RunStarted {
+        run: RunId,
+        wire_id: String,
+        session: SessionKey,
+        recovered: bool,
+    },
+    ModelCallFailed {
+        run: RunId,
+        session: SessionKey,
+        error: String,
+        retry_in_ms: Option<i64>,
+    },
+    ToolStarted {
+        run: RunId,
+        session: SessionKey,
+        call_id: String,
+        name: String,
+    },
+    ToolFinished {
+        run: RunId,
+        session: SessionKey,
+        call_id: String,
+        name: String,
+        is_error: bool,
+    },
+    TaskSpawned {
+        task: TaskId,
+        requester: SessionKey,
+        child: SessionKey,
+        run: RunId,
+    },
+    TaskEnded {
+        task: TaskId,
+        requester: SessionKey,
+        child: SessionKey,
+        outcome: Outcome,
+    },
+    Yielded {
+        run: RunId,
+        session: SessionKey,
+        waiting_for: u32,
+        acknowledgment: Option<String>,
+    },
+    RunEnded(RunEnded),
+    /// Its node is gone; it goes on from its last committed step.
+    Recovered {
+        run: RunId,
+        session: SessionKey,
+        recoveries: u32,
+    },
+    Dropped {
+        session: SessionKey,
+        message: MessageId,
+    },
+    NodeStarted {
+        node: NodeId,
+    },
+    Draining {
+        node: NodeId,
+    },
+}
+
+/// A run is over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunEnded {
+    pub run: RunId,
+    pub wire_id: String,
+    pub session: SessionKey,
+    pub session_id: SessionId,
+    pub outcome: Outcome,
+    /// The final answer. None if there is none, or if it is `NO_REPLY`.
+    pub text: Option<String>,
+    pub error: Option<String>,
+}

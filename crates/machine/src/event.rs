@@ -1,0 +1,159 @@
+//! Everything that can happen. Each event is one transaction.
+
+use serde::{Deserialize, Serialize};
+use types::{EffectClass, FailureClass, InternalCall, NodeId, RunId, SessionKey, TaskId, Usage};
+
+use crate::queue::QueueMode;
+use crate::rows::{InboxKind, LaneName, Timer};
+
+/// Something that happened, or that follows at once from something that did.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A person, a client, or the gateway itself puts an input into a session.
+    MessageReceived(Inbound),
+    /// A lane may have room.
+    Admit(LaneName),
+    /// The prefix of a run's episode has been rendered.
+    Pinned {
+        run: RunId,
+        token: Token,
+        prefix: String,
+        tokens: u64,
+    },
+    ModelReplied {
+        run: RunId,
+        token: Token,
+        step: u32,
+        reply: ModelReply,
+    },
+    ModelFailed {
+        run: RunId,
+        token: Token,
+        step: u32,
+        failure: ModelFailure,
+    },
+    ToolFinished {
+        run: RunId,
+        token: Token,
+        step: u32,
+        result: ToolDone,
+    },
+    /// A tool call that the machine carries out itself.
+    InternalCall {
+        run: RunId,
+        token: Token,
+        step: u32,
+        call: InternalCall,
+    },
+    /// A person stops a session: its run, and everything below it.
+    Stop {
+        session: SessionKey,
+        by: String,
+    },
+    /// A person or an ancestor stops a task, and everything below it.
+    StopTask {
+        task: TaskId,
+        by: String,
+    },
+    /// Follows from a stop above.
+    StopBelow {
+        task: TaskId,
+        by: String,
+    },
+    /// The clock has reached the earliest timer.
+    Tick,
+    Due(Timer),
+    /// A gateway has started, and holds the lock of this store.
+    NodeStarted {
+        node: NodeId,
+        pid: u32,
+        version: String,
+    },
+    Beat,
+    Drain,
+    NodeStopped,
+    /// Looks for work that a lost node has left.
+    Recover,
+    Orphaned {
+        run: RunId,
+    },
+}
+
+/// Which life of a run a result belongs to. A result with another token is refused: its run has
+/// been taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    pub generation: i64,
+    pub nonce: i64,
+}
+
+/// An input for a session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inbound {
+    pub session: SessionKey,
+    pub kind: InboxKind,
+    pub body: String,
+    /// The same key in the same session is the same input.
+    pub idem_key: String,
+    /// Where the answer goes.
+    pub origin: String,
+    /// The person who owns the session, if it has to be made.
+    pub owner: String,
+    /// Instead of the configured mode.
+    pub mode: Option<QueueMode>,
+    /// Model of the session, if it has to be made.
+    pub model: Option<String>,
+    pub label: Option<String>,
+    /// Bound on the run that this input opens, in ms.
+    pub timeout_ms: Option<i64>,
+}
+
+/// A model's whole answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelReply {
+    /// Body of the entry: a `types::AssistantMessage` as JSON.
+    pub body: String,
+    pub text: String,
+    pub calls: Vec<PlannedCall>,
+    pub usage: Usage,
+    /// As the provider named it.
+    pub model: String,
+}
+
+/// A tool call of an answer, looked up in the toolbox.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedCall {
+    pub call_id: String,
+    pub name: String,
+    pub arguments: String,
+    pub plan: CallPlan,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum CallPlan {
+    /// The runtime runs it.
+    External(EffectClass),
+    /// The machine carries it out.
+    Internal(InternalCall),
+    /// There is no such tool, or its arguments are wrong: the model is told.
+    Refused(String),
+}
+
+/// Why a model call gave no answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelFailure {
+    pub class: FailureClass,
+    pub message: String,
+    pub retry_after_ms: Option<i64>,
+    /// Bytes of an answer had come, so the provider may charge for it.
+    pub paid: bool,
+}
+
+/// What came of a tool call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolDone {
+    pub text: String,
+    pub is_error: bool,
+    /// It was interrupted, and nobody can tell whether it was done.
+    pub unknown: bool,
+}

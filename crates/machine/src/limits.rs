@@ -1,0 +1,120 @@
+//! Every bound, with its reason and default.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use types::AgentId;
+
+use crate::queue::{Drop, QueueMode};
+use crate::rows::LaneName;
+
+/// Events in one transaction at most: one fsync covers them, and their answers wait for it.
+pub const BATCH: usize = 64;
+
+/// Runs that one `Admit` looks at; it raises itself for more.
+pub const ADMIT_PAGE: usize = 8;
+
+/// Timers that one `Tick` makes due, and stranded runs that one `Recover` finds.
+pub const SWEEP_PAGE: usize = 64;
+
+/// An answer up to this long is in the announce whole; a longer one by its beginning, length and
+/// hash. Model context is dear, and the whole text stays readable.
+pub const ANNOUNCE_BYTES_MAX: usize = 32 * 1024;
+
+/// How much of a longer answer is in the announce.
+pub const ANNOUNCE_HEAD_BYTES: usize = 4 * 1024;
+
+/// Take-overs of a run without a committed step in between. A run that kills its process must
+/// not do so for ever.
+pub const RECOVERIES_MAX: u32 = 3;
+
+/// How long a node's lease lasts, and how often it is beaten. Readers of the file see the truth
+/// at most one lease after a kill.
+pub const LEASE: Duration = Duration::from_secs(20);
+pub const BEAT: Duration = Duration::from_secs(5);
+
+/// What the operator has configured, as far as the machine decides on it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Runs of each lane at a time.
+    pub lanes: BTreeMap<LaneName, u32>,
+    pub agents: BTreeMap<AgentId, AgentLimits>,
+    /// Usable models, and the context window of each in tokens.
+    pub models: BTreeMap<String, u64>,
+    /// `agents.defaults.subagents.maxSpawnDepth`
+    pub spawn_depth_max: u32,
+    /// `agents.defaults.subagents.maxChildrenPerAgent`: open children of one requester.
+    pub children_max: u32,
+    /// `agents.defaults.subagents.maxTasksPerTree`: open tasks of one tree.
+    pub tasks_per_tree_max: u32,
+    pub queue: QueueLimits,
+    /// Bytes of one input. It is held in memory, in the transaction and in every request.
+    pub message_bytes_max: usize,
+    /// Rows waiting in one inbox, announces not counted: those are bounded by the tasks.
+    pub queued_rows_max: usize,
+}
+
+/// `messages.queue`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueLimits {
+    pub mode: QueueMode,
+    pub debounce: Duration,
+    /// Waiting messages of people and agents; over it `drop` decides.
+    pub cap: usize,
+    pub drop: Drop,
+}
+
+/// What one agent may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentLimits {
+    pub model: String,
+    /// `subagents.model`: of its children; its own if none.
+    pub child_model: Option<String>,
+    /// `subagents.allowAgents`: whom it may spawn; itself always.
+    pub allow_agents: AllowAgents,
+    /// `subagents.requireAgentId`
+    pub require_agent: bool,
+    /// `subagents.runTimeoutSeconds` for its children; none is no bound.
+    pub child_timeout: Option<Duration>,
+    /// `timeoutSeconds` of its own runs that a person opens; none is no bound.
+    pub run_timeout: Option<Duration>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowAgents {
+    All,
+    These(Vec<AgentId>),
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            lanes: BTreeMap::from([
+                (LaneName::Main, 4),
+                (LaneName::Subagent, 8),
+                (LaneName::Cron, 2),
+            ]),
+            agents: BTreeMap::new(),
+            models: BTreeMap::new(),
+            spawn_depth_max: 5,
+            children_max: 5,
+            tasks_per_tree_max: 200,
+            queue: QueueLimits {
+                mode: QueueMode::Steer,
+                debounce: Duration::from_millis(500),
+                cap: 20,
+                drop: Drop::Summarize,
+            },
+            message_bytes_max: 1024 * 1024,
+            queued_rows_max: 500,
+        }
+    }
+}
+
+impl Limits {
+    /// Tokens of announces that enter at one boundary: a quarter of the window, so that the
+    /// results of a large fan-in cannot push out the task that they are for.
+    pub fn announce_tokens(&self, model: &str) -> u64 {
+        self.models.get(model).copied().unwrap_or(128_000) / 4
+    }
+}

@@ -1,0 +1,388 @@
+//! The rows of the database, as the machine sees them: heads, counts and token numbers.
+//!
+//! Stored are facts: what was asked, what was done, when, and what a run waits for. Words such as
+//! "running" or "resumable" are derived, in [`crate::status`]. Bodies are never here: a body that
+//! moves from an inbox to a transcript moves inside the store ([`Body::Inbox`]).
+
+use types::{
+    AgentId, Announce, Cleanup, EffectClass, FailureClass, Hash, MessageId, NodeId, RunId,
+    SessionId, SessionKey, TaskId, Timestamp, Usage, word_enum,
+};
+
+use crate::run::Phase;
+
+word_enum! {
+    /// May the session ever run again without being restored?
+    pub enum Lifecycle {
+        Open = "open",
+        Archived = "archived",
+    }
+}
+
+word_enum! {
+    /// A global lane: a bounded number of runs at a time.
+    pub enum LaneName {
+        /// Runs that a person waits for.
+        Main = "main",
+        /// Briefs and messages of agents.
+        Subagent = "subagent",
+        /// Schedules and hooks.
+        Cron = "cron",
+    }
+}
+
+word_enum! {
+    /// What an inbox row is.
+    pub enum InboxKind {
+        User = "user",
+        Agent = "agent",
+        Reply = "reply",
+        Announce = "announce",
+        Brief = "brief",
+        Cron = "cron",
+        Hook = "hook",
+        System = "system",
+    }
+}
+
+word_enum! {
+    /// How an inbox row may enter a transcript.
+    pub enum Place {
+        /// At the next model boundary of a run of its origin.
+        Steer = "steer",
+        /// As the first row of a run of its own.
+        Own = "own",
+        /// With all other rows of this place, as the first of one later run.
+        Merge = "merge",
+        /// With the next run, which it does not open by itself: what arrives in a session that a
+        /// person has stopped.
+        Hold = "hold",
+    }
+}
+
+word_enum! {
+    pub enum InboxState {
+        Queued = "queued",
+        Consumed = "consumed",
+        Dropped = "dropped",
+        Cancelled = "cancelled",
+        Dead = "dead",
+    }
+}
+
+word_enum! {
+    /// How a run or task ended. One word is stored; what people and clients see follows from it.
+    pub enum Outcome {
+        Completed = "completed",
+        NoResult = "no_result",
+        Failed = "failed",
+        TimedOut = "timed_out",
+        Cancelled = "cancelled",
+        Interrupted = "interrupted",
+    }
+}
+
+word_enum! {
+    pub enum StepKind {
+        Model = "model",
+        Tool = "tool",
+    }
+}
+
+word_enum! {
+    pub enum StepState {
+        /// Committed before it is begun.
+        Intent = "intent",
+        Done = "done",
+        Failed = "failed",
+        /// Begun, and nobody can tell whether it was done.
+        Unknown = "unknown",
+    }
+}
+
+word_enum! {
+    /// What a transcript entry is. The first eight are those of [`InboxKind`].
+    pub enum EntryKind {
+        User = "user",
+        Agent = "agent",
+        Reply = "reply",
+        Announce = "announce",
+        Brief = "brief",
+        Cron = "cron",
+        Hook = "hook",
+        System = "system",
+        Assistant = "assistant",
+        ToolResult = "tool_result",
+    }
+}
+
+word_enum! {
+    /// What a timer is for. Its subject is the run or session that waits.
+    pub enum TimerKind {
+        Retry = "retry",
+        YieldTimeout = "yield_timeout",
+        Deadline = "deadline",
+        Debounce = "debounce",
+    }
+}
+
+word_enum! {
+    pub enum NodeState {
+        Up = "up",
+        Draining = "draining",
+        Down = "down",
+    }
+}
+
+impl From<InboxKind> for EntryKind {
+    fn from(kind: InboxKind) -> EntryKind {
+        match kind {
+            InboxKind::User => EntryKind::User,
+            InboxKind::Agent => EntryKind::Agent,
+            InboxKind::Reply => EntryKind::Reply,
+            InboxKind::Announce => EntryKind::Announce,
+            InboxKind::Brief => EntryKind::Brief,
+            InboxKind::Cron => EntryKind::Cron,
+            InboxKind::Hook => EntryKind::Hook,
+            InboxKind::System => EntryKind::System,
+        }
+    }
+}
+
+/// A global lane. `vtime` is the rank of the run that was admitted last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lane {
+    pub name: LaneName,
+    pub capacity: u32,
+    pub vtime: i64,
+    /// Grows at each start of a gateway.
+    pub generation: i64,
+}
+
+/// A durable conversation: the head of its mailbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    pub key: SessionKey,
+    pub session_id: SessionId,
+    pub agent: AgentId,
+    /// The person for whom it was made.
+    pub owner: String,
+    pub parent_key: Option<SessionKey>,
+    pub root_key: SessionKey,
+    pub depth: u32,
+    pub lifecycle: Lifecycle,
+    pub open_run: Option<RunId>,
+    pub label: Option<String>,
+    pub model: Option<String>,
+    pub cwd: Option<String>,
+    pub rev: i64,
+    pub created: Timestamp,
+    pub active: Timestamp,
+    pub archived: Option<Timestamp>,
+}
+
+/// One transcript of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transcript {
+    pub session_id: SessionId,
+    pub session_key: SessionKey,
+    pub next_seq: i64,
+    pub episode: u32,
+    /// Tokens that the next prompt will hold: the provider's count, and estimates since.
+    pub context_tokens: u64,
+    pub started: Timestamp,
+}
+
+/// A stretch of a transcript that is sent behind one prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Episode {
+    pub session_id: SessionId,
+    pub n: u32,
+    pub first_seq: i64,
+    /// Names the blob with the rendered prefix; none until the first run has pinned it.
+    pub prefix_hash: Option<Hash>,
+    pub prefix_tokens: u64,
+    pub at: Timestamp,
+}
+
+/// One entry of a transcript. Append only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub session_id: SessionId,
+    pub seq: i64,
+    pub run: RunId,
+    /// The step that wrote it: an answer's model step, a result's tool step.
+    pub step: Option<u32>,
+    pub kind: EntryKind,
+    pub call_id: Option<String>,
+    pub body: Body,
+    pub tokens: u64,
+    pub at: Timestamp,
+}
+
+/// Where the body of a new entry comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    Text(String),
+    /// Copied by the store from the inbox row of this number.
+    Inbox(i64),
+}
+
+/// The head of an inbox row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboxRow {
+    /// Grows over all sessions.
+    pub seq: i64,
+    pub id: MessageId,
+    pub session_key: SessionKey,
+    pub kind: InboxKind,
+    pub place: Place,
+    pub idem_key: String,
+    pub body_hash: Hash,
+    pub tokens: u64,
+    /// Where the answer goes. Fixed here.
+    pub origin: String,
+    pub task: Option<TaskId>,
+    pub state: InboxState,
+    /// While queued: the run that was made for it. Then: the run that consumed it.
+    pub run: Option<RunId>,
+    /// Bound on the run that this row opens; none if there is no bound.
+    pub timeout_ms: Option<i64>,
+    pub at: Timestamp,
+    pub done: Option<Timestamp>,
+}
+
+/// One execution in a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    pub id: RunId,
+    /// The id that clients see: their own idempotency key, or the text of `id`.
+    pub wire_id: String,
+    pub session_key: SessionKey,
+    pub session_id: SessionId,
+    pub task: Option<TaskId>,
+    pub lane: LaneName,
+    pub root_key: SessionKey,
+    pub phase: Phase,
+    /// Ends of children that a yield still waits for.
+    pub wait_need: u32,
+    /// Place in the lane while queued; none while a debounce holds it back.
+    pub rank: Option<i64>,
+    pub slot: Option<u32>,
+    pub node: Option<NodeId>,
+    pub generation: i64,
+    pub nonce: i64,
+    pub next_step: u32,
+    /// Take-overs without a committed step since.
+    pub recoveries: u32,
+    /// Failed model calls in a row.
+    pub retries: u32,
+    pub model: String,
+    pub origin: String,
+    pub timeout_ms: Option<i64>,
+    pub deadline: Option<Timestamp>,
+    pub usage: Usage,
+    pub error_class: Option<FailureClass>,
+    pub error: Option<String>,
+    pub queued: Timestamp,
+    pub started: Option<Timestamp>,
+    pub ended: Option<Timestamp>,
+}
+
+/// One model call or one tool call of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub run: RunId,
+    pub n: u32,
+    pub kind: StepKind,
+    /// Tool steps: the model step that asked for it.
+    pub asked_by: Option<u32>,
+    pub name: Option<String>,
+    pub call_id: Option<String>,
+    pub args_hash: Option<Hash>,
+    pub effect: Option<EffectClass>,
+    pub state: StepState,
+    pub result_hash: Option<Hash>,
+    pub model: Option<String>,
+    pub started: Timestamp,
+    pub ended: Option<Timestamp>,
+}
+
+/// The ledger row of detached work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    pub id: TaskId,
+    pub requester_key: SessionKey,
+    /// The task of the run that asked for this one.
+    pub parent: Option<TaskId>,
+    pub root_key: SessionKey,
+    pub depth: u32,
+    pub session_key: SessionKey,
+    pub run: RunId,
+    pub task_name: Option<String>,
+    pub label: Option<String>,
+    pub idem_key: Option<String>,
+    /// Hash of agent and normalised brief.
+    pub dup_hash: Hash,
+    pub announce: Announce,
+    pub cleanup: Cleanup,
+    /// Where the answer of the run that asked goes, and so that of a run which this task's
+    /// announce opens.
+    pub origin: String,
+    /// The run whose yield waits for it.
+    pub waited_by: Option<RunId>,
+    pub cancelled: Option<Timestamp>,
+    pub outcome: Option<Outcome>,
+    pub result_hash: Option<Hash>,
+    pub created: Timestamp,
+    pub ended: Option<Timestamp>,
+}
+
+/// One wait of the system. The earliest is the driver's only alarm.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timer {
+    pub kind: TimerKind,
+    /// The text of a run id.
+    pub subject: String,
+    pub due: Timestamp,
+}
+
+/// One start of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    pub id: NodeId,
+    pub pid: u32,
+    pub version: String,
+    pub state: NodeState,
+    pub beat: Timestamp,
+    pub lease_until: Timestamp,
+    pub started: Timestamp,
+}
+
+/// What one model call cost. No row is ever changed or deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerRow {
+    pub run: RunId,
+    pub step: u32,
+    pub session_key: SessionKey,
+    pub session_id: SessionId,
+    pub agent: AgentId,
+    pub task: Option<TaskId>,
+    pub root_key: SessionKey,
+    pub model: String,
+    pub usage: Usage,
+    /// The call was cut: the numbers are ours, not the provider's.
+    pub estimated: bool,
+    pub at: Timestamp,
+}
+
+/// One line of history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalLine {
+    pub kind: &'static str,
+    pub subject: String,
+    pub root_key: Option<SessionKey>,
+    /// JSON, without bodies.
+    pub detail: String,
+    pub at: Timestamp,
+}

@@ -1,0 +1,303 @@
+//! The rows in view: read when they are asked for, written back when the event is over.
+//!
+//! ```text
+//!   apply ──▶ State ──▶ Tx (the store's open transaction)
+//!             rows in view      get / put / list
+//! ```
+//!
+//! A row is read from the transaction once, changed in place, and put back when the event has
+//! been applied. Before a *list* is asked for (children, queued rows, queued runs), what has been
+//! changed so far is put, so a list always tells of this very moment. There is no other copy of
+//! live rows in memory.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as MapEntry;
+use std::fmt;
+
+use types::{Hash, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
+use uuid::Uuid;
+
+use crate::effect::{Action, Notice};
+use crate::event::Event;
+use crate::limits::Limits;
+use crate::rows::{
+    Entry, Episode, InboxRow, JournalLine, Lane, LaneName, LedgerRow, Node, Run, Session, Step,
+    Task, Timer, TimerKind, Transcript,
+};
+
+/// A store's open transaction, as the machine sees it.
+///
+/// Nothing here returns an error: a store that cannot read or write unwinds with its own error
+/// (`std::panic::resume_unwind`), catches it at its transaction, and rolls back. The machine has
+/// no use for half of a state.
+///
+/// Lists are bounded by `limit`, or by the limits on spawns where there is none.
+pub trait Tx {
+    fn lane(&mut self, name: LaneName) -> Option<Lane>;
+    fn put_lane(&mut self, lane: &Lane);
+    fn node(&mut self, id: NodeId) -> Option<Node>;
+    fn put_node(&mut self, node: &Node);
+    fn session(&mut self, key: &SessionKey) -> Option<Session>;
+    fn put_session(&mut self, session: &Session);
+    fn transcript(&mut self, id: SessionId) -> Option<Transcript>;
+    fn put_transcript(&mut self, transcript: &Transcript);
+    fn episode(&mut self, key: (SessionId, u32)) -> Option<Episode>;
+    fn put_episode(&mut self, episode: &Episode);
+    fn run(&mut self, id: RunId) -> Option<Run>;
+    fn put_run(&mut self, run: &Run);
+    fn step(&mut self, key: (RunId, u32)) -> Option<Step>;
+    fn put_step(&mut self, step: &Step);
+    fn task(&mut self, id: TaskId) -> Option<Task>;
+    fn put_task(&mut self, task: &Task);
+    fn inbox(&mut self, seq: i64) -> Option<InboxRow>;
+    /// Changes `state`, `place`, `run` and `done` of a row that exists.
+    fn put_inbox(&mut self, row: &InboxRow);
+
+    /// The number that the next inbox row gets.
+    fn next_inbox_seq(&mut self) -> i64;
+    fn add_inbox(&mut self, row: &InboxRow, body: &str);
+    fn add_entry(&mut self, entry: &Entry);
+    fn add_ledger(&mut self, row: &LedgerRow);
+    fn add_journal(&mut self, line: &JournalLine);
+    /// Keeps `data` under its hash. A blob that is there already stays.
+    fn add_blob(&mut self, hash: Hash, data: &str);
+    /// Sets the timer, in the place of one of the same kind and subject.
+    fn put_timer(&mut self, timer: &Timer);
+    fn delete_timer(&mut self, kind: TimerKind, subject: &str);
+
+    fn inbox_by_idem(&mut self, session: &SessionKey, idem_key: &str) -> Option<i64>;
+    /// Rows of a session that are queued, oldest first.
+    fn queued_rows(&mut self, session: &SessionKey, limit: usize) -> Vec<i64>;
+    fn run_by_wire_id(&mut self, wire_id: &str) -> Option<RunId>;
+    /// Steps in state `intent`, by number.
+    fn open_steps(&mut self, run: RunId) -> Vec<u32>;
+    /// Open tasks that `requester` has asked for, oldest first.
+    fn open_children(&mut self, requester: &SessionKey) -> Vec<TaskId>;
+    fn open_tasks_by_hash(&mut self, requester: &SessionKey, dup_hash: Hash) -> Vec<TaskId>;
+    fn open_task_by_name(&mut self, requester: &SessionKey, name: &str) -> Option<TaskId>;
+    /// The task of an idempotency key, open or ended.
+    fn task_by_idem(&mut self, requester: &SessionKey, idem_key: &str) -> Option<TaskId>;
+    /// The newest task that is carried by `session`.
+    fn task_of_session(&mut self, session: &SessionKey) -> Option<TaskId>;
+    fn open_tasks_of_tree(&mut self, root: &SessionKey) -> u32;
+    /// Runs in line for `lane` with a rank, by rank, then id.
+    fn queued_runs(&mut self, lane: LaneName, limit: usize) -> Vec<RunId>;
+    /// The highest rank of a queued run of a tree.
+    fn last_rank(&mut self, lane: LaneName, root: &SessionKey) -> Option<i64>;
+    /// Slots of `lane` that are taken, ascending.
+    fn held_slots(&mut self, lane: LaneName) -> Vec<u32>;
+    /// Runs that hold a slot for another node than `node`.
+    fn stranded_runs(&mut self, node: NodeId, limit: usize) -> Vec<RunId>;
+    /// Open tasks that have been cancelled, or whose parent has: a stop that a crash cut short.
+    fn cancelled_open_tasks(&mut self, limit: usize) -> Vec<TaskId>;
+    /// Timers that are due at `now`, earliest first.
+    fn due_timers(&mut self, now: Timestamp, limit: usize) -> Vec<Timer>;
+}
+
+/// The time, and a source of ids and random numbers. A seed fixes everything.
+#[derive(Clone, Debug)]
+pub struct At {
+    pub now: Timestamp,
+    /// State of a SplitMix64 generator.
+    pub seed: u64,
+    /// The node that decides.
+    pub node: NodeId,
+}
+
+impl At {
+    /// Draws 64 random bits.
+    ///
+    /// Source: G. Steele, D. Lea, C. Flood, *Fast Splittable Pseudorandom Number Generators*,
+    /// OOPSLA 2014.
+    pub fn random(&mut self) -> u64 {
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.seed;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Mints a UUIDv7.
+    pub fn mint(&mut self) -> Uuid {
+        let mut random = [0; 10];
+        random[..8].copy_from_slice(&self.random().to_le_bytes());
+        random[8..].copy_from_slice(&self.random().to_le_bytes()[..2]);
+        let ms = u64::try_from(self.now.ms()).unwrap_or(0);
+        uuid::Builder::from_unix_timestamp_millis(ms, &random).into_uuid()
+    }
+}
+
+/// Rows of one table that are in view.
+#[derive(Debug)]
+struct Table<K, V>(BTreeMap<K, Seen<V>>);
+
+#[derive(Debug)]
+struct Seen<V> {
+    row: Option<V>,
+    changed: bool,
+}
+
+impl<K: Ord + Clone, V> Table<K, V> {
+    fn seen(&mut self, key: &K, get: impl FnOnce(&K) -> Option<V>) -> &mut Seen<V> {
+        match self.0.entry(key.clone()) {
+            MapEntry::Occupied(seen) => seen.into_mut(),
+            MapEntry::Vacant(vacant) => {
+                let row = get(key);
+                vacant.insert(Seen { row, changed: false })
+            }
+        }
+    }
+
+    fn flush(&mut self, mut put: impl FnMut(&V)) {
+        for seen in self.0.values_mut().filter(|seen| seen.changed) {
+            seen.changed = false;
+            if let Some(row) = &seen.row {
+                put(row);
+            }
+        }
+    }
+}
+
+/// The rows that an event has asked for, and what follows from it.
+pub struct State<'a> {
+    tx: &'a mut dyn Tx,
+    pub at: &'a mut At,
+    pub limits: &'a Limits,
+    pub actions: Vec<Action>,
+    pub raised: Vec<Event>,
+    pub notices: Vec<Notice>,
+    lanes: Table<LaneName, Lane>,
+    nodes: Table<NodeId, Node>,
+    sessions: Table<SessionKey, Session>,
+    transcripts: Table<SessionId, Transcript>,
+    episodes: Table<(SessionId, u32), Episode>,
+    runs: Table<RunId, Run>,
+    steps: Table<(RunId, u32), Step>,
+    tasks: Table<TaskId, Task>,
+    inbox: Table<i64, InboxRow>,
+}
+
+impl fmt::Debug for State<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").field("at", &self.at).field("runs", &self.runs).finish()
+    }
+}
+
+/// Makes the ways to a row: `find` may miss, `get` must not, `get_mut` marks it changed.
+macro_rules! rows {
+    ($($table:ident: $row:ident by $key:ty,
+       $find:ident $get:ident $get_mut:ident $add:ident, |$tx:ident, $k:ident| $fetch:expr, $id:expr;)+) => {
+        impl State<'_> { $(
+            pub fn $find(&mut self, key: &$key) -> Option<&$row> {
+                let $tx = &mut *self.tx;
+                self.$table.seen(key, |$k| $fetch).row.as_ref()
+            }
+
+            /// # Panics
+            ///
+            /// If there is no such row: whoever names one has it from a row that names it.
+            pub fn $get(&mut self, key: &$key) -> &$row {
+                self.$find(key).unwrap_or_else(|| panic!("no {} {key:?}", stringify!($get)))
+            }
+
+            /// Gives the row to be changed. Panics as its reader does.
+            pub fn $get_mut(&mut self, key: &$key) -> &mut $row {
+                let $tx = &mut *self.tx;
+                let seen = self.$table.seen(key, |$k| $fetch);
+                seen.changed = true;
+                seen.row.as_mut().unwrap_or_else(|| panic!("no {} {key:?}", stringify!($get)))
+            }
+
+            pub fn $add(&mut self, row: $row) {
+                let id: fn(&$row) -> $key = $id;
+                self.$table.0.insert(id(&row), Seen { row: Some(row), changed: true });
+            }
+        )+ }
+    };
+}
+
+rows! {
+    lanes: Lane by LaneName, find_lane lane lane_mut add_lane, |tx, k| tx.lane(*k), |r| r.name;
+    nodes: Node by NodeId, find_node node node_mut add_node, |tx, k| tx.node(*k), |r| r.id;
+    sessions: Session by SessionKey, find_session session session_mut add_session,
+        |tx, k| tx.session(k), |r| r.key.clone();
+    transcripts: Transcript by SessionId, find_transcript transcript transcript_mut add_transcript,
+        |tx, k| tx.transcript(*k), |r| r.session_id;
+    episodes: Episode by (SessionId, u32), find_episode episode episode_mut add_episode,
+        |tx, k| tx.episode(*k), |r| (r.session_id, r.n);
+    runs: Run by RunId, find_run run run_mut add_run, |tx, k| tx.run(*k), |r| r.id;
+    steps: Step by (RunId, u32), find_step step step_mut add_step,
+        |tx, k| tx.step(*k), |r| (r.run, r.n);
+    tasks: Task by TaskId, find_task task task_mut add_task, |tx, k| tx.task(*k), |r| r.id;
+    inbox: InboxRow by i64, find_inbox inbox inbox_mut note_inbox, |tx, k| tx.inbox(*k), |r| r.seq;
+}
+
+impl<'a> State<'a> {
+    pub fn new(tx: &'a mut dyn Tx, at: &'a mut At, limits: &'a Limits) -> State<'a> {
+        State {
+            tx,
+            at,
+            limits,
+            actions: Vec::new(),
+            raised: Vec::new(),
+            notices: Vec::new(),
+            lanes: Table(BTreeMap::new()),
+            nodes: Table(BTreeMap::new()),
+            sessions: Table(BTreeMap::new()),
+            transcripts: Table(BTreeMap::new()),
+            episodes: Table(BTreeMap::new()),
+            runs: Table(BTreeMap::new()),
+            steps: Table(BTreeMap::new()),
+            tasks: Table(BTreeMap::new()),
+            inbox: Table(BTreeMap::new()),
+        }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.at.now
+    }
+
+    /// The row of the node that decides.
+    pub fn this_node(&mut self) -> Option<&Node> {
+        let id = self.at.node;
+        self.find_node(&id)
+    }
+
+    /// Writes what has been changed so far, in an order in which rows that are named come before
+    /// rows that name them.
+    pub fn flush(&mut self) {
+        let tx = &mut *self.tx;
+        self.lanes.flush(|row| tx.put_lane(row));
+        self.nodes.flush(|row| tx.put_node(row));
+        self.sessions.flush(|row| tx.put_session(row));
+        self.transcripts.flush(|row| tx.put_transcript(row));
+        self.episodes.flush(|row| tx.put_episode(row));
+        self.tasks.flush(|row| tx.put_task(row));
+        self.runs.flush(|row| tx.put_run(row));
+        self.steps.flush(|row| tx.put_step(row));
+        self.inbox.flush(|row| tx.put_inbox(row));
+    }
+
+    /// The transaction with everything written: for lists, and for rows that are only added.
+    pub fn tx(&mut self) -> &mut dyn Tx {
+        self.flush();
+        self.tx
+    }
+
+    /// Adds an inbox row and keeps its head in view.
+    pub fn add_inbox(&mut self, mut row: InboxRow, body: &str) -> i64 {
+        row.seq = self.tx().next_inbox_seq();
+        self.tx.add_inbox(&row, body);
+        let seq = row.seq;
+        self.inbox.0.insert(seq, Seen { row: Some(row), changed: false });
+        seq
+    }
+
+    pub fn set_timer(&mut self, kind: TimerKind, subject: impl ToString, due: Timestamp) {
+        self.tx.put_timer(&Timer { kind, subject: subject.to_string(), due });
+    }
+
+    pub fn clear_timer(&mut self, kind: TimerKind, subject: impl ToString) {
+        self.tx.delete_timer(kind, &subject.to_string());
+    }
+}
