@@ -10,14 +10,33 @@
 //! Reading order: [`rows`] and [`run`] (what there is), [`event`] and [`effect`] (what happens),
 //! [`state`] (rows in view), then the decisions, from [`inbox`] to [`recover`].
 
-pub mod effect;
-pub mod event;
-pub mod limits;
-pub mod queue;
 pub mod rows;
 pub mod run;
+pub mod queue;
+pub mod limits;
+pub mod event;
+pub mod effect;
+pub mod news;
 pub mod state;
+pub mod retry;
+pub mod status;
+pub mod inbox;
+pub mod lane;
+pub mod wait;
+pub mod transcript;
+pub mod step;
+pub mod announce;
+pub mod finish;
+pub mod internal;
+pub mod spawn;
+pub mod stop;
+pub mod timer;
+pub mod node;
+pub mod recover;
+pub mod check;
+pub mod apply;
 
+pub use apply::apply;
 pub use effect::{Action, Answer, Notice, Refusal};
 pub use event::{Event, Token};
 pub use limits::Limits;

@@ -1,0 +1,57 @@
+//! One event in, rows changed, what follows out: the front door of the machine.
+
+use crate::effect::{Answer, Notice};
+use crate::event::Event;
+use crate::rows::JournalLine;
+use crate::state::State;
+use crate::{inbox, internal, lane, node, recover, step, stop, timer};
+
+/// Applies `event` to the rows that it concerns.
+///
+/// What follows at once is left in `state.raised`, work to start after the commit in
+/// `state.actions`, news in `state.notices`. The caller writes the rows back with
+/// [`State::flush`].
+pub fn apply(state: &mut State<'_>, event: Event) -> Answer {
+    let answer = match event {
+        Event::MessageReceived(inbound) => inbox::accept(state, inbound),
+        Event::Admit(lane) => lane::admit(state, lane),
+        Event::Pinned { run, token, prefix, tokens } => {
+            step::on_pinned(state, run, token, &prefix, tokens)
+        }
+        Event::ModelReplied { run, token, step, reply } => {
+            step::on_model_replied(state, run, token, step, reply)
+        }
+        Event::ModelFailed { run, token, step, failure } => {
+            step::on_model_failed(state, run, token, step, &failure)
+        }
+        Event::ToolFinished { run, token, step, result } => {
+            step::on_tool_finished(state, run, token, step, &result)
+        }
+        Event::InternalCall { run, token, step, call } => {
+            internal::carry_out(state, run, token, step, call)
+        }
+        Event::Stop { session, by } => stop::stop_session(state, &session, &by),
+        Event::StopTask { task, by } => stop::stop_task(state, task, &by),
+        Event::StopBelow { task, by } => stop::stop_below(state, task, &by),
+        Event::Tick => timer::tick(state),
+        Event::Due(timer) => timer::due(state, &timer),
+        Event::NodeStarted { node, pid, version } => node::start(state, node, pid, version),
+        Event::Beat => node::beat(state),
+        Event::Drain => node::drain(state),
+        Event::NodeStopped => node::stop(state),
+        Event::Recover => recover::recover(state),
+        Event::Orphaned { run } => recover::orphaned(state, run),
+    };
+    write_journal(state);
+    answer
+}
+
+/// Each piece of news is also a line of history, without its text.
+fn write_journal(state: &mut State<'_>) {
+    let lines: Vec<(&str, String, String)> = state.notices.iter().map(Notice::line).collect();
+    let at = state.now();
+    for (kind, subject, detail) in lines {
+        let line = JournalLine { kind, subject, root_key: None, detail, at };
+        state.tx().add_journal(&line);
+    }
+}

@@ -1,0 +1,315 @@
+//! The invariants, as questions to all rows at once: for tests, the simulator and `doctor`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use types::{Announce, RunId, SessionId, SessionKey};
+
+use crate::limits::Limits;
+use crate::rows::{
+    EntryKind, Episode, InboxKind, InboxRow, InboxState, Lane, LedgerRow, Node, NodeState, Outcome,
+    Place, Run, Session, Step, StepKind, StepState, Task, Timer, TimerKind, Transcript,
+};
+use crate::run::{Phase, WaitKind};
+
+/// Every row there is, without bodies.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct World {
+    pub lanes: Vec<Lane>,
+    pub nodes: Vec<Node>,
+    pub sessions: Vec<Session>,
+    pub transcripts: Vec<Transcript>,
+    pub episodes: Vec<Episode>,
+    /// By session id, then number.
+    pub entries: Vec<EntryHead>,
+    pub inbox: Vec<InboxRow>,
+    pub runs: Vec<Run>,
+    pub steps: Vec<Step>,
+    pub tasks: Vec<Task>,
+    pub timers: Vec<Timer>,
+    pub ledger: Vec<LedgerRow>,
+}
+
+/// An entry without its body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryHead {
+    pub session_id: SessionId,
+    pub seq: i64,
+    pub run: RunId,
+    pub step: Option<u32>,
+    pub kind: EntryKind,
+    pub call_id: Option<String>,
+}
+
+/// A sentence that should hold and does not.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{invariant}: {what}")]
+pub struct Violation {
+    /// Its number in the manual of durability.
+    pub invariant: &'static str,
+    pub what: String,
+}
+
+/// Looks for violations of the invariants that hold between any two commits.
+pub fn check(world: &World, limits: &Limits) -> Vec<Violation> {
+    let mut found = Found(Vec::new());
+    one_open_run(world, &mut found);
+    inputs_once(world, &mut found);
+    one_outcome_one_announce(world, &mut found);
+    transcripts(world, &mut found);
+    nothing_below_a_stop(world, &mut found);
+    ledger(world, &mut found);
+    slots(world, limits, &mut found);
+    waits_have_an_end(world, &mut found);
+    found.0
+}
+
+struct Found(Vec<Violation>);
+
+impl Found {
+    fn unless(&mut self, holds: bool, invariant: &'static str, what: impl FnOnce() -> String) {
+        if !holds {
+            self.0.push(Violation { invariant, what: what() });
+        }
+    }
+}
+
+fn run_of(world: &World) -> BTreeMap<RunId, &Run> {
+    world.runs.iter().map(|run| (run.id, run)).collect()
+}
+
+/// I2: at most one open run per session; a session with queued rows has one, unless all are held.
+fn one_open_run(world: &World, found: &mut Found) {
+    let mut open: BTreeMap<&SessionKey, Vec<RunId>> = BTreeMap::new();
+    for run in world.runs.iter().filter(|run| !run.phase.ended()) {
+        open.entry(&run.session_key).or_default().push(run.id);
+    }
+    for session in &world.sessions {
+        let runs = open.remove(&session.key).unwrap_or_default();
+        found.unless(runs.iter().copied().eq(session.open_run), "I2", || {
+            format!("{} says open_run {:?}, and open are {runs:?}", session.key, session.open_run)
+        });
+        let waiting = world.inbox.iter().any(|row| {
+            row.session_key == session.key
+                && row.state == InboxState::Queued
+                && row.place != Place::Hold
+        });
+        found.unless(!waiting || session.open_run.is_some(), "I2", || {
+            format!("{} has queued rows and no open run", session.key)
+        });
+    }
+    found.unless(open.is_empty(), "I2", || format!("runs without a session: {open:?}"));
+}
+
+/// I3: each row that was consumed is one entry, in its place; order is kept among rows of a kind
+/// of place.
+fn inputs_once(world: &World, found: &mut Found) {
+    let mut consumed: BTreeMap<RunId, usize> = BTreeMap::new();
+    for row in world.inbox.iter().filter(|row| row.state == InboxState::Consumed) {
+        match row.run {
+            Some(run) => *consumed.entry(run).or_default() += 1,
+            None => found.unless(false, "I3", || format!("{} is consumed by no run", row.id)),
+        }
+    }
+    let mut entered: BTreeMap<RunId, usize> = BTreeMap::new();
+    for entry in &world.entries {
+        if crate::finish::is_input(entry.kind) {
+            *entered.entry(entry.run).or_default() += 1;
+        }
+    }
+    found.unless(consumed == entered, "I3", || {
+        format!("rows consumed {consumed:?}, entries {entered:?}")
+    });
+    let mut last: BTreeMap<&SessionKey, (RunId, i64)> = BTreeMap::new();
+    let own = |row: &&InboxRow| row.place == Place::Own && row.state == InboxState::Consumed;
+    for row in world.inbox.iter().filter(own) {
+        let run = row.run.expect("seen above");
+        if let Some((before, seq)) = last.insert(&row.session_key, (run, row.seq)) {
+            let runs = run_of(world);
+            let in_order = runs[&before].started <= runs[&run].started;
+            found.unless(in_order, "I3", || format!("row {} ran before row {seq}", row.seq));
+        }
+    }
+}
+
+/// I4: an ended task has one announce, if it was to have one; an open one has none, and is carried
+/// by an open run.
+fn one_outcome_one_announce(world: &World, found: &mut Found) {
+    let runs = run_of(world);
+    for task in &world.tasks {
+        let announces = world
+            .inbox
+            .iter()
+            .filter(|row| row.kind == InboxKind::Announce && row.task == Some(task.id))
+            .count();
+        let run = runs.get(&task.run).map(|run| run.phase);
+        match task.outcome {
+            Some(outcome) => {
+                let wanted = task.announce == Announce::Parent;
+                // A child may have asked not to be announced, with its whole answer.
+                let enough = announces == 1 || !wanted || outcome == Outcome::Completed;
+                found.unless(announces <= 1 && enough, "I4", || {
+                    format!("{} ended {outcome} with {announces} announces", task.id)
+                });
+                found.unless(run == Some(Phase::Ended(outcome)), "I4", || {
+                    format!("{} ended {outcome}, its run is {run:?}", task.id)
+                });
+            }
+            None => {
+                found.unless(announces == 0, "I4", || format!("open {} is announced", task.id));
+                found.unless(run.is_some_and(|phase| !phase.ended()), "I4", || {
+                    format!("{} is open, its run is {run:?}", task.id)
+                });
+            }
+        }
+    }
+}
+
+/// I5: numbers without gap; an answer's calls each have one result before the next answer, unless
+/// they are open.
+fn transcripts(world: &World, found: &mut Found) {
+    let mut next: BTreeMap<SessionId, i64> = BTreeMap::new();
+    for entry in &world.entries {
+        let expected = next.entry(entry.session_id).or_insert(1);
+        let seq = *expected;
+        found.unless(entry.seq == seq, "I5", || {
+            format!("{} has entry {} where {seq} was due", entry.session_id, entry.seq)
+        });
+        *expected = entry.seq + 1;
+    }
+    for transcript in &world.transcripts {
+        let seq = next.get(&transcript.session_id).copied().unwrap_or(1);
+        found.unless(transcript.next_seq == seq, "I5", || {
+            format!("{} says next_seq {}, not {seq}", transcript.session_id, transcript.next_seq)
+        });
+    }
+    let mut results: BTreeSet<(RunId, u32)> = BTreeSet::new();
+    for entry in world.entries.iter().filter(|entry| entry.kind == EntryKind::ToolResult) {
+        let key = (entry.run, entry.step.unwrap_or(u32::MAX));
+        found.unless(results.insert(key), "I5", || format!("two results of step {key:?}"));
+    }
+    let mut models_open: BTreeSet<RunId> = BTreeSet::new();
+    for step in &world.steps {
+        let open = step.state == StepState::Intent;
+        if step.kind == StepKind::Model {
+            if open {
+                models_open.insert(step.run);
+            }
+            continue;
+        }
+        let has = results.contains(&(step.run, step.n));
+        found.unless(has != open, "I5", || {
+            format!("step {} of {} is {}, result: {has}", step.n, step.run, step.state)
+        });
+    }
+    for step in &world.steps {
+        let open_tool = step.kind == StepKind::Tool && step.state == StepState::Intent;
+        found.unless(!(open_tool && models_open.contains(&step.run)), "I5", || {
+            format!("{} calls its model while step {} is open", step.run, step.n)
+        });
+    }
+}
+
+/// I8: below a stopped task nothing was begun after the stop.
+fn nothing_below_a_stop(world: &World, found: &mut Found) {
+    let tasks: BTreeMap<_, _> = world.tasks.iter().map(|task| (task.id, task)).collect();
+    let stopped_at = |task: &Task| {
+        let mut next = Some(task.id);
+        let mut at = task.cancelled;
+        while let Some(id) = next {
+            at = at.or(tasks[&id].cancelled);
+            next = tasks[&id].parent;
+        }
+        at
+    };
+    for task in &world.tasks {
+        let Some(at) = stopped_at(task) else { continue };
+        let above = task.parent.and_then(|id| stopped_at(tasks[&id]));
+        found.unless(above.is_none_or(|above| task.created <= above), "I8", || {
+            format!("{} was born after the stop above it", task.id)
+        });
+        for step in world.steps.iter().filter(|step| step.run == task.run) {
+            found.unless(step.started <= at, "I8", || {
+                format!("step {} of {} began after its stop", step.n, step.run)
+            });
+        }
+    }
+}
+
+/// I11: a ledger row for each model step that is done; none twice.
+fn ledger(world: &World, found: &mut Found) {
+    let mut booked: BTreeSet<(RunId, u32)> = BTreeSet::new();
+    let mut sums: BTreeMap<RunId, u64> = BTreeMap::new();
+    for row in &world.ledger {
+        found.unless(booked.insert((row.run, row.step)), "I11", || {
+            format!("step {} of {} is booked twice", row.step, row.run)
+        });
+        *sums.entry(row.run).or_default() += row.usage.total();
+    }
+    for step in world.steps.iter().filter(|step| step.kind == StepKind::Model) {
+        let done = step.state == StepState::Done;
+        found.unless(!done || booked.contains(&(step.run, step.n)), "I11", || {
+            format!("step {} of {} is done and not booked", step.n, step.run)
+        });
+    }
+    for run in &world.runs {
+        let sum = sums.get(&run.id).copied().unwrap_or(0);
+        found.unless(run.usage.total() == sum, "I11", || {
+            format!("{} has used {}, its ledger says {sum}", run.id, run.usage.total())
+        });
+    }
+}
+
+/// Slots are held by runs that need one, on a node that is not down, within the lane's capacity.
+fn slots(world: &World, limits: &Limits, found: &mut Found) {
+    let mut taken = BTreeSet::new();
+    for run in &world.runs {
+        found.unless(run.slot.is_some() == run.phase.holds_slot(), "I10", || {
+            format!("{} is {:?} with slot {:?}", run.id, run.phase, run.slot)
+        });
+        let Some(slot) = run.slot else { continue };
+        let capacity = limits.lanes.get(&run.lane).copied().unwrap_or(1);
+        found.unless(slot < capacity && taken.insert((run.lane, slot)), "I10", || {
+            format!("{} has slot {slot} of {}, which has {capacity}", run.id, run.lane)
+        });
+        let node = world.nodes.iter().find(|node| Some(node.id) == run.node);
+        found.unless(node.is_some_and(|node| node.state != NodeState::Down), "I10", || {
+            format!("{} holds a slot for a node that is not there", run.id)
+        });
+    }
+}
+
+/// Every wait has a timer or open children that count it down; every queued run is in line.
+fn waits_have_an_end(world: &World, found: &mut Found) {
+    let timer = |kind: TimerKind, run: RunId| {
+        world.timers.iter().any(|timer| timer.kind == kind && timer.subject == run.to_string())
+    };
+    for run in &world.runs {
+        let waited: usize = world
+            .tasks
+            .iter()
+            .filter(|task| task.waited_by == Some(run.id) && task.outcome.is_none())
+            .count();
+        match run.phase {
+            Phase::Waiting(WaitKind::Retry) => {
+                found.unless(timer(TimerKind::Retry, run.id), "waits", || {
+                    format!("{} waits for a retry without a timer", run.id)
+                });
+            }
+            Phase::Waiting(WaitKind::Children) => {
+                let ends = run.wait_need > 0 && waited >= run.wait_need as usize;
+                found.unless(ends, "waits", || {
+                    format!("{} waits for {} of {waited} children", run.id, run.wait_need)
+                });
+            }
+            Phase::Queued => {
+                let in_line = run.rank.is_some() || timer(TimerKind::Debounce, run.id);
+                found.unless(in_line, "waits", || format!("{} is queued nowhere", run.id));
+            }
+            _ => {}
+        }
+        let dated = run.phase.ended() || run.deadline.is_none();
+        found.unless(dated || timer(TimerKind::Deadline, run.id), "waits", || {
+            format!("{} has a deadline without a timer", run.id)
+        });
+    }
+}

@@ -1,0 +1,144 @@
+//! The end of a run, and all that follows from it in the same commit.
+
+use types::{FailureClass, RunId, SessionKey, TaskId};
+
+use crate::announce;
+use crate::effect::{Action, Notice, RunEnded};
+use crate::event::Event;
+use crate::inbox;
+use crate::rows::{EntryKind, Outcome, Place, StepKind, StepState, TimerKind};
+use crate::run::RunEvent;
+use crate::state::State;
+use crate::step;
+use crate::transcript::{Closing, close_tool};
+use crate::wait::{open_run, stop_waiting, transition};
+
+/// How a run ends.
+#[derive(Clone, Debug)]
+pub struct End {
+    pub outcome: Outcome,
+    pub text: Option<String>,
+    pub error: Option<(FailureClass, String)>,
+    /// The requester has been stopped too: the announce does not wake it.
+    pub quiet: bool,
+}
+
+impl End {
+    /// An end that is not the model's: `why` is what people read.
+    pub fn without_answer(outcome: Outcome, why: &str) -> End {
+        let error = Some((FailureClass::Internal, why.to_owned()));
+        End { outcome, text: None, error, quiet: false }
+    }
+
+    pub fn quietly(self) -> End {
+        End { quiet: true, ..self }
+    }
+}
+
+/// The exact answer of a parent that wants nothing sent to the person.
+const NO_REPLY: &str = "NO_REPLY";
+
+/// Ends a run: its open calls are closed, its task gets its outcome and its requester the
+/// announce, its slot is free, and the next run of the session is opened if something waits.
+pub fn finish(state: &mut State<'_>, run: RunId, end: End) {
+    let was = state.run(&run).clone();
+    close_open_steps(state, run, end.outcome);
+    stop_waiting(state, run);
+    transition(state, run, RunEvent::Ended(end.outcome));
+    for kind in [TimerKind::Retry, TimerKind::Deadline, TimerKind::Debounce] {
+        state.clear_timer(kind, run);
+    }
+    if was.slot.is_some() {
+        state.raised.push(Event::Admit(was.lane));
+        if end.outcome != Outcome::Completed {
+            state.actions.push(Action::Abort { run });
+        }
+    }
+    let now = state.now();
+    let row = state.run_mut(&run);
+    row.slot = None;
+    row.rank = None;
+    row.node = None;
+    row.ended = Some(now);
+    // A class is the provider's or our failure; a stop or a deadline is neither.
+    row.error_class =
+        end.error.as_ref().map(|(class, _)| *class).filter(|_| end.outcome == Outcome::Failed);
+    row.error = end.error.as_ref().map(|(_, message)| message.clone());
+    let session = state.session_mut(&was.session_key);
+    session.open_run = None;
+    session.active = now;
+    session.rev += 1;
+
+    if let Some(task) = was.task {
+        end_task(state, task, &end);
+    }
+    inbox::release_rows(state, &was.session_key, run);
+    report(state, run, &end);
+    open_next(state, &was.session_key);
+}
+
+/// Every call that is out gets its one result, so that the history stays valid.
+fn close_open_steps(state: &mut State<'_>, run: RunId, outcome: Outcome) {
+    for n in state.tx().open_steps(run) {
+        match state.step(&(run, n)).kind {
+            StepKind::Model => step::fail_model_step(state, run, n, true),
+            StepKind::Tool => {
+                let text = format!(
+                    "The run was ended ({outcome}) before this call had finished. Its outcome is \
+                     unknown. Check before doing it again."
+                );
+                let closing = Closing { text: &text, is_error: true, state: StepState::Unknown };
+                close_tool(state, run, n, closing);
+            }
+        }
+    }
+}
+
+fn end_task(state: &mut State<'_>, id: TaskId, end: &End) {
+    let now = state.now();
+    let task = state.task_mut(&id);
+    assert!(task.outcome.is_none(), "{id} ended twice");
+    task.outcome = Some(end.outcome);
+    task.ended = Some(now);
+    task.result_hash = end.text.as_ref().map(types::Hash::of);
+    let (requester, child) = (task.requester_key.clone(), task.session_key.clone());
+    let outcome = end.outcome;
+    state.notices.push(Notice::TaskEnded { task: id, requester, child, outcome });
+    announce::on_task_ended(state, id, end);
+}
+
+fn report(state: &mut State<'_>, run: RunId, end: &End) {
+    let text = end.text.clone().filter(|text| {
+        let text = text.trim();
+        !text.is_empty() && text != NO_REPLY
+    });
+    let row = state.run(&run).clone();
+    state.notices.push(Notice::RunEnded(RunEnded {
+        run,
+        wire_id: row.wire_id,
+        session: row.session_key,
+        session_id: row.session_id,
+        outcome: end.outcome,
+        text,
+        error: row.error,
+    }));
+}
+
+/// Opens the next run of a session for the oldest row that waits, if there is one.
+fn open_next(state: &mut State<'_>, key: &SessionKey) {
+    if state.session(key).open_run.is_some() {
+        return;
+    }
+    let limit = state.limits.queued_rows_max + state.limits.tasks_per_tree_max as usize;
+    for seq in state.tx().queued_rows(key, limit) {
+        if state.inbox(&seq).place != Place::Hold {
+            open_run(state, key, seq);
+            return;
+        }
+    }
+}
+
+/// Entries that a person has written or caused; for readers of a history.
+pub fn is_input(kind: EntryKind) -> bool {
+    !matches!(kind, EntryKind::Assistant | EntryKind::ToolResult)
+}

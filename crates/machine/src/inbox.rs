@@ -1,0 +1,325 @@
+//! Inputs: accepted once, into the right session, at the right place in its queue.
+
+use types::{Hash, MessageId, RunId, SessionId, SessionKey, usage::estimate_tokens};
+
+use crate::effect::{Accepted, Answer, Notice, Refusal};
+use crate::event::Inbound;
+use crate::finish::{End, finish};
+use crate::limits::ADMIT_PAGE;
+use crate::queue::{Busy, Drop, Placement, QueueMode, place};
+use crate::rows::{
+    Episode, InboxKind, InboxRow, InboxState, Lifecycle, NodeState, Outcome, Place, Session,
+    Transcript,
+};
+use crate::state::State;
+use crate::wait;
+
+/// Takes an input in, or refuses it whole.
+///
+/// The same idempotency key in the same session is the same input: it gets the earlier answer,
+/// also when the gateway is draining or the queue is full.
+pub fn accept(state: &mut State<'_>, inbound: Inbound) -> Answer {
+    match try_accept(state, inbound) {
+        Ok(accepted) => Answer::Accepted(accepted),
+        Err(refusal) => Answer::Refused(refusal),
+    }
+}
+
+fn try_accept(state: &mut State<'_>, inbound: Inbound) -> Result<Accepted, Refusal> {
+    if let Some(earlier) = duplicate_of(state, &inbound)? {
+        return Ok(earlier);
+    }
+    check_bounds(state, &inbound)?;
+    open_session(state, &inbound)?;
+
+    let key = inbound.session.clone();
+    let busy = busyness(state, &key, &inbound.origin);
+    let mode = inbound.mode.unwrap_or(state.limits.queue.mode);
+    let placement = place(mode, busy);
+    make_room(state, &inbound)?;
+
+    let row_place = match placement {
+        Placement::NewRun | Placement::NextRun | Placement::AbortThenNewRun => Place::Own,
+        Placement::ActiveRun => Place::Steer,
+        Placement::NextRunMerged => Place::Merge,
+    };
+    let seq = put(state, &inbound, row_place);
+    if placement == Placement::AbortThenNewRun {
+        interrupt(state, &key);
+    }
+    wait::wake(state, &key, seq);
+    let row = state.inbox(&seq).clone();
+    Ok(accepted(state, &row, false))
+}
+
+/// Finds the input that has come before under the same key.
+fn duplicate_of(state: &mut State<'_>, inbound: &Inbound) -> Result<Option<Accepted>, Refusal> {
+    let Some(seq) = state.tx().inbox_by_idem(&inbound.session, &inbound.idem_key) else {
+        return Ok(None);
+    };
+    let row = state.inbox(&seq).clone();
+    if row.body_hash != Hash::of(&inbound.body) {
+        return Err(Refusal::IdempotencyConflict(inbound.idem_key.clone()));
+    }
+    Ok(Some(accepted(state, &row, true)))
+}
+
+fn accepted(state: &mut State<'_>, row: &InboxRow, duplicate: bool) -> Accepted {
+    let session = state.session(&row.session_key).clone();
+    let steers = row.place == Place::Steer && row.state == InboxState::Queued;
+    Accepted {
+        message: row.id,
+        session: session.key,
+        session_id: session.session_id,
+        run: row.run.or(if steers { session.open_run } else { None }),
+        duplicate,
+    }
+}
+
+fn check_bounds(state: &mut State<'_>, inbound: &Inbound) -> Result<(), Refusal> {
+    if state.this_node().is_some_and(|node| node.state != NodeState::Up) {
+        return Err(Refusal::Draining);
+    }
+    if inbound.body.trim().is_empty() {
+        return Err(Refusal::EmptyMessage);
+    }
+    let (bytes, limit) = (inbound.body.len(), state.limits.message_bytes_max);
+    if bytes > limit {
+        return Err(Refusal::TooLarge { bytes, limit });
+    }
+    if let Some(model) = &inbound.model
+        && !state.limits.models.contains_key(model)
+    {
+        let known: Vec<&str> = state.limits.models.keys().map(String::as_str).collect();
+        return Err(Refusal::UnknownModel { model: model.clone(), known: known.join(", ") });
+    }
+    Ok(())
+}
+
+/// Makes the session if it is not there: any form of key, but a child's, may be made by a
+/// message.
+fn open_session(state: &mut State<'_>, inbound: &Inbound) -> Result<(), Refusal> {
+    use types::Scope;
+
+    let key = &inbound.session;
+    if !state.limits.agents.contains_key(&key.agent) {
+        return Err(Refusal::UnknownAgent(key.agent.clone()));
+    }
+    if let Some(session) = state.find_session(key) {
+        return match session.lifecycle {
+            Lifecycle::Open => Ok(()),
+            Lifecycle::Archived => Err(Refusal::SessionArchived(key.clone())),
+        };
+    }
+    if matches!(key.scope, Scope::Subagent(_) | Scope::WarmSubagent(_) | Scope::Acp(_)) {
+        return Err(Refusal::SessionNotFound(key.clone()));
+    }
+    let session_id = SessionId::new(state.at.mint());
+    let now = state.now();
+    create_session(
+        state,
+        Session {
+            key: key.clone(),
+            session_id,
+            agent: key.agent.clone(),
+            owner: inbound.owner.clone(),
+            parent_key: None,
+            root_key: key.clone(),
+            depth: 0,
+            lifecycle: Lifecycle::Open,
+            open_run: None,
+            label: inbound.label.clone(),
+            model: inbound.model.clone(),
+            cwd: None,
+            rev: 0,
+            created: now,
+            active: now,
+            archived: None,
+        },
+    );
+    Ok(())
+}
+
+/// Adds a session with an empty transcript and its first episode.
+pub fn create_session(state: &mut State<'_>, session: Session) {
+    let (session_id, session_key, now) = (session.session_id, session.key.clone(), state.now());
+    state.add_session(session);
+    state.add_transcript(Transcript {
+        session_id,
+        session_key,
+        next_seq: 1,
+        episode: 1,
+        context_tokens: 0,
+        started: now,
+    });
+    state.add_episode(Episode {
+        session_id,
+        n: 1,
+        first_seq: 1,
+        prefix_hash: None,
+        prefix_tokens: 0,
+        at: now,
+    });
+}
+
+fn busyness(state: &mut State<'_>, key: &SessionKey, origin: &str) -> Busy {
+    let Some(run) = state.session(key).open_run else { return Busy::Idle };
+    if state.run(&run).origin == origin { Busy::Steerable } else { Busy::Sealed }
+}
+
+/// Keeps the queue of a session within its bounds: `queued_rows_max` whatever the rows are, `cap`
+/// for messages. What is dropped is said.
+fn make_room(state: &mut State<'_>, inbound: &Inbound) -> Result<(), Refusal> {
+    let limits = state.limits;
+    let key = &inbound.session;
+    let queued = state.tx().queued_rows(key, limits.queued_rows_max + 1);
+    let full =
+        |queued: usize, limit: usize| Refusal::QueueFull { session: key.clone(), queued, limit };
+    if queued.len() >= limits.queued_rows_max {
+        return Err(full(queued.len(), limits.queued_rows_max));
+    }
+    let message = |kind| matches!(kind, InboxKind::User | InboxKind::Agent);
+    let mut waiting = Vec::new();
+    for seq in queued {
+        let row = state.inbox(&seq);
+        if message(row.kind) {
+            waiting.push((seq, row.run.is_some()));
+        }
+    }
+    if !message(inbound.kind) || waiting.len() < limits.queue.cap {
+        return Ok(());
+    }
+    // A message for which a run stands in line is not waiting in the queue any more.
+    let oldest = waiting.iter().find(|(_, has_run)| !has_run);
+    match (limits.queue.drop, oldest) {
+        (Drop::New, _) | (_, None) => Err(full(waiting.len(), limits.queue.cap)),
+        (Drop::Old, Some(&(seq, _))) => {
+            drop_row(state, seq);
+            Ok(())
+        }
+        (Drop::Summarize, Some(&(seq, _))) => {
+            let row = drop_row(state, seq);
+            let body = format!(
+                "[System] The queue of this session was full, so message {} of {} tokens was \
+                 dropped unread.",
+                row.id, row.tokens
+            );
+            let note = Inbound {
+                kind: InboxKind::System,
+                idem_key: format!("dropped:{}", row.id),
+                body,
+                origin: row.origin,
+                ..inbound.clone()
+            };
+            put(state, &note, row.place);
+            Ok(())
+        }
+    }
+}
+
+fn drop_row(state: &mut State<'_>, seq: i64) -> InboxRow {
+    let now = state.now();
+    let row = state.inbox_mut(&seq);
+    row.state = InboxState::Dropped;
+    row.done = Some(now);
+    let row = row.clone();
+    state.notices.push(Notice::Dropped { session: row.session_key.clone(), message: row.id });
+    row
+}
+
+/// Ends the open run of a session, alone: its children go on.
+fn interrupt(state: &mut State<'_>, key: &SessionKey) {
+    if let Some(run) = state.session(key).open_run {
+        finish(
+            state,
+            run,
+            End::without_answer(Outcome::Cancelled, "interrupted by a newer message"),
+        );
+    }
+}
+
+/// Adds the row of an input and returns its number. It wakes nobody.
+pub fn put(state: &mut State<'_>, inbound: &Inbound, place: Place) -> i64 {
+    let row = InboxRow {
+        seq: 0,
+        id: MessageId::new(state.at.mint()),
+        session_key: inbound.session.clone(),
+        kind: inbound.kind,
+        place,
+        idem_key: inbound.idem_key.clone(),
+        body_hash: Hash::of(&inbound.body),
+        tokens: estimate_tokens(&inbound.body),
+        origin: inbound.origin.clone(),
+        task: None,
+        state: InboxState::Queued,
+        run: None,
+        timeout_ms: inbound.timeout_ms,
+        at: state.now(),
+        done: None,
+    };
+    put_row(state, row, &inbound.body)
+}
+
+/// Adds a row as it is.
+pub fn put_row(state: &mut State<'_>, row: InboxRow, body: &str) -> i64 {
+    state.notices.push(Notice::Accepted {
+        session: row.session_key.clone(),
+        message: row.id,
+        kind: row.kind.as_str(),
+    });
+    state.add_inbox(row, body)
+}
+
+/// Cancels what waits in a session, but results of children: those are paid for, and enter with
+/// whatever comes next.
+pub fn cancel_queued(state: &mut State<'_>, key: &SessionKey) {
+    let limit = state.limits.queued_rows_max + state.limits.tasks_per_tree_max as usize;
+    let now = state.now();
+    for seq in state.tx().queued_rows(key, limit.max(ADMIT_PAGE)) {
+        let row = state.inbox_mut(&seq);
+        if row.kind == InboxKind::Announce {
+            row.place = Place::Hold;
+        } else {
+            row.state = InboxState::Cancelled;
+            row.done = Some(now);
+        }
+    }
+}
+
+/// Frees the rows that were meant for `run`, which has ended before it could take them in. A
+/// brief ends with its task; anything else goes to the next run.
+pub fn release_rows(state: &mut State<'_>, key: &SessionKey, run: RunId) {
+    let now = state.now();
+    let limit = state.limits.queued_rows_max;
+    for seq in state.tx().queued_rows(key, limit) {
+        let row = state.inbox(&seq);
+        if row.run != Some(run) {
+            continue;
+        }
+        let brief = row.kind == InboxKind::Brief;
+        let row = state.inbox_mut(&seq);
+        row.run = None;
+        if brief {
+            row.state = InboxState::Cancelled;
+            row.done = Some(now);
+        }
+    }
+}
+
+impl Inbound {
+    /// A message of the gateway itself to a session, towards `origin`.
+    pub fn system(session: SessionKey, origin: String, idem_key: String, body: String) -> Inbound {
+        Inbound {
+            session,
+            kind: InboxKind::System,
+            body,
+            idem_key,
+            origin,
+            owner: String::new(),
+            mode: Some(QueueMode::Steer),
+            model: None,
+            label: None,
+            timeout_ms: None,
+        }
+    }
+}

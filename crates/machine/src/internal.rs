@@ -1,0 +1,145 @@
+//! Tool calls that the machine carries out itself: work and result are one commit.
+
+use serde_json::{Value, json};
+use types::{InternalCall, RunId, SessionKey, TaskId, TaskTarget};
+
+use crate::effect::Answer;
+use crate::event::{Inbound, Token};
+use crate::inbox;
+use crate::queue::QueueMode;
+use crate::rows::{InboxKind, Lifecycle, Place, StepState};
+use crate::state::State;
+use crate::transcript::{Closing, close_tool};
+use crate::{spawn, step, stop, wait};
+
+/// What a call of ours answers to the model: one JSON object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    pub text: String,
+    pub is_error: bool,
+}
+
+impl Reply {
+    pub fn ok(value: Value) -> Reply {
+        Reply { text: value.to_string(), is_error: false }
+    }
+
+    /// A refusal that says what decides, so that a model cannot invent a reason.
+    pub fn error(code: &str, why: &str) -> Reply {
+        let value = json!({ "status": "error", "code": code, "error": why });
+        Reply { text: value.to_string(), is_error: true }
+    }
+}
+
+pub fn is_yield(call: &InternalCall) -> bool {
+    matches!(call, InternalCall::Yield(_))
+}
+
+/// Carries a call out and records its result.
+pub fn carry_out(
+    state: &mut State<'_>,
+    run: RunId,
+    life: Token,
+    step: u32,
+    call: InternalCall,
+) -> Answer {
+    if !step::is_current(state, run, life, Some(step)) {
+        return Answer::Fenced;
+    }
+    let reply = match call {
+        InternalCall::Spawn(request) => spawn::spawn(state, run, &request),
+        InternalCall::Yield(request) => wait::on_yield(state, run, &request),
+        InternalCall::Kill { target } => kill(state, run, &target),
+        InternalCall::Steer { target, message } => steer(state, run, step, &target, message),
+    };
+    let closing = Closing { text: &reply.text, is_error: reply.is_error, state: StepState::Done };
+    close_tool(state, run, step, closing);
+    state.run_mut(&run).recoveries = 0;
+    step::after_tool(state, run);
+    Answer::Done
+}
+
+fn kill(state: &mut State<'_>, run: RunId, target: &TaskTarget) -> Reply {
+    let id = match find_below(state, run, target) {
+        Ok(id) => id,
+        Err(reply) => return reply,
+    };
+    let by = state.run(&run).session_key.to_string();
+    if state.task(&id).outcome.is_some() {
+        return Reply::ok(json!({ "status": "already_ended", "taskId": id }));
+    }
+    let stopped = stop::stop_tree(state, id, &by, false);
+    Reply::ok(json!({ "status": "stopped", "runs": stopped.runs, "tasks": stopped.tasks }))
+}
+
+/// Puts a message into the session of a task below. A session whose last run has failed or was
+/// stopped can receive: sending to it is resuming it.
+fn steer(
+    state: &mut State<'_>,
+    run: RunId,
+    step: u32,
+    target: &TaskTarget,
+    message: String,
+) -> Reply {
+    let id = match find_below(state, run, target) {
+        Ok(id) => id,
+        Err(reply) => return reply,
+    };
+    let session = state.task(&id).session_key.clone();
+    if state.session(&session).lifecycle == Lifecycle::Archived {
+        return Reply::error("session_archived", &format!("session {session} is archived"));
+    }
+    let row = state.run(&run).clone();
+    let busy = state.session(&session).open_run.is_some();
+    let inbound = Inbound {
+        session: session.clone(),
+        kind: InboxKind::Agent,
+        body: message,
+        idem_key: format!("steer:{run}:{step}"),
+        origin: row.origin,
+        owner: String::new(),
+        mode: Some(QueueMode::Steer),
+        model: None,
+        label: None,
+        timeout_ms: None,
+    };
+    let seq = inbox::put(state, &inbound, if busy { Place::Steer } else { Place::Own });
+    wait::wake(state, &session, seq);
+    let message = state.inbox(&seq).id;
+    Reply::ok(json!({ "status": "accepted", "messageId": message, "sessionKey": session }))
+}
+
+/// Finds a task of the caller's tree by its id, its `taskName`, or its session key.
+pub fn find_below(state: &mut State<'_>, run: RunId, target: &TaskTarget) -> Result<TaskId, Reply> {
+    let key = state.run(&run).session_key.clone();
+    let text = target.0.as_str();
+    let found = if let Ok(id) = text.parse::<TaskId>() {
+        state.find_task(&id).map(|task| task.id)
+    } else if let Ok(session) = text.parse::<SessionKey>() {
+        state.tx().task_of_session(&session)
+    } else {
+        state.tx().open_task_by_name(&key, text)
+    };
+    match found {
+        Some(id) if is_below(state, id, &key) => Ok(id),
+        _ => Err(Reply::error(
+            "task_not_found",
+            &format!(
+                "no task `{text}` below this session; name it by its taskId, its taskName while \
+                 it is open, or its session key"
+            ),
+        )),
+    }
+}
+
+fn is_below(state: &mut State<'_>, task: TaskId, requester: &SessionKey) -> bool {
+    let mut next = Some(task);
+    while let Some(id) = next {
+        let task = state.task(&id);
+        if task.requester_key == *requester {
+            return true;
+        }
+        next = task.parent;
+    }
+    false
+}

@@ -1,0 +1,147 @@
+//! Lanes: who may run now, and who waits.
+//!
+//! A run needs two slots before it may call a model:
+//!
+//! ```text
+//!  inbox row ─▶ session lane ─▶ global lane ─▶ running
+//!               one open run    N slots
+//!               per session     `main`, `subagent`, `cron`
+//! ```
+//!
+//! The session lane keeps one conversation in order. The global lane bounds the whole process,
+//! and is split so that a burst of sub-agents cannot keep a person waiting.
+//!
+//! # Invariants
+//!
+//! - A run takes its session slot first and gives it up last. Two runs therefore never wait for
+//!   each other.
+//! - A run that waits for children or a retry holds no global slot.
+//! - A lane is fair between trees, and first in, first out within one: a run's rank is one more
+//!   than that of the run before it in its tree, and never below that of the run admitted last.
+//!   (Start-time fair queueing: P. Goyal, H. Vin, H. Cheng, SIGCOMM 1996.)
+//! - Only [`admit`] takes a slot.
+
+use types::RunId;
+
+use crate::effect::{Answer, Notice};
+use crate::event::{Event, Token};
+use crate::limits::ADMIT_PAGE;
+use crate::rows::{Lane, LaneName, NodeState, TimerKind};
+use crate::run::RunEvent;
+use crate::state::State;
+use crate::wait::{Turn, transition};
+use crate::{step, transcript};
+
+/// Puts a queued run in line, and looks whether there is room.
+pub fn enqueue(state: &mut State<'_>, run: RunId, turn: Turn) {
+    let (lane, root) = {
+        let row = state.run(&run);
+        (row.lane, row.root_key.clone())
+    };
+    let vtime = lane_row(state, lane).vtime;
+    let rank = match turn {
+        Turn::First => vtime,
+        Turn::InLine => {
+            let last = state.tx().last_rank(lane, &root).unwrap_or(vtime);
+            1 + last.max(vtime)
+        }
+    };
+    state.run_mut(&run).rank = Some(rank);
+    raise_admit(state, lane);
+}
+
+/// One look at a lane serves all who have come in this event.
+fn raise_admit(state: &mut State<'_>, lane: LaneName) {
+    if !state.raised.contains(&Event::Admit(lane)) {
+        state.raised.push(Event::Admit(lane));
+    }
+}
+
+fn lane_row(state: &mut State<'_>, name: LaneName) -> Lane {
+    let capacity = state.limits.lanes.get(&name).copied().unwrap_or(1);
+    match state.find_lane(&name) {
+        Some(lane) => lane.clone(),
+        None => {
+            let lane = Lane { name, capacity, vtime: 0, generation: 0 };
+            state.add_lane(lane.clone());
+            lane
+        }
+    }
+}
+
+/// Gives free slots of `lane` to the runs that are next.
+pub fn admit(state: &mut State<'_>, lane: LaneName) -> Answer {
+    if state.this_node().is_none_or(|node| node.state != NodeState::Up) {
+        return Answer::Done;
+    }
+    let capacity = lane_row(state, lane).capacity;
+    let held = state.tx().held_slots(lane);
+    let free: Vec<u32> = (0..capacity).filter(|slot| held.binary_search(slot).is_err()).collect();
+    if free.is_empty() {
+        return Answer::Done;
+    }
+    let page = free.len().min(ADMIT_PAGE);
+    let next = state.tx().queued_runs(lane, page);
+    let more = next.len() == page && free.len() > page;
+    for (run, slot) in next.into_iter().zip(free) {
+        start(state, run, slot);
+    }
+    if more {
+        raise_admit(state, lane);
+    }
+    Answer::Done
+}
+
+/// Gives the run its slot and lets it go on from where it stands.
+fn start(state: &mut State<'_>, run: RunId, slot: u32) {
+    let now = state.now();
+    let node = state.at.node;
+    let nonce = i64::from_le_bytes(state.at.random().to_le_bytes()) & i64::MAX;
+    let row = state.run_mut(&run);
+    let rank = row.rank.take().unwrap_or(0);
+    row.slot = Some(slot);
+    row.node = Some(node);
+    row.generation += 1;
+    row.nonce = nonce;
+    let first = row.started.is_none();
+    if first {
+        row.started = Some(now);
+        row.deadline = row.timeout_ms.map(|ms| now + std::time::Duration::from_millis(ms as u64));
+    }
+    let (lane, deadline) = (row.lane, row.deadline);
+    let lane = state.lane_mut(&lane);
+    lane.vtime = lane.vtime.max(rank);
+    if let Some(deadline) = deadline.filter(|_| first) {
+        state.set_timer(TimerKind::Deadline, run, deadline);
+    }
+    announce_start(state, run, first);
+
+    let open = state.tx().open_steps(run);
+    if open.is_empty() {
+        transcript::feed(state, run);
+        step::call(state, run);
+    } else {
+        // Tools that a drain or a crash has left behind.
+        transition(state, run, RunEvent::AdmittedWithTools);
+        for n in open {
+            step::start_tool(state, run, n, true);
+        }
+    }
+}
+
+fn announce_start(state: &mut State<'_>, run: RunId, first: bool) {
+    let row = state.run(&run);
+    let notice = Notice::RunStarted {
+        run,
+        wire_id: row.wire_id.clone(),
+        session: row.session_key.clone(),
+        recovered: !first,
+    };
+    state.notices.push(notice);
+}
+
+/// The token that results of the run's present life carry.
+pub fn token(state: &mut State<'_>, run: RunId) -> Token {
+    let row = state.run(&run);
+    Token { generation: row.generation, nonce: row.nonce }
+}

@@ -1,0 +1,62 @@
+//! News as lines of the journal: what kind, about what, and the details, without any text.
+
+use serde_json::json;
+
+use crate::effect::Notice;
+
+impl Notice {
+    /// Returns the kind, subject and detail (JSON) of the line that this becomes.
+    pub fn line(&self) -> (&'static str, String, String) {
+        let (kind, subject, detail) = match self {
+            Notice::Accepted { session, message, kind } => {
+                ("accepted", message.to_string(), json!({ "session": session, "kind": kind }))
+            }
+            Notice::RunQueued { run, session, lane, .. } => {
+                ("run.queued", run.to_string(), json!({ "session": session, "lane": lane }))
+            }
+            Notice::RunStarted { run, session, recovered, .. } => {
+                ("run.started", run.to_string(), json!({ "session": session, "again": recovered }))
+            }
+            Notice::ModelCallFailed { run, error, retry_in_ms, .. } => (
+                "model.failed",
+                run.to_string(),
+                json!({ "error": error, "retryInMs": retry_in_ms }),
+            ),
+            Notice::ToolStarted { run, call_id, name, .. } => {
+                ("tool.started", run.to_string(), json!({ "call": call_id, "name": name }))
+            }
+            Notice::ToolFinished { run, call_id, name, is_error, .. } => (
+                "tool.finished",
+                run.to_string(),
+                json!({ "call": call_id, "name": name, "isError": is_error }),
+            ),
+            Notice::TaskSpawned { task, requester, child, run } => (
+                "task.spawned",
+                task.to_string(),
+                json!({ "requester": requester, "child": child, "run": run }),
+            ),
+            Notice::TaskEnded { task, requester, child, outcome } => (
+                "task.ended",
+                task.to_string(),
+                json!({ "requester": requester, "child": child, "outcome": outcome }),
+            ),
+            Notice::Yielded { run, waiting_for, .. } => {
+                ("run.yielded", run.to_string(), json!({ "waitingFor": waiting_for }))
+            }
+            Notice::RunEnded(end) => (
+                "run.ended",
+                end.run.to_string(),
+                json!({ "session": end.session, "outcome": end.outcome, "error": end.error }),
+            ),
+            Notice::Recovered { run, recoveries, .. } => {
+                ("run.recovered", run.to_string(), json!({ "recoveries": recoveries }))
+            }
+            Notice::Dropped { session, message } => {
+                ("dropped", message.to_string(), json!({ "session": session }))
+            }
+            Notice::NodeStarted { node } => ("node.started", node.to_string(), json!({})),
+            Notice::Draining { node } => ("node.draining", node.to_string(), json!({})),
+        };
+        (kind, subject, detail.to_string())
+    }
+}

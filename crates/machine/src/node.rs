@@ -1,0 +1,64 @@
+//! The life of a gateway process: start, beat, drain, stop.
+
+use types::NodeId;
+
+use crate::effect::{Answer, Notice};
+use crate::event::Event;
+use crate::limits::LEASE;
+use crate::rows::{Lane, LaneName, Node, NodeState};
+use crate::state::State;
+
+/// A gateway holds the lock of the store: it is the node, and takes over what others have left.
+pub fn start(state: &mut State<'_>, id: NodeId, pid: u32, version: String) -> Answer {
+    let now = state.now();
+    state.add_node(Node {
+        id,
+        pid,
+        version,
+        state: NodeState::Up,
+        beat: now,
+        lease_until: now + LEASE,
+        started: now,
+    });
+    for &name in LaneName::ALL {
+        let capacity = state.limits.lanes.get(&name).copied().unwrap_or(1).max(1);
+        let (vtime, generation) =
+            state.find_lane(&name).map_or((0, 0), |lane| (lane.vtime, lane.generation));
+        state.add_lane(Lane { name, capacity, vtime, generation: generation + 1 });
+    }
+    state.notices.push(Notice::NodeStarted { node: id });
+    state.raised.push(Event::Recover);
+    Answer::Done
+}
+
+/// The node is alive, for readers of the file too.
+pub fn beat(state: &mut State<'_>) -> Answer {
+    let (now, id) = (state.now(), state.at.node);
+    if state.find_node(&id).is_some() {
+        let node = state.node_mut(&id);
+        node.beat = now;
+        node.lease_until = now + LEASE;
+    }
+    Answer::Done
+}
+
+/// From now on nothing is admitted, and runs go back in line at their next committed step.
+pub fn drain(state: &mut State<'_>) -> Answer {
+    let id = state.at.node;
+    if state.find_node(&id).is_some_and(|node| node.state == NodeState::Up) {
+        state.node_mut(&id).state = NodeState::Draining;
+        state.notices.push(Notice::Draining { node: id });
+    }
+    Answer::Done
+}
+
+/// The node's lease ends now.
+pub fn stop(state: &mut State<'_>) -> Answer {
+    let (now, id) = (state.now(), state.at.node);
+    if state.find_node(&id).is_some() {
+        let node = state.node_mut(&id);
+        node.state = NodeState::Down;
+        node.lease_until = now;
+    }
+    Answer::Done
+}

@@ -1,0 +1,90 @@
+//! Recovery: what goes on after a cut, by what each open step has been.
+//!
+//! Nothing is replayed. A run that held a slot for a node that is gone is orphaned: its open
+//! steps are looked at, and it goes back in line, ahead of all. From there on it is admitted like
+//! any other.
+//!
+//! | open step | what happens |
+//! |---|---|
+//! | none | it goes on from where it stands |
+//! | model call | closed as failed, booked as estimated, made again as a new step |
+//! | `pure`, `idempotent`, `probed`, `internal` tool | started again |
+//! | `opaque` tool | closed as unknown: the model is told to check |
+
+use types::{EffectClass, RunId};
+
+use crate::effect::{Answer, Notice};
+use crate::event::Event;
+use crate::finish::{End, finish};
+use crate::limits::{RECOVERIES_MAX, SWEEP_PAGE};
+use crate::rows::{LaneName, Outcome, StepKind, StepState};
+use crate::state::State;
+use crate::step::fail_model_step;
+use crate::transcript::{Closing, close_tool};
+use crate::wait::{Turn, requeue};
+
+/// Looks for what a lost node has left, a page at a time.
+pub fn recover(state: &mut State<'_>) -> Answer {
+    let node = state.at.node;
+    let stranded = state.tx().stranded_runs(node, SWEEP_PAGE);
+    let more = stranded.len() == SWEEP_PAGE;
+    state.raised.extend(stranded.into_iter().map(|run| Event::Orphaned { run }));
+    if more {
+        state.raised.push(Event::Recover);
+        return Answer::Done;
+    }
+    // A stop that was cut in the middle of its cascade.
+    for task in state.tx().cancelled_open_tasks(SWEEP_PAGE) {
+        state.raised.push(Event::StopBelow { task, by: "recovery".to_owned() });
+    }
+    state.raised.extend(LaneName::ALL.iter().map(|lane| Event::Admit(*lane)));
+    state.raised.push(Event::Tick);
+    Answer::Done
+}
+
+/// Takes over a run whose node is gone.
+pub fn orphaned(state: &mut State<'_>, run: RunId) -> Answer {
+    let here = state.at.node;
+    let Some(row) = state.find_run(&run) else { return Answer::Done };
+    if row.slot.is_none() || row.node == Some(here) {
+        return Answer::Done;
+    }
+    // Counted before it runs again, so that a run which kills its process cannot do so for ever.
+    let row = state.run_mut(&run);
+    row.recoveries += 1;
+    row.generation += 1;
+    let (recoveries, session) = (row.recoveries, row.session_key.clone());
+    state.notices.push(Notice::Recovered { run, session, recoveries });
+    for n in state.tx().open_steps(run) {
+        settle(state, run, n);
+    }
+    if recoveries > RECOVERIES_MAX {
+        let why = format!(
+            "given up: the gateway was lost {recoveries} times in a row while this run was at \
+             the same step"
+        );
+        finish(state, run, End::without_answer(Outcome::Interrupted, &why));
+    } else {
+        requeue(state, run, Turn::First);
+    }
+    Answer::Done
+}
+
+/// Closes a step that must not be begun again, and leaves one that may.
+fn settle(state: &mut State<'_>, run: RunId, n: u32) {
+    let step = state.step(&(run, n)).clone();
+    match (step.kind, step.effect) {
+        // The call was in flight: the provider may charge for it.
+        (StepKind::Model, _) => fail_model_step(state, run, n, true),
+        (StepKind::Tool, Some(EffectClass::Opaque) | None) => {
+            let text = format!(
+                "Interrupted by a gateway restart at {}. The outcome is unknown. Check before \
+                 doing it again.",
+                state.now()
+            );
+            let closing = Closing { text: &text, is_error: true, state: StepState::Unknown };
+            close_tool(state, run, n, closing);
+        }
+        (StepKind::Tool, Some(_)) => {}
+    }
+}

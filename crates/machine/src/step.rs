@@ -1,0 +1,416 @@
+//! Steps: a model call or a tool call, begun, finished, and what comes next.
+
+use types::{EffectClass, Hash, RunId, TaskId, Usage};
+
+use crate::effect::{Action, Answer, ModelCall, Notice, ToolStart};
+use crate::event::{CallPlan, Event, ModelFailure, ModelReply, PlannedCall, Token, ToolDone};
+use crate::finish::{End, finish};
+use crate::internal;
+use crate::lane::token;
+use crate::retry;
+use crate::rows::{
+    Body, EntryKind, LedgerRow, NodeState, Outcome, Step, StepKind, StepState, TimerKind,
+};
+use crate::run::{Phase, RunEvent, WaitKind};
+use crate::state::State;
+use crate::transcript::{self, Closing, NewEntry, close_tool};
+use crate::wait::{self, Turn, requeue, suspend, transition};
+
+/// Sends the run to its model, or to whatever comes before that.
+///
+/// In this order: a stopped tree ends the run; a draining gateway puts it back in line; an
+/// episode without a prefix gets one; otherwise a model call is recorded and goes out.
+pub fn call(state: &mut State<'_>, run: RunId) {
+    if ends_here(state, run) || drains_here(state, run) {
+        return;
+    }
+    let row = state.run(&run).clone();
+    let session = state.session(&row.session_key).clone();
+    let n = state.transcript(&row.session_id).episode;
+    let episode = state.episode(&(row.session_id, n)).clone();
+    let token = token(state, run);
+    let Some(prefix) = episode.prefix_hash else {
+        transition(state, run, RunEvent::AdmittedUnpinned);
+        state.actions.push(Action::Pin {
+            run,
+            token,
+            session: session.key,
+            agent: session.agent,
+            depth: session.depth,
+        });
+        return;
+    };
+    transition(state, run, RunEvent::Calls);
+    let step = new_step(state, run, StepKind::Model);
+    state.step_mut(&(run, step)).model = Some(row.model.clone());
+    state.actions.push(Action::CallModel(ModelCall {
+        run,
+        token,
+        step,
+        session: row.session_key,
+        session_id: row.session_id,
+        model: row.model,
+        first_seq: episode.first_seq,
+        prefix,
+    }));
+}
+
+/// Ends the run if it, or something above it, has been stopped, or its time is over.
+fn ends_here(state: &mut State<'_>, run: RunId) -> bool {
+    if cancelled_above(state, run) {
+        finish(state, run, End::without_answer(Outcome::Cancelled, "stopped").quietly());
+        return true;
+    }
+    let now = state.now();
+    if state.run(&run).deadline.is_some_and(|deadline| deadline <= now) {
+        crate::timer::time_out(state, run);
+        return true;
+    }
+    false
+}
+
+/// A draining gateway starts no step: the run goes on at the next start.
+fn drains_here(state: &mut State<'_>, run: RunId) -> bool {
+    let draining = state.this_node().is_none_or(|node| node.state != NodeState::Up);
+    if draining {
+        put_back(state, run);
+    }
+    draining
+}
+
+/// Puts a run back in line, from whatever phase it is admitted in.
+fn put_back(state: &mut State<'_>, run: RunId) {
+    // A run that has just been admitted is `queued` by its phase and holds a slot.
+    if state.run(&run).phase == Phase::Queued {
+        transition(state, run, RunEvent::Calls);
+    }
+    requeue(state, run, Turn::First);
+}
+
+/// Is the run's task, or one above it, being stopped?
+pub fn cancelled_above(state: &mut State<'_>, run: RunId) -> bool {
+    let mut next: Option<TaskId> = state.run(&run).task;
+    while let Some(id) = next {
+        let task = state.task(&id);
+        if task.cancelled.is_some() {
+            return true;
+        }
+        next = task.parent;
+    }
+    false
+}
+
+fn new_step(state: &mut State<'_>, run: RunId, kind: StepKind) -> u32 {
+    let started = state.now();
+    let row = state.run_mut(&run);
+    let n = row.next_step;
+    row.next_step += 1;
+    state.add_step(Step {
+        run,
+        n,
+        kind,
+        asked_by: None,
+        name: None,
+        call_id: None,
+        args_hash: None,
+        effect: None,
+        state: StepState::Intent,
+        result_hash: None,
+        model: None,
+        started,
+        ended: None,
+    });
+    n
+}
+
+/// Does a result belong to the run's present life, and is its step still open?
+pub fn is_current(state: &mut State<'_>, run: RunId, life: Token, step: Option<u32>) -> bool {
+    let Some(row) = state.find_run(&run) else { return false };
+    let same = row.generation == life.generation && row.nonce == life.nonce;
+    if !same || !row.phase.holds_slot() {
+        return false;
+    }
+    match step {
+        None => true,
+        Some(n) => state.find_step(&(run, n)).is_some_and(|step| step.state == StepState::Intent),
+    }
+}
+
+/// The prefix of the run's episode has been rendered.
+pub fn on_pinned(
+    state: &mut State<'_>,
+    run: RunId,
+    life: Token,
+    prefix: &str,
+    tokens: u64,
+) -> Answer {
+    if !is_current(state, run, life, None) || state.run(&run).phase != Phase::Preparing {
+        return Answer::Fenced;
+    }
+    let hash = Hash::of(prefix);
+    state.tx().add_blob(hash, prefix);
+    let session_id = state.run(&run).session_id;
+    let n = state.transcript(&session_id).episode;
+    let episode = state.episode_mut(&(session_id, n));
+    episode.prefix_hash = Some(hash);
+    episode.prefix_tokens = tokens;
+    state.transcript_mut(&session_id).context_tokens += tokens;
+    transcript::feed(state, run);
+    call(state, run);
+    Answer::Done
+}
+
+/// A model has answered: the answer is recorded, and its tools are begun, or the run ends.
+pub fn on_model_replied(
+    state: &mut State<'_>,
+    run: RunId,
+    life: Token,
+    step: u32,
+    reply: ModelReply,
+) -> Answer {
+    if !is_current(state, run, life, Some(step)) {
+        return Answer::Fenced;
+    }
+    record_reply(state, run, step, &reply);
+    if ends_here(state, run) {
+        return Answer::Done;
+    }
+    if reply.calls.is_empty() {
+        answer(state, run, reply.text);
+    } else {
+        plan_tools(state, run, step, reply.calls);
+    }
+    Answer::Done
+}
+
+fn record_reply(state: &mut State<'_>, run: RunId, step: u32, reply: &ModelReply) {
+    close_model_step(state, run, step, StepState::Done);
+    book(state, run, step, &reply.model, reply.usage, false);
+    let row = state.run_mut(&run);
+    row.recoveries = 0;
+    row.retries = 0;
+    let session_id = row.session_id;
+    transcript::append(
+        state,
+        session_id,
+        NewEntry {
+            run,
+            step: Some(step),
+            kind: EntryKind::Assistant,
+            call_id: None,
+            body: Body::Text(reply.body.clone()),
+            tokens: reply.usage.output,
+        },
+    );
+    // From here on the provider's count is known, and estimates start from it.
+    state.transcript_mut(&session_id).context_tokens = reply.usage.total();
+}
+
+fn close_model_step(state: &mut State<'_>, run: RunId, n: u32, to: StepState) {
+    let now = state.now();
+    let step = state.step_mut(&(run, n));
+    step.state = to;
+    step.ended = Some(now);
+}
+
+/// Writes the ledger row of a model step.
+pub fn book(
+    state: &mut State<'_>,
+    run: RunId,
+    step: u32,
+    model: &str,
+    usage: Usage,
+    estimated: bool,
+) {
+    let at = state.now();
+    state.run_mut(&run).usage += usage;
+    let row = state.run(&run).clone();
+    let agent = state.session(&row.session_key).agent.clone();
+    state.tx().add_ledger(&LedgerRow {
+        run,
+        step,
+        session_key: row.session_key,
+        session_id: row.session_id,
+        agent,
+        task: row.task,
+        root_key: row.root_key,
+        model: model.to_owned(),
+        usage,
+        estimated,
+        at,
+    });
+}
+
+/// The run has given a text and asks for nothing more. A child whose own children are open waits
+/// for them as if it had yielded, so results climb one level at a time.
+fn answer(state: &mut State<'_>, run: RunId, text: String) {
+    if state.run(&run).task.is_some() && wait::wait_for_children(state, run) > 0 {
+        suspend(state, run, WaitKind::Children);
+        return;
+    }
+    let outcome = if text.trim().is_empty() { Outcome::NoResult } else { Outcome::Completed };
+    finish(state, run, End { outcome, text: Some(text), error: None, quiet: false });
+}
+
+/// Records the tool calls of an answer, and starts those that can be started. The machine's own
+/// come first, and of those a yield last: it waits for what the others have begun.
+fn plan_tools(state: &mut State<'_>, run: RunId, asked_by: u32, calls: Vec<PlannedCall>) {
+    transition(state, run, RunEvent::ToolsAsked);
+    let mut external = Vec::new();
+    let mut own = Vec::new();
+    for planned in calls {
+        let n = new_step(state, run, StepKind::Tool);
+        let step = state.step_mut(&(run, n));
+        step.asked_by = Some(asked_by);
+        step.name = Some(planned.name);
+        step.call_id = Some(planned.call_id);
+        step.args_hash = Some(Hash::of(&planned.arguments));
+        match planned.plan {
+            CallPlan::External(effect) => {
+                step.effect = Some(effect);
+                external.push(n);
+            }
+            CallPlan::Internal(call) => {
+                step.effect = Some(EffectClass::Internal);
+                own.push((n, call));
+            }
+            CallPlan::Refused(why) => {
+                let closing = Closing { text: &why, is_error: true, state: StepState::Done };
+                close_tool(state, run, n, closing);
+            }
+        }
+    }
+    if external.is_empty() && own.is_empty() {
+        go_on(state, run);
+        return;
+    }
+    if drains_here(state, run) {
+        return;
+    }
+    for n in external {
+        start_tool(state, run, n, false);
+    }
+    own.sort_by_key(|(n, call)| (internal::is_yield(call), *n));
+    let token = token(state, run);
+    for (step, call) in own {
+        state.raised.push(Event::InternalCall { run, token, step, call });
+    }
+}
+
+/// Starts an open tool step. The machine's own calls come back as an event of theirs.
+pub fn start_tool(state: &mut State<'_>, run: RunId, n: u32, again: bool) {
+    let token = token(state, run);
+    let row = state.run(&run);
+    let (session, session_id) = (row.session_key.clone(), row.session_id);
+    let step = state.step(&(run, n));
+    let start = ToolStart {
+        run,
+        token,
+        step: n,
+        asked_by: step.asked_by.unwrap_or(0),
+        session: session.clone(),
+        session_id,
+        name: step.name.clone().unwrap_or_default(),
+        call_id: step.call_id.clone().unwrap_or_default(),
+        again,
+    };
+    state.notices.push(Notice::ToolStarted {
+        run,
+        session,
+        call_id: start.call_id.clone(),
+        name: start.name.clone(),
+    });
+    state.actions.push(Action::StartTool(start));
+}
+
+/// A tool is done. The last one that is open lets the run go on.
+pub fn on_tool_finished(
+    state: &mut State<'_>,
+    run: RunId,
+    life: Token,
+    step: u32,
+    result: &ToolDone,
+) -> Answer {
+    if !is_current(state, run, life, Some(step)) {
+        return Answer::Fenced;
+    }
+    let to = if result.unknown { StepState::Unknown } else { StepState::Done };
+    let closing = Closing { text: &result.text, is_error: result.is_error, state: to };
+    close_tool(state, run, step, closing);
+    state.run_mut(&run).recoveries = 0;
+    after_tool(state, run);
+    Answer::Done
+}
+
+/// Lets the run go on if no tool of it is open any more.
+pub fn after_tool(state: &mut State<'_>, run: RunId) {
+    if state.tx().open_steps(run).is_empty() {
+        go_on(state, run);
+    }
+}
+
+/// The run is at a model boundary: it waits, if it has yielded, or takes inputs in and calls.
+fn go_on(state: &mut State<'_>, run: RunId) {
+    if ends_here(state, run) {
+        return;
+    }
+    if state.run(&run).wait_need > 0 {
+        suspend(state, run, WaitKind::Children);
+        return;
+    }
+    transcript::feed(state, run);
+    call(state, run);
+}
+
+/// A model call has failed: the run tries again later, or ends.
+pub fn on_model_failed(
+    state: &mut State<'_>,
+    run: RunId,
+    life: Token,
+    step: u32,
+    failure: &ModelFailure,
+) -> Answer {
+    if !is_current(state, run, life, Some(step)) {
+        return Answer::Fenced;
+    }
+    fail_model_step(state, run, step, failure.paid);
+    if ends_here(state, run) {
+        return Answer::Done;
+    }
+    let retries = state.run(&run).retries;
+    let floor = failure.retry_after_ms.unwrap_or(0);
+    let jitter = (state.at.random() >> 11) as f64 / (1_u64 << 53) as f64;
+    let delay = retry::after_failure(failure.class, retries, floor, jitter);
+    let session = state.run(&run).session_key.clone();
+    state.notices.push(Notice::ModelCallFailed {
+        run,
+        session,
+        error: failure.message.clone(),
+        retry_in_ms: delay.map(|delay| delay.as_millis() as i64),
+    });
+    let Some(delay) = delay else {
+        let end = End {
+            outcome: Outcome::Failed,
+            text: None,
+            error: Some((failure.class, failure.message.clone())),
+            quiet: false,
+        };
+        finish(state, run, end);
+        return Answer::Done;
+    };
+    state.run_mut(&run).retries += 1;
+    suspend(state, run, WaitKind::Retry);
+    let due = state.now() + delay;
+    state.set_timer(TimerKind::Retry, run, due);
+    Answer::Done
+}
+
+/// Closes a model step that has no answer. What the provider may charge is booked as estimated.
+pub fn fail_model_step(state: &mut State<'_>, run: RunId, step: u32, paid: bool) {
+    close_model_step(state, run, step, StepState::Failed);
+    if paid {
+        let row = state.run(&run).clone();
+        let input = state.transcript(&row.session_id).context_tokens;
+        book(state, run, step, &row.model, Usage { input, ..Usage::default() }, true);
+    }
+}

@@ -1,0 +1,90 @@
+//! Stop: one mark, and everything below is over.
+//!
+//! The commit that marks a node is the stop: every model call, tool start and spawn below looks
+//! up its ancestors, so nothing begins in the subtree afterwards. The cascade that follows frees
+//! things sooner, one level an event.
+
+use types::{RunId, SessionKey, TaskId};
+
+use crate::effect::{Answer, Refusal, Stopped};
+use crate::event::Event;
+use crate::finish::{End, finish};
+use crate::inbox;
+use crate::rows::Outcome;
+use crate::state::State;
+
+/// Stops a session: its run, what waits in it, and all its open children.
+pub fn stop_session(state: &mut State<'_>, key: &SessionKey, by: &str) -> Answer {
+    let Some(session) = state.find_session(key) else {
+        return Answer::Refused(Refusal::SessionNotFound(key.clone()));
+    };
+    let open = session.open_run;
+    let mut stopped = Stopped::default();
+    // The children are marked first: the end of the run must not find them waited for.
+    mark_children(state, key, by, &mut stopped);
+    inbox::cancel_queued(state, key);
+    if let Some(run) = open {
+        end_run(state, run, by, false);
+        stopped.runs.push(run);
+    }
+    Answer::Stopped(stopped)
+}
+
+/// Stops a task and everything below it. Its requester is told.
+pub fn stop_task(state: &mut State<'_>, id: TaskId, by: &str) -> Answer {
+    if state.find_task(&id).is_none() {
+        return Answer::Refused(Refusal::TaskNotFound(id));
+    }
+    Answer::Stopped(stop_tree(state, id, by, false))
+}
+
+/// One level of a cascade.
+pub fn stop_below(state: &mut State<'_>, id: TaskId, by: &str) -> Answer {
+    if state.find_task(&id).is_some() {
+        stop_tree(state, id, by, true);
+    }
+    Answer::Done
+}
+
+/// Ends an open task's run, and raises the stop of each open child.
+///
+/// `quiet` says that the requester has been stopped as well, so that the announce does not wake
+/// it.
+pub fn stop_tree(state: &mut State<'_>, id: TaskId, by: &str, quiet: bool) -> Stopped {
+    let mut stopped = Stopped::default();
+    let now = state.now();
+    let task = state.task_mut(&id);
+    if task.outcome.is_some() {
+        return stopped;
+    }
+    task.cancelled.get_or_insert(now);
+    let (key, run) = (task.session_key.clone(), task.run);
+    stopped.tasks.push(id);
+    mark_children(state, &key, by, &mut stopped);
+    inbox::cancel_queued(state, &key);
+    end_run(state, run, by, quiet);
+    stopped.runs.push(run);
+    stopped
+}
+
+fn mark_children(state: &mut State<'_>, key: &SessionKey, by: &str, stopped: &mut Stopped) {
+    let now = state.now();
+    for child in state.tx().open_children(key) {
+        state.task_mut(&child).cancelled.get_or_insert(now);
+        stopped.tasks.push(child);
+        state.raised.push(Event::StopBelow { task: child, by: by.to_owned() });
+    }
+}
+
+fn end_run(state: &mut State<'_>, run: RunId, by: &str, quiet: bool) {
+    if state.run(&run).phase.ended() {
+        return;
+    }
+    let end = End::without_answer(Outcome::Cancelled, &format!("stopped by {by}"));
+    finish(state, run, End { quiet, ..end });
+}
+
+/// Stops what a session has spawned, and leaves the session itself alone.
+pub fn stop_children(state: &mut State<'_>, key: &SessionKey, by: &str) {
+    mark_children(state, key, by, &mut Stopped::default());
+}

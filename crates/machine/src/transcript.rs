@@ -1,0 +1,172 @@
+//! Transcripts: append only, every tool call with exactly one result, and where inputs may enter.
+//!
+//! # Invariants
+//!
+//! - `seq` has no gap.
+//! - Inputs enter only while no tool call of the run is open: an entry between a call and its
+//!   result would spoil the history for every later turn.
+
+use types::{Announce, Cleanup, RunId, SessionId, ToolResult, usage::estimate_tokens};
+
+use crate::effect::Notice;
+use crate::rows::{
+    Body, Entry, EntryKind, InboxKind, InboxRow, InboxState, Lifecycle, Place, StepState,
+};
+use crate::state::State;
+
+/// Rows that one run takes in at most before its first call, announces not counted.
+const FEED_ROWS_MAX: usize = 1_000;
+
+/// What is appended; number and time are given to it.
+#[derive(Debug)]
+pub struct NewEntry {
+    pub run: RunId,
+    pub step: Option<u32>,
+    pub kind: EntryKind,
+    pub call_id: Option<String>,
+    pub body: Body,
+    pub tokens: u64,
+}
+
+/// Appends an entry.
+pub fn append(state: &mut State<'_>, session_id: SessionId, new: NewEntry) {
+    let at = state.now();
+    let transcript = state.transcript_mut(&session_id);
+    let seq = transcript.next_seq;
+    transcript.next_seq += 1;
+    transcript.context_tokens = transcript.context_tokens.saturating_add(new.tokens);
+    let NewEntry { run, step, kind, call_id, body, tokens } = new;
+    let entry = Entry { session_id, seq, run, step, kind, call_id, body, tokens, at };
+    state.tx().add_entry(&entry);
+}
+
+/// Lets the queued rows that may enter now become entries.
+///
+/// A run takes the row that it was opened for (of merged rows all), and whatever steers. Only
+/// rows of its own origin enter: its answer goes there and nowhere else. Of announces, as many as
+/// a quarter of the context window holds, and one at least.
+///
+/// # Panics
+///
+/// If a tool call of the run is open.
+pub fn feed(state: &mut State<'_>, run: RunId) {
+    assert!(state.tx().open_steps(run).is_empty(), "{run} takes inputs in while a call is open");
+    let (key, origin, model) = {
+        let row = state.run(&run);
+        (row.session_key.clone(), row.origin.clone(), row.model.clone())
+    };
+    let limit = FEED_ROWS_MAX + state.limits.tasks_per_tree_max as usize;
+    let mut rows: Vec<InboxRow> = Vec::new();
+    for seq in state.tx().queued_rows(&key, limit) {
+        rows.push(state.inbox(&seq).clone());
+    }
+    let merging = rows.iter().any(|row| row.run == Some(run) && row.place == Place::Merge);
+    let mut announce_tokens = state.limits.announce_tokens(&model);
+    let mut announces = 0;
+    for row in rows {
+        let enters = row.run == Some(run)
+            || row.origin == origin
+                && match row.place {
+                    Place::Steer | Place::Hold => true,
+                    Place::Merge => merging,
+                    Place::Own => false,
+                };
+        if !enters {
+            continue;
+        }
+        if row.kind == InboxKind::Announce {
+            if announces > 0 && row.tokens > announce_tokens {
+                continue;
+            }
+            announces += 1;
+            announce_tokens = announce_tokens.saturating_sub(row.tokens);
+        }
+        consume(state, run, &row);
+    }
+}
+
+fn consume(state: &mut State<'_>, run: RunId, row: &InboxRow) {
+    let now = state.now();
+    let head = state.inbox_mut(&row.seq);
+    head.state = InboxState::Consumed;
+    head.run = Some(run);
+    head.done = Some(now);
+    let session_id = state.run(&run).session_id;
+    append(
+        state,
+        session_id,
+        NewEntry {
+            run,
+            step: None,
+            kind: row.kind.into(),
+            call_id: None,
+            body: Body::Inbox(row.seq),
+            tokens: row.tokens,
+        },
+    );
+    if row.kind == InboxKind::Announce
+        && let Some(task) = row.task
+    {
+        clean_up(state, task);
+    }
+}
+
+/// Archives the session of a task whose result has been taken in, if the spawn asked for it.
+fn clean_up(state: &mut State<'_>, task: types::TaskId) {
+    let task = state.task(&task).clone();
+    if task.cleanup != Cleanup::Delete || task.announce == Announce::None {
+        return;
+    }
+    let busy = state.session(&task.session_key).open_run.is_some();
+    if busy || !state.tx().open_children(&task.session_key).is_empty() {
+        return;
+    }
+    let now = state.now();
+    let session = state.session_mut(&task.session_key);
+    session.lifecycle = Lifecycle::Archived;
+    session.archived = Some(now);
+    session.rev += 1;
+}
+
+/// What closes a tool call.
+#[derive(Debug)]
+pub struct Closing<'a> {
+    pub text: &'a str,
+    pub is_error: bool,
+    pub state: StepState,
+}
+
+/// Closes an open tool step with its one result.
+pub fn close_tool(state: &mut State<'_>, run: RunId, n: u32, closing: Closing<'_>) {
+    let now = state.now();
+    let step = state.step_mut(&(run, n));
+    assert_eq!(step.state, StepState::Intent, "step {n} of {run} is closed twice");
+    step.state = closing.state;
+    step.ended = Some(now);
+    step.result_hash = Some(types::Hash::of(closing.text));
+    let call_id = step.call_id.clone().unwrap_or_default();
+    let name = step.name.clone().unwrap_or_default();
+    let result = ToolResult {
+        call_id: call_id.clone(),
+        name: name.clone(),
+        text: closing.text.to_owned(),
+        is_error: closing.is_error,
+    };
+    let body = serde_json::to_string(&result).expect("a struct of strings is JSON");
+    let row = state.run(&run);
+    let (session_id, session) = (row.session_id, row.session_key.clone());
+    append(
+        state,
+        session_id,
+        NewEntry {
+            run,
+            step: Some(n),
+            kind: EntryKind::ToolResult,
+            call_id: Some(call_id.clone()),
+            tokens: estimate_tokens(&result.text),
+            body: Body::Text(body),
+        },
+    );
+    let is_error = closing.is_error;
+    state.notices.push(Notice::ToolFinished { run, session, call_id, name, is_error });
+}

@@ -1,0 +1,314 @@
+//! Waiting and waking: `sessions_yield`, the end of a wait, and the opening of a run.
+//!
+//! # Invariants
+//!
+//! - A run that waits holds no slot.
+//! - A wait ends once: the wake puts the run back in line, and a run that is in line is not
+//!   woken again.
+//! - A session with queued rows has an open run, unless all of them are held.
+
+use std::time::Duration;
+
+use types::{RunId, SessionKey, WaitFor, YieldRequest};
+
+use crate::effect::Notice;
+use crate::event::{Event, Inbound};
+use crate::finish::{End, finish};
+use crate::inbox;
+use crate::internal::Reply;
+use crate::lane;
+use crate::rows::{InboxKind, LaneName, Outcome, Place, Run, TimerKind};
+use crate::run::{Phase, RunEvent, WaitKind};
+use crate::state::State;
+
+/// Lets the session know of the row `seq` in its inbox.
+pub fn wake(state: &mut State<'_>, key: &SessionKey, seq: i64) {
+    let (kind, place) = {
+        let row = state.inbox(&seq);
+        (row.kind, row.place)
+    };
+    let Some(run) = state.session(key).open_run else {
+        if place != Place::Hold {
+            open_run(state, key, seq);
+        }
+        return;
+    };
+    if state.run(&run).phase != Phase::Waiting(WaitKind::Children) {
+        return;
+    }
+    match (kind, place) {
+        // A child that ends counts the wait down itself.
+        (InboxKind::Announce, _) | (_, Place::Hold) => {}
+        (_, Place::Steer) => requeue(state, run, Turn::InLine),
+        // The answer of this run goes to somebody else: it ends here, and the results still to
+        // come open another towards the first person.
+        (_, Place::Own | Place::Merge) => {
+            let why = "the wait was ended by a message from elsewhere";
+            finish(state, run, End::without_answer(Outcome::Interrupted, why));
+        }
+    }
+}
+
+/// Opens the run that takes the row `seq` in.
+pub fn open_run(state: &mut State<'_>, key: &SessionKey, seq: i64) {
+    let row = state.inbox(&seq).clone();
+    let session = state.session(key).clone();
+    let task = row.task.filter(|_| row.kind == InboxKind::Brief);
+    let id = match task {
+        Some(task) => state.task(&task).run,
+        None => RunId::new(state.at.mint()),
+    };
+    let wire_id = wire_id(state, &row.idem_key, row.kind, id);
+    let lane = lane_of(row.kind, session.depth);
+    let model = session
+        .model
+        .or_else(|| state.limits.agents.get(&session.agent).map(|agent| agent.model.clone()))
+        .unwrap_or_default();
+    let run = Run {
+        id,
+        wire_id: wire_id.clone(),
+        session_key: key.clone(),
+        session_id: session.session_id,
+        task,
+        lane,
+        root_key: session.root_key,
+        phase: Phase::Queued,
+        wait_need: 0,
+        rank: None,
+        slot: None,
+        node: None,
+        generation: 0,
+        nonce: 0,
+        next_step: 0,
+        recoveries: 0,
+        retries: 0,
+        model,
+        origin: row.origin,
+        timeout_ms: row.timeout_ms,
+        deadline: None,
+        usage: Default::default(),
+        error_class: None,
+        error: None,
+        queued: state.now(),
+        started: None,
+        ended: None,
+    };
+    state.add_run(run);
+    state.inbox_mut(&seq).run = Some(id);
+    let now = state.now();
+    let session = state.session_mut(key);
+    session.open_run = Some(id);
+    session.active = now;
+    session.rev += 1;
+    state.notices.push(Notice::RunQueued { run: id, wire_id, session: key.clone(), lane });
+
+    let debounce = state.limits.queue.debounce;
+    if row.place == Place::Merge && debounce > Duration::ZERO {
+        state.set_timer(TimerKind::Debounce, id, row.at + debounce);
+    } else {
+        lane::enqueue(state, id, Turn::InLine);
+    }
+}
+
+/// The client's key is the run's name on the wire, unless another run has it already.
+fn wire_id(state: &mut State<'_>, idem_key: &str, kind: InboxKind, id: RunId) -> String {
+    if kind == InboxKind::User && state.tx().run_by_wire_id(idem_key).is_none() {
+        idem_key.to_owned()
+    } else {
+        id.to_string()
+    }
+}
+
+/// The lane follows from the cause. An announce goes to the lane of the run that had spawned,
+/// which is that of people at the head of a tree and that of children below.
+fn lane_of(kind: InboxKind, depth: u32) -> LaneName {
+    match kind {
+        InboxKind::User => LaneName::Main,
+        InboxKind::Brief | InboxKind::Agent => LaneName::Subagent,
+        InboxKind::Cron | InboxKind::Hook => LaneName::Cron,
+        InboxKind::Announce | InboxKind::Reply | InboxKind::System if depth == 0 => LaneName::Main,
+        InboxKind::Announce | InboxKind::Reply | InboxKind::System => LaneName::Subagent,
+    }
+}
+
+/// Where a run goes in its lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Fair between trees, first in first out within one.
+    InLine,
+    /// Ahead of all: it had a slot already, and lost it through no fault of its own.
+    First,
+}
+
+/// Puts an open run back in line; whatever it waited for is over.
+pub fn requeue(state: &mut State<'_>, run: RunId, turn: Turn) {
+    stop_waiting(state, run);
+    transition(state, run, RunEvent::Requeued);
+    state.clear_timer(TimerKind::Retry, run);
+    let row = state.run_mut(&run);
+    let freed = row.slot.take().map(|_| row.lane);
+    row.node = None;
+    lane::enqueue(state, run, turn);
+    if let Some(lane) = freed {
+        state.raised.push(Event::Admit(lane));
+    }
+}
+
+/// Moves the run along its table.
+///
+/// # Panics
+///
+/// If the event cannot happen in the run's phase: every caller has looked at the phase, so that
+/// would be a bug.
+pub fn transition(state: &mut State<'_>, run: RunId, event: RunEvent) {
+    let row = state.run_mut(&run);
+    row.phase = row.phase.next(event).unwrap_or_else(|illegal| panic!("{run}: {illegal}"));
+}
+
+/// Forgets the wait set of a run.
+pub fn stop_waiting(state: &mut State<'_>, run: RunId) {
+    let key = state.run(&run).session_key.clone();
+    for child in state.tx().open_children(&key) {
+        if state.task(&child).waited_by == Some(run) {
+            state.task_mut(&child).waited_by = None;
+        }
+    }
+    state.run_mut(&run).wait_need = 0;
+    state.clear_timer(TimerKind::YieldTimeout, run);
+}
+
+/// Frees the run's slot until `kind` is over.
+pub fn suspend(state: &mut State<'_>, run: RunId, kind: WaitKind) {
+    transition(state, run, RunEvent::Waits(kind));
+    let row = state.run_mut(&run);
+    row.slot = None;
+    row.node = None;
+    let lane = row.lane;
+    state.raised.push(Event::Admit(lane));
+}
+
+/// Makes the run wait for all its open children that will announce. Returns how many there are.
+pub fn wait_for_children(state: &mut State<'_>, run: RunId) -> u32 {
+    let key = state.run(&run).session_key.clone();
+    let mut need = 0;
+    for child in state.tx().open_children(&key) {
+        let task = state.task_mut(&child);
+        if task.announce == types::Announce::Parent {
+            task.waited_by = Some(run);
+            need += 1;
+        }
+    }
+    state.run_mut(&run).wait_need = need;
+    need
+}
+
+/// Carries `sessions_yield` out. The run gives up its slot when no other tool of it is out.
+pub fn on_yield(state: &mut State<'_>, run: RunId, request: &YieldRequest) -> Reply {
+    let key = state.run(&run).session_key.clone();
+    let arrived = announces_waiting(state, &key);
+    let open = wait_for_children(state, run);
+    if open + arrived == 0 {
+        return Reply::error(
+            "nothing_to_wait_for",
+            "no child of this session is open and no result is on its way; do not yield, but \
+             answer, or call sessions_spawn first",
+        );
+    }
+    let chosen = match choose(state, run, request) {
+        Ok(chosen) => chosen,
+        Err(reply) => {
+            stop_waiting(state, run);
+            return reply;
+        }
+    };
+    let need = match &request.wait_for {
+        WaitFor::Any | WaitFor::Message => 1,
+        WaitFor::All | WaitFor::Tasks(_) => request.at_least.unwrap_or(u32::MAX),
+    };
+    // Results that have come already count, but for those of `all`: that means the children that
+    // are open now.
+    let counted = if need == u32::MAX { 0 } else { arrived };
+    let need = need.saturating_sub(counted).min(chosen);
+    state.run_mut(&run).wait_need = need;
+    if need == 0 {
+        stop_waiting(state, run);
+    } else if let Some(timeout) = request.timeout {
+        let due = state.now() + timeout;
+        state.set_timer(TimerKind::YieldTimeout, run, due);
+    }
+    if let Some(note) = &request.message {
+        note_to_self(state, run, &key, note);
+    }
+    state.notices.push(Notice::Yielded {
+        run,
+        session: key,
+        waiting_for: need,
+        acknowledgment: request.acknowledgment.clone(),
+    });
+    Reply::ok(serde_json::json!({
+        "status": if need == 0 { "ready" } else { "waiting" },
+        "waitingFor": need,
+        "openChildren": open,
+        "arrived": arrived,
+    }))
+}
+
+/// Marks only the children that the request names. Returns how many are waited for.
+fn choose(state: &mut State<'_>, run: RunId, request: &YieldRequest) -> Result<u32, Reply> {
+    let WaitFor::Tasks(wanted) = &request.wait_for else {
+        return Ok(state.run(&run).wait_need);
+    };
+    let key = state.run(&run).session_key.clone();
+    for id in wanted {
+        if state.find_task(id).is_none_or(|task| task.requester_key != key) {
+            let why = format!("waitFor names {id}, which is no task of this session");
+            return Err(Reply::error("invalid_argument", &why));
+        }
+    }
+    let mut need = 0;
+    for child in state.tx().open_children(&key) {
+        let task = state.task_mut(&child);
+        if wanted.contains(&child) {
+            need += u32::from(task.waited_by.is_some());
+        } else {
+            task.waited_by = None;
+        }
+    }
+    Ok(need)
+}
+
+/// Results that lie in the inbox and have not been taken in.
+fn announces_waiting(state: &mut State<'_>, key: &SessionKey) -> u32 {
+    let limit = state.limits.queued_rows_max + state.limits.tasks_per_tree_max as usize;
+    let rows = state.tx().queued_rows(key, limit);
+    let announces = rows.iter().filter(|seq| state.inbox(seq).kind == InboxKind::Announce);
+    u32::try_from(announces.count()).unwrap_or(u32::MAX)
+}
+
+/// Leaves a private note of the yield for the run that goes on.
+fn note_to_self(state: &mut State<'_>, run: RunId, key: &SessionKey, note: &str) {
+    let (origin, step) = {
+        let row = state.run(&run);
+        (row.origin.clone(), row.next_step)
+    };
+    let body = format!("[System] Your note when you yielded: {note}");
+    let idem_key = format!("note:{run}:{step}");
+    inbox::put(state, &Inbound::system(key.clone(), origin, idem_key, body), Place::Steer);
+}
+
+/// The yield has waited long enough: the run goes on with what there is.
+pub fn on_yield_timeout(state: &mut State<'_>, run: RunId) {
+    let row = state.run(&run).clone();
+    if row.phase != Phase::Waiting(WaitKind::Children) {
+        return;
+    }
+    let body = format!(
+        "[System] The wait has timed out. Results still missing: {}. Their children go on; yield \
+         again to wait for them.",
+        row.wait_need
+    );
+    let idem_key = format!("yield-timeout:{run}:{}", row.next_step);
+    let inbound = Inbound::system(row.session_key, row.origin, idem_key, body);
+    inbox::put(state, &inbound, Place::Steer);
+    requeue(state, run, Turn::InLine);
+}
