@@ -1,2 +1,45 @@
-//! xtask
-fn main() {}
+//! `cargo xtask`: the project's own commands, so that a fresh clone needs only Rust.
+
+mod ci;
+mod layers;
+mod metadata;
+mod run;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Build, check and measure Windlass
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+enum Args {
+    /// Install what the tests need, then run all of them
+    Test(test::Args),
+
+    /// Check the rules of STYLE.md that a program can check
+    Tidy,
+
+    /// Check which crate may depend on which
+    Layers,
+
+    /// Do everything that a change must pass, in the order of .ci/run
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let done = match Args::parse() {
+        Args::Test(args) => test::run(&args),
+        Args::Tidy => tidy::run(),
+        Args::Layers => layers::run(),
+        Args::Ci => ci::run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

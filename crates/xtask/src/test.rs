@@ -1,0 +1,85 @@
+//! `cargo xtask test`: installs what the tests need, then runs all of them.
+
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+use crate::metadata::Metadata;
+use crate::run;
+
+/// How many simulated worlds one test run looks at. Each takes under a millisecond.
+const SEEDS: u32 = 1_000;
+
+#[derive(Debug, Default, clap::Args)]
+pub struct Args {
+    /// Pass these to `cargo nextest run`, and run neither doctests nor simulator
+    #[arg(last = true, value_name = "NEXTEST ARGS")]
+    nextest: Vec<String>,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    require_c_compiler()?;
+    ensure_sqlite3()?;
+
+    // The whole-binary tests start `windlass` and `windlass-stub` from the folder that
+    // they run in. With all targets the features are those of the tests, so nothing is
+    // compiled twice.
+    run::stream(run::cargo().args(["build", "--workspace", "--all-targets"]))?;
+    unit_and_integration(&args.nextest)?;
+    if args.nextest.is_empty() {
+        run::stream(run::cargo().args(["test", "--workspace", "--doc"]))?;
+        simulate()?;
+    }
+    Ok(())
+}
+
+fn unit_and_integration(args: &[String]) -> anyhow::Result<()> {
+    if run::succeeds(run::cargo().args(["nextest", "--version"])) {
+        return run::stream(run::cargo().args(["nextest", "run", "--no-fail-fast"]).args(args));
+    }
+    eprintln!(
+        "cargo-nextest is not installed; using `cargo test`, which runs one test binary at a \
+         time.\nFor faster runs: cargo install --locked cargo-nextest"
+    );
+    run::stream(run::cargo().args(["test", "--no-fail-fast", "--all-targets"]).args(args))
+}
+
+/// Runs the simulator's binary that was just built: `cargo run` would choose features anew
+/// and compile half of the tree again.
+fn simulate() -> anyhow::Result<()> {
+    let binary = Metadata::load()?.target_directory.join("debug/windlass-sim");
+    run::stream(Command::new(binary).args(["--seeds", &SEEDS.to_string()]).current_dir(run::root()))
+}
+
+/// SQLite and ring are C; without a compiler the build fails minutes later and less clearly.
+fn require_c_compiler() -> anyhow::Result<()> {
+    if run::succeeds(Command::new("cc").arg("--version")) {
+        return Ok(());
+    }
+    bail!("no C compiler: `cc` must be on the PATH (Debian: apt-get install gcc libc6-dev)")
+}
+
+/// One test looks at the live database with the shell that users have. Installs it where
+/// that can be done without asking anybody.
+fn ensure_sqlite3() -> anyhow::Result<()> {
+    let present = || run::succeeds(Command::new("sqlite3").arg("--version"));
+    if present() {
+        return Ok(());
+    }
+    if !rustix::process::geteuid().is_root() || !run::succeeds(apt().arg("--version")) {
+        bail!(
+            "the sqlite3 shell is missing: one test reads the live database with it \
+             (Debian: sudo apt-get install sqlite3; macOS has it)"
+        );
+    }
+    run::stream(apt().arg("update"))?;
+    run::stream(apt().args(["install", "--yes", "--no-install-recommends", "sqlite3"]))?;
+    present().then_some(()).context("apt-get installed sqlite3, but it does not run")
+}
+
+fn apt() -> Command {
+    let mut command = Command::new("apt-get");
+    // Without it, a package that wants to ask a question waits for ever.
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
