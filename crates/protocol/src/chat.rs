@@ -1,0 +1,261 @@
+//! `chat.send`, `chat.history`, `chat.abort`, and the `chat` event.
+//!
+//! A run that a client started is known to it by the idempotency key that it sent. So a run id on
+//! the wire is text, not a `RunId`.
+
+use serde::{Deserialize, Serialize};
+use types::{AgentId, FailureClass, SessionId, SessionKey, Timestamp, word_enum};
+
+use crate::fields::{Fields, InvalidField, SessionRef};
+use crate::message::{ChatMessage, WireUsage};
+use crate::method::Params;
+
+word_enum! {
+    /// What becomes of a message that arrives during a run.
+    pub enum QueueMode {
+        Steer = "steer",
+        Followup = "followup",
+        Collect = "collect",
+        Interrupt = "interrupt",
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChatSendParams {
+    pub session: SessionRef,
+    pub message: String,
+    /// Overrides the session's mode for this message.
+    pub queue_mode: Option<QueueMode>,
+    pub timeout_ms: Option<u64>,
+    pub idempotency_key: String,
+}
+
+impl Params for ChatSendParams {
+    fn read(fields: &Fields<'_>) -> Result<ChatSendParams, InvalidField> {
+        fields.not_supported("attachments")?;
+        Ok(ChatSendParams {
+            session: fields.required_session("sessionKey")?,
+            message: fields.required_text("message")?,
+            queue_mode: fields.word("queueMode", QueueMode::ALL)?,
+            timeout_ms: fields.integer("timeoutMs", 0..=u64::MAX)?,
+            idempotency_key: fields.required_text("idempotencyKey")?,
+        })
+    }
+}
+
+word_enum! {
+    pub enum SendStatus {
+        /// Taken in: the message is stored, and a run has it or will.
+        Started = "started",
+        /// The same key came before, and its run is not over.
+        InFlight = "in_flight",
+        /// The same key came before, and its run is over.
+        Ok = "ok",
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChatSendResult {
+    /// The idempotency key of the request.
+    pub run_id: String,
+    pub status: SendStatus,
+}
+
+/// Most messages of one page.
+pub const HISTORY_LIMIT_MAX: u64 = 1_000;
+const HISTORY_LIMIT: u64 = 200;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChatHistoryParams {
+    pub session: SessionRef,
+    /// At most so many messages, the newest.
+    pub limit: u64,
+    /// Newest messages to leave out.
+    pub offset: u64,
+    /// Longest text of one message, in characters.
+    pub max_chars: Option<u64>,
+}
+
+impl Params for ChatHistoryParams {
+    fn read(fields: &Fields<'_>) -> Result<ChatHistoryParams, InvalidField> {
+        Ok(ChatHistoryParams {
+            session: fields.required_session("sessionKey")?,
+            limit: fields.integer("limit", 1..=HISTORY_LIMIT_MAX)?.unwrap_or(HISTORY_LIMIT),
+            offset: fields.integer("offset", 0..=u64::MAX)?.unwrap_or(0),
+            max_chars: fields.integer("maxChars", 1..=500_000)?,
+        })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChatHistoryResult {
+    pub session_key: SessionKey,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<SessionId>,
+    /// Oldest first.
+    pub messages: Vec<ChatMessage>,
+    pub pending_inputs: PendingInputs,
+    pub has_more: bool,
+    pub total_messages: u64,
+}
+
+/// Messages that were taken in and that no run has seen yet.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PendingInputs {
+    pub items: Vec<PendingInput>,
+    pub total: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingInput {
+    pub id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<String>,
+    pub message: ChatMessage,
+    pub accepted_at: Timestamp,
+    pub state: PendingState,
+}
+
+word_enum! {
+    pub enum PendingState {
+        Queued = "queued",
+        Cancelled = "cancelled",
+        Interrupted = "interrupted",
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChatAbortParams {
+    pub session: SessionRef,
+    /// Only this run; without it, whatever runs in the session.
+    pub run_id: Option<String>,
+}
+
+impl Params for ChatAbortParams {
+    fn read(fields: &Fields<'_>) -> Result<ChatAbortParams, InvalidField> {
+        Ok(ChatAbortParams {
+            session: fields.required_session("sessionKey")?,
+            run_id: fields.text("runId")?,
+        })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChatAbortResult {
+    pub ok: bool,
+    /// Was there anything to stop?
+    pub aborted: bool,
+    pub run_ids: Vec<String>,
+}
+
+/// One step of an answer, as a person sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChatEvent {
+    pub run_id: String,
+    pub session_key: SessionKey,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<AgentId>,
+    /// The session that asked for the run, if it is a child's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spawned_by: Option<SessionKey>,
+    /// Counts the events of this run.
+    pub seq: u64,
+    #[serde(flatten)]
+    pub state: ChatState,
+}
+
+/// `Final`, `Aborted` and `Error` end a run; exactly one of them comes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum ChatState {
+    Delta {
+        /// All text so far.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<ChatMessage>,
+        /// What is new.
+        delta_text: String,
+        /// `delta_text` takes the place of all that was shown.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        replace: bool,
+    },
+    Final {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<ChatMessage>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        usage: Option<WireUsage>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stop_reason: Option<String>,
+        /// The run waits for children; its answer comes with a later run.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        yielded: bool,
+    },
+    Aborted {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<ChatMessage>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error_message: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stop_reason: Option<String>,
+    },
+    Error {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<ChatMessage>,
+        error_message: String,
+        error_kind: ErrorKind,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error_detail: Option<ErrorDetail>,
+    },
+}
+
+impl ChatState {
+    /// Does the run end with this?
+    pub fn is_terminal(&self) -> bool {
+        !matches!(self, ChatState::Delta { .. })
+    }
+}
+
+word_enum! {
+    /// The few kinds of failure that clients tell apart.
+    pub enum ErrorKind {
+        Refusal = "refusal",
+        Timeout = "timeout",
+        RateLimit = "rate_limit",
+        ContextLength = "context_length",
+        Unknown = "unknown",
+    }
+}
+
+impl From<FailureClass> for ErrorKind {
+    fn from(class: FailureClass) -> ErrorKind {
+        match class {
+            FailureClass::RateLimit | FailureClass::Quota => ErrorKind::RateLimit,
+            FailureClass::Overflow => ErrorKind::ContextLength,
+            FailureClass::Overload
+            | FailureClass::Network
+            | FailureClass::InvalidReply
+            | FailureClass::Auth
+            | FailureClass::BadRequest
+            | FailureClass::UnknownModel
+            | FailureClass::Internal => ErrorKind::Unknown,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ErrorDetail {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The word of a [`FailureClass`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failover_reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<u16>,
+}

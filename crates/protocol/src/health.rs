@@ -1,0 +1,145 @@
+//! `health` and `status`: how the gateway is.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use types::{AgentId, SessionKey, Timestamp};
+
+use crate::fields::{Fields, InvalidField};
+use crate::method::Params;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthParams {
+    /// Look now; a snapshot that is a little old will not do.
+    pub probe: bool,
+}
+
+impl Params for HealthParams {
+    fn read(fields: &Fields<'_>) -> Result<HealthParams, InvalidField> {
+        Ok(HealthParams { probe: fields.boolean("probe")?.unwrap_or(false) })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusParams {}
+
+impl Params for StatusParams {
+    fn read(_: &Fields<'_>) -> Result<StatusParams, InvalidField> {
+        Ok(StatusParams {})
+    }
+}
+
+/// The result of `health`, its event, and a part of `hello-ok`. The schema allows no fields of
+/// our own here; they are in [`Status`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Health {
+    /// Always true: a gateway that is not well does not answer.
+    pub ok: bool,
+    pub ts: Timestamp,
+    pub duration_ms: u64,
+    /// Chat channels: none are served yet, and clients want the fields.
+    #[serde(default)]
+    pub channels: BTreeMap<String, Value>,
+    #[serde(default)]
+    pub channel_order: Vec<String>,
+    #[serde(default)]
+    pub channel_labels: BTreeMap<String, String>,
+    pub heartbeat_seconds: u64,
+    pub default_agent_id: AgentId,
+    pub agents: Vec<AgentHealth>,
+    pub sessions: SessionsHealth,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentHealth {
+    pub agent_id: AgentId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    pub is_default: bool,
+    pub heartbeat: Heartbeat,
+    pub sessions: SessionsHealth,
+}
+
+/// An agent's heartbeat. Off until heartbeats are served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Heartbeat {
+    pub enabled: bool,
+    pub every: String,
+    pub every_ms: Option<u64>,
+    pub prompt: String,
+    pub target: String,
+    pub ack_max_chars: u64,
+}
+
+impl Heartbeat {
+    pub fn off() -> Heartbeat {
+        Heartbeat {
+            enabled: false,
+            every: "disabled".to_owned(),
+            every_ms: None,
+            prompt: String::new(),
+            target: "none".to_owned(),
+            ack_max_chars: 0,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionsHealth {
+    /// The database.
+    pub path: String,
+    pub count: u64,
+    /// The few that were last active.
+    pub recent: Vec<RecentSession>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecentSession {
+    pub key: SessionKey,
+    pub updated_at: Option<Timestamp>,
+    /// Milliseconds since then.
+    pub age: Option<u64>,
+}
+
+/// The result of `status`: what runs, what waits, and for what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    pub runtime_version: String,
+    pub ts: Timestamp,
+    pub uptime_ms: u64,
+    /// This start of the gateway.
+    pub node_id: String,
+    pub default_agent_id: AgentId,
+    pub sessions: SessionsHealth,
+    pub runs: RunCounts,
+    pub tasks: TaskCounts,
+    pub lanes: Vec<Lane>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunCounts {
+    pub queued: u64,
+    pub running: u64,
+    /// For children, a reply or a person. Holds no slot.
+    pub waiting: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskCounts {
+    pub open: u64,
+    pub ended: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lane {
+    pub name: String,
+    pub limit: u64,
+    pub busy: u64,
+    pub queued: u64,
+}
