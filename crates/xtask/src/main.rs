@@ -1,5 +1,6 @@
 //! `cargo xtask`: the project's own commands, so that a fresh clone needs only Rust.
 
+mod bench;
 mod ci;
 mod layers;
 mod metadata;
@@ -24,6 +25,9 @@ enum Args {
     /// Check which crate may depend on which
     Layers,
 
+    /// Measure the figures that Windlass promises
+    Bench(bench::Args),
+
     /// Do everything that a change must pass, in the order of .ci/run
     Ci,
 }
@@ -33,6 +37,7 @@ fn main() -> ExitCode {
         Args::Test(args) => test::run(&args),
         Args::Tidy => tidy::run(),
         Args::Layers => layers::run(),
+        Args::Bench(args) => bench::run(&args),
         Args::Ci => ci::run(),
     };
     match done {

@@ -1,0 +1,195 @@
+//! `cargo xtask bench`: the figures that Windlass promises, measured from outside.
+//!
+//! ```text
+//!  binaries ─▶ gateway (process) ─▶ ask it, watch it ─▶ figures ─▶ table or JSON
+//! ```
+//!
+//! Everything goes through what users have: the binary, its port and its commands. So a
+//! figure cannot be better than what a user sees.
+//!
+//! # Invariants
+//!
+//! - A figure with a limit that it misses makes the command fail.
+//! - The machine's load stands beside the figures: a busy machine explains a bad one.
+//! - State lies in the target folder, on a real disk, and not in a `/tmp` made of memory.
+//! - Every process that was started is ended, also after an error.
+
+mod binaries;
+mod disk;
+mod figure;
+mod gateway;
+mod memory;
+mod process;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tempfile::TempDir;
+
+use crate::metadata::Metadata;
+use binaries::Binaries;
+use figure::{Figure, Limit};
+use gateway::Gateway;
+
+/// How long raw syncs are counted. The count swings, so a moment says nothing.
+const DISK_SECONDS: u64 = 3;
+
+/// How often the gateway is started. The median is the figure: one start in a while meets
+/// another process at work.
+const STARTS: usize = 9;
+
+/// How long an idle gateway settles before its memory is read.
+const IDLE_SECONDS: u64 = 5;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Measure only these; all of them if none is named
+    #[arg(value_enum)]
+    which: Vec<Bench>,
+
+    /// Measure this profile of cargo; only `release` says anything about speed
+    #[arg(long, default_value = "release")]
+    profile: String,
+
+    /// Print one JSON object per figure and line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Bench {
+    /// Raw syncs per second of the disk under the state folder
+    Disk,
+    /// Size of the binary
+    Size,
+    /// Time from start to ready on an empty folder
+    Start,
+    /// Memory of a gateway with nothing to do
+    Idle,
+}
+
+impl Bench {
+    const ALL: &[Bench] = &[Bench::Disk, Bench::Size, Bench::Start, Bench::Idle];
+}
+
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let which = if args.which.is_empty() { Bench::ALL } else { &args.which };
+    let target = Metadata::load()?.target_directory;
+    let mut bench = Benches { target: &target, profile: &args.profile, binaries: None };
+
+    let mut figures = vec![load()?];
+    for bench_of in which {
+        figures.extend(bench.measure(*bench_of)?);
+    }
+    if args.json {
+        figures.iter().for_each(|figure| println!("{}", figure.to_json()));
+    } else {
+        print!("{}", figure::table(&figures));
+    }
+    let missed = figures.iter().filter(|figure| figure.is_missed()).count();
+    if missed > 0 {
+        bail!("{missed} of {} figures miss their limit", figures.len());
+    }
+    Ok(())
+}
+
+struct Benches<'a> {
+    target: &'a Path,
+    profile: &'a str,
+    /// Built when the first bench asks for them.
+    binaries: Option<Binaries>,
+}
+
+impl Benches<'_> {
+    fn measure(&mut self, bench: Bench) -> anyhow::Result<Vec<Figure>> {
+        match bench {
+            Bench::Disk => self.disk(),
+            Bench::Size => self.size(),
+            Bench::Start => self.start(),
+            Bench::Idle => self.idle(),
+        }
+    }
+
+    fn disk(&self) -> anyhow::Result<Vec<Figure>> {
+        let folder = self.state_folder()?;
+        let rate = disk::syncs_per_second(folder.path(), Duration::from_secs(DISK_SECONDS))?;
+        Ok(vec![Figure::new("raw 4 KiB appends with fdatasync", rate, "/s")])
+    }
+
+    fn size(&mut self) -> anyhow::Result<Vec<Figure>> {
+        let binary = &self.binaries()?.windlass;
+        let bytes = binary.metadata().context("the binary is not there")?.len();
+        let size = Figure::new("binary", bytes as f64 / 1e6, "MB");
+        Ok(vec![size.with(Limit::AtMost(30.0))])
+    }
+
+    fn start(&mut self) -> anyhow::Result<Vec<Figure>> {
+        let mut to_ready = Vec::new();
+        let mut to_answer = Vec::new();
+        for _ in 0..STARTS {
+            let folder = self.state_folder()?;
+            let gateway = Gateway::start(&self.binaries()?.windlass, folder.path())?;
+            to_ready.push(gateway.ready_after.as_secs_f64() * 1e3);
+            let (_, took) = gateway.ask(&["status", "--json"])?;
+            to_answer.push(took.as_secs_f64() * 1e3);
+            gateway.stop()?;
+        }
+        Ok(vec![
+            Figure::new("from exec to ready, empty folder, median", median(&mut to_ready), "ms")
+                .with(Limit::AtMost(100.0)),
+            Figure::new("`windlass status --json`, median", median(&mut to_answer), "ms"),
+        ])
+    }
+
+    fn idle(&mut self) -> anyhow::Result<Vec<Figure>> {
+        let folder = self.state_folder()?;
+        let gateway = Gateway::start(&self.binaries()?.windlass, folder.path())?;
+        std::thread::sleep(Duration::from_secs(IDLE_SECONDS));
+        let memory = memory::of(gateway.pid())?;
+        gateway.stop()?;
+        Ok(vec![
+            Figure::new("memory, idle", memory.resident_bytes as f64 / 1e6, "MB")
+                .with(Limit::AtMost(25.0)),
+            Figure::new("memory, highest", memory.peak_bytes as f64 / 1e6, "MB"),
+        ])
+    }
+
+    fn binaries(&mut self) -> anyhow::Result<&Binaries> {
+        if self.binaries.is_none() {
+            self.binaries = Some(Binaries::build(self.target, self.profile)?);
+        }
+        Ok(self.binaries.as_ref().expect("built just now"))
+    }
+
+    fn state_folder(&self) -> anyhow::Result<TempDir> {
+        let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(self.target);
+        folder.with_context(|| format!("cannot make a folder in {}", self.target.display()))
+    }
+}
+
+/// The machine's load of the last minute: processes that wanted a core.
+fn load() -> anyhow::Result<Figure> {
+    let text = std::fs::read_to_string("/proc/loadavg").context("benches need Linux's /proc")?;
+    let load = text.split(' ').next().and_then(|word| word.parse().ok());
+    let load = load.with_context(|| format!("odd text in /proc/loadavg: {text:?}"))?;
+    let cores = std::thread::available_parallelism()?;
+    Ok(Figure::new(format!("load before, on {cores} cores"), load, ""))
+}
+
+/// The value in the middle, once in order.
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_value_in_the_middle() {
+        assert_eq!(median(&mut [9.0, 1.0, 5.0]), 5.0);
+        assert_eq!(median(&mut [7.0]), 7.0);
+    }
+}

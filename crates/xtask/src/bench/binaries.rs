@@ -1,0 +1,27 @@
+//! Builds the binaries that are measured.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+
+use crate::run;
+
+#[derive(Debug)]
+pub struct Binaries {
+    pub windlass: PathBuf,
+}
+
+impl Binaries {
+    /// Builds with `profile` into the folder `target`.
+    pub fn build(target: &Path, profile: &str) -> anyhow::Result<Binaries> {
+        let packages = ["-p", "windlass", "-p", "windlass-stub"];
+        run::stream(run::cargo().args(["build", "--bins", "--profile", profile]).args(packages))?;
+        // Cargo keeps the folder's name from before profiles had names.
+        let folder = target.join(if profile == "dev" { "debug" } else { profile });
+        let windlass = folder.join("windlass");
+        if !windlass.is_file() {
+            bail!("cargo built no {}", windlass.display());
+        }
+        Ok(Binaries { windlass })
+    }
+}
