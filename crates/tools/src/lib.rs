@@ -1,1 +1,252 @@
-//! tools
+//! What an agent may do: the tools a model can call, and what became of a call after a crash.
+//!
+//! ```text
+//! arguments (JSON text) ─▶ checked once, refused by name ─▶ the deed ─▶ text, bounded
+//! ```
+//!
+//! A call never fails towards its caller: the model hears of an error as a result, and goes on.
+//! Every tool has an effect class that says whether it may run again when a crash cut it; a
+//! `probed` tool is asked with [`Tool::probe`] whether it was done.
+//!
+//! # Invariants
+//!
+//! - A result that leaves a [`Toolbox`] is no longer than [`Config::result_bytes_max`].
+//! - The file tools touch nothing outside the workspace, whatever the path says.
+//! - A file is replaced as a whole or not at all.
+//! - When an `exec` call has returned or was dropped, its process group is dead, or the result
+//!   says that it is not.
+//!
+//! # Not here
+//!
+//! The session tools are read in [`sessions`] and decided in `machine`; they are no [`Tool`].
+//! The file tools' bounds on paths do not bind `exec`: that needs a sandbox of the system's.
+
+mod arguments;
+mod bound;
+pub mod conformance;
+mod edit;
+mod exec;
+mod group;
+mod matching;
+mod read;
+mod replace;
+pub mod scripted;
+pub mod sessions;
+pub mod workspace;
+mod write;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+use types::{EffectClass, RunId, ToolSpec};
+
+/// One thing that an agent can do.
+#[async_trait]
+pub trait Tool: Send + Sync + fmt::Debug {
+    fn spec(&self) -> &ToolSpec;
+
+    /// May a call run again when a crash cut it?
+    fn effect(&self) -> EffectClass;
+
+    /// Does it. Never fails: an error is an output with `is_error`.
+    async fn call(&self, context: &ToolContext, arguments: &str) -> ToolOutput;
+
+    /// Asked after a crash for a `probed` tool: was it done?
+    async fn probe(&self, _context: &ToolContext, _arguments: &str) -> Probe {
+        Probe::Unsure
+    }
+}
+
+/// For whom a tool is called, and where.
+#[derive(Clone)]
+pub struct ToolContext {
+    /// The tool's root and working folder.
+    pub workspace: PathBuf,
+    pub run: RunId,
+    /// The same again when the call is repeated after a crash.
+    pub idempotency_key: String,
+    /// Fires when the run is stopped.
+    pub cancel: CancellationToken,
+    /// What the operator adds to the environment of this agent's processes.
+    pub env: Vec<(String, String)>,
+}
+
+impl fmt::Debug for ToolContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The values may be secrets.
+        let names: Vec<&String> = self.env.iter().map(|(name, _)| name).collect();
+        f.debug_struct("ToolContext")
+            .field("workspace", &self.workspace)
+            .field("run", &self.run)
+            .field("idempotency_key", &self.idempotency_key)
+            .field("cancelled", &self.cancel.is_cancelled())
+            .field("env", &names)
+            .finish()
+    }
+}
+
+/// What the model hears of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolOutput {
+    pub text: String,
+    pub is_error: bool,
+}
+
+impl ToolOutput {
+    pub fn ok(text: impl Into<String>) -> ToolOutput {
+        ToolOutput { text: text.into(), is_error: false }
+    }
+
+    pub fn error(text: impl Into<String>) -> ToolOutput {
+        ToolOutput { text: text.into(), is_error: true }
+    }
+}
+
+impl From<Result<String, String>> for ToolOutput {
+    fn from(result: Result<String, String>) -> ToolOutput {
+        match result {
+            Ok(text) => ToolOutput::ok(text),
+            Err(text) => ToolOutput::error(text),
+        }
+    }
+}
+
+/// Whether a call that a crash cut was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// It was, and this is what it would have answered.
+    Done(ToolOutput),
+    /// It was not, and may be run.
+    NotDone,
+    /// The world does not show it. The model is told that the outcome is unknown.
+    Unsure,
+}
+
+/// The bounds of the built-in tools.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Longest result of any tool. Every result is sent again with each later model call.
+    pub result_bytes_max: usize,
+    /// How long a command may run that names no `timeoutSeconds`.
+    pub exec_timeout: Duration,
+    /// Longest `timeoutSeconds` that a command may ask for.
+    pub exec_timeout_max: Duration,
+    /// How long a stopped command has between SIGTERM and SIGKILL.
+    pub exec_grace: Duration,
+    pub read_lines_max: usize,
+    pub read_bytes_max: usize,
+    /// Longest part of one line that is shown: a minified file must not fill the result.
+    pub read_line_bytes_max: usize,
+    /// Largest file that `write` and `edit` make or change: they hold it in memory.
+    pub file_bytes_max: u64,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            result_bytes_max: 64 * 1024,
+            exec_timeout: Duration::from_secs(1_800),
+            exec_timeout_max: Duration::from_secs(86_400),
+            exec_grace: Duration::from_secs(5),
+            read_lines_max: 2_000,
+            read_bytes_max: 50 * 1024,
+            read_line_bytes_max: 4_000,
+            file_bytes_max: 16 * 1024 * 1024,
+        }
+    }
+}
+
+/// The tools of an agent, in the order in which the model sees them.
+#[derive(Clone, Debug)]
+pub struct Toolbox {
+    tools: Vec<Arc<dyn Tool>>,
+    result_bytes_max: usize,
+}
+
+impl Toolbox {
+    /// No tools yet; what they answer will be cut to `result_bytes_max`.
+    pub fn empty(result_bytes_max: usize) -> Toolbox {
+        Toolbox { tools: Vec::new(), result_bytes_max }
+    }
+
+    /// The tools that need nothing but the workspace.
+    pub fn builtin(config: &Config) -> Toolbox {
+        Toolbox::empty(config.result_bytes_max)
+            .with(Arc::new(read::Read::new(config)))
+            .with(Arc::new(write::Write::new(config)))
+            .with(Arc::new(edit::Edit::new(config)))
+            .with(Arc::new(exec::Exec::new(config)))
+    }
+
+    /// Adds a tool at the end, or puts it in the place of the one with the same name.
+    #[must_use]
+    pub fn with(mut self, tool: Arc<dyn Tool>) -> Toolbox {
+        let tool = Arc::new(Bounded { inner: tool, bytes_max: self.result_bytes_max });
+        match self.tools.iter_mut().find(|other| other.spec().name == tool.spec().name) {
+            Some(other) => *other = tool,
+            None => self.tools.push(tool),
+        }
+        self
+    }
+
+    pub fn get(&self, name: &str) -> Option<Arc<dyn Tool>> {
+        self.tools.iter().find(|tool| tool.spec().name == name).cloned()
+    }
+
+    /// The specs in a stable order: they are part of the prefix that providers cache.
+    pub fn specs(&self) -> Vec<ToolSpec> {
+        self.tools.iter().map(|tool| tool.spec().clone()).collect()
+    }
+}
+
+/// Holds a tool's answers to the bound, so that no tool has to be trusted with it.
+#[derive(Debug)]
+struct Bounded {
+    inner: Arc<dyn Tool>,
+    bytes_max: usize,
+}
+
+impl Bounded {
+    fn cut(&self, output: ToolOutput) -> ToolOutput {
+        ToolOutput { text: bound::cut(output.text, self.bytes_max), ..output }
+    }
+}
+
+#[async_trait]
+impl Tool for Bounded {
+    fn spec(&self) -> &ToolSpec {
+        self.inner.spec()
+    }
+
+    fn effect(&self) -> EffectClass {
+        self.inner.effect()
+    }
+
+    async fn call(&self, context: &ToolContext, arguments: &str) -> ToolOutput {
+        self.cut(self.inner.call(context, arguments).await)
+    }
+
+    async fn probe(&self, context: &ToolContext, arguments: &str) -> Probe {
+        match self.inner.probe(context, arguments).await {
+            Probe::Done(output) => Probe::Done(self.cut(output)),
+            other => other,
+        }
+    }
+}
+
+/// Runs file work on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(format!("the tool broke off: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

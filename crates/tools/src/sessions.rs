@@ -1,0 +1,243 @@
+//! The session tools: what a model may ask of the gateway itself.
+//!
+//! They are no [`crate::Tool`]: what changes sessions is decided in `machine` and done in the
+//! commit that records its result; what only reads is answered by the runtime. Here are their
+//! schemas, and the one place where their arguments become types.
+//!
+//! The names are OpenClaw's. An argument that this version does not have is refused by name and
+//! not ignored: a model that believes it has set a limit must not be wrong about it.
+
+mod schema;
+mod spawn;
+mod wait;
+
+use types::{EffectClass, InternalCall, Scope, TaskTarget, ToolSpec, word_enum};
+
+use crate::arguments::{Arguments, Refused};
+
+pub use schema::specs;
+
+/// Longest brief or message: it is a body that goes to a model.
+const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// Longest name of anything, and longest title.
+const NAME_BYTES_MAX: usize = 512;
+/// Longest time in seconds that can be asked for: a year.
+const SECONDS_MAX: u32 = 31_536_000;
+
+const LIST_LIMIT: u32 = 100;
+const LIST_LIMIT_MAX: u32 = 200;
+const HISTORY_LIMIT: u32 = 50;
+const HISTORY_LIMIT_MAX: u32 = 1_000;
+const LOG_LIMIT: u32 = 50;
+const LOG_LIMIT_MAX: u32 = 1_000;
+const RECENT_MINUTES: u32 = 30;
+const MINUTES_MAX: u32 = 525_600;
+
+/// A call of a session tool, parsed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SessionsCall {
+    /// Decided and done by the machine.
+    Internal(InternalCall),
+    /// Answered by the runtime.
+    Read(SessionsRead),
+}
+
+impl SessionsCall {
+    pub fn effect(&self) -> EffectClass {
+        match self {
+            SessionsCall::Internal(_) => EffectClass::Internal,
+            SessionsCall::Read(_) => EffectClass::Pure,
+        }
+    }
+}
+
+/// A question about sessions and tasks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionsRead {
+    List {
+        limit: u32,
+        /// All kinds if none.
+        kinds: Option<Vec<SessionKind>>,
+        /// Only sessions active within so many minutes.
+        active_minutes: Option<u32>,
+    },
+    History {
+        /// Short or full; resolved under the caller's agent.
+        session_key: String,
+        limit: u32,
+        include_tools: bool,
+        /// How many of the newest messages to skip.
+        offset: u32,
+    },
+    SubagentsList {
+        /// How long ago an ended task may have ended.
+        recent_minutes: u32,
+    },
+    SubagentsInfo {
+        target: TaskTarget,
+    },
+    SubagentsLog {
+        target: TaskTarget,
+        limit: u32,
+    },
+}
+
+word_enum! {
+    /// The kinds of sessions that `sessions_list` tells apart.
+    pub enum SessionKind {
+        Main = "main",
+        Thread = "thread",
+        Subagent = "subagent",
+        Acp = "acp",
+        Cron = "cron",
+        Hook = "hook",
+        Other = "other",
+    }
+}
+
+impl SessionKind {
+    pub fn of(scope: &Scope) -> SessionKind {
+        match scope {
+            Scope::Main => SessionKind::Main,
+            Scope::Thread(_) => SessionKind::Thread,
+            Scope::Subagent(_) | Scope::WarmSubagent(_) => SessionKind::Subagent,
+            Scope::Acp(_) => SessionKind::Acp,
+            Scope::Cron { .. } => SessionKind::Cron,
+            Scope::Hook(_) => SessionKind::Hook,
+            Scope::Other(_) => SessionKind::Other,
+        }
+    }
+}
+
+word_enum! {
+    /// What `subagents` is asked to do.
+    enum Action {
+        List = "list",
+        Info = "info",
+        Log = "log",
+        Steer = "steer",
+        Kill = "kill",
+        /// OpenClaw's word for kill.
+        Cancel = "cancel",
+    }
+}
+
+/// Returns the spec of a session tool.
+pub fn spec(name: &str) -> Option<&'static ToolSpec> {
+    specs().iter().find(|spec| spec.name == name)
+}
+
+/// Reads a call of the session tool `name`. The error is written for the model.
+pub fn parse(name: &str, arguments: &str) -> Result<SessionsCall, String> {
+    use InternalCall::{Spawn, Yield};
+
+    let Some(spec) = spec(name) else { return Err(format!("`{name}` is not a session tool")) };
+    let read = |refused: &[Refused]| Arguments::parse(spec, &[], refused, arguments);
+    match name {
+        "sessions_spawn" => {
+            spawn::parse(&read(spawn::REFUSED)?).map(|call| SessionsCall::Internal(Spawn(call)))
+        }
+        "sessions_yield" => {
+            wait::parse(&read(wait::REFUSED)?).map(|call| SessionsCall::Internal(Yield(call)))
+        }
+        "subagents" => subagents(&read(SUBAGENTS_REFUSED)?),
+        "sessions_list" => list(&read(LIST_REFUSED)?).map(SessionsCall::Read),
+        _ => history(&read(HISTORY_REFUSED)?).map(SessionsCall::Read),
+    }
+}
+
+const SUBAGENTS_REFUSED: &[Refused] = &[
+    ("taskId", "use `target`"),
+    ("taskIds", "use `target`, one task a call; to wait for tasks use `sessions_yield`"),
+    ("timeoutSeconds", "this tool does not wait; use `sessions_yield`"),
+    ("sessionKey", "use `target`, which takes a session key too"),
+    ("runId", "use `target` with the task's id"),
+];
+
+fn subagents(arguments: &Arguments) -> Result<SessionsCall, String> {
+    if arguments.text("action")? == Some("wait") {
+        return Err("`subagents` has no action `wait`: call `sessions_yield`".to_owned());
+    }
+    let action = arguments.choice("action")?.unwrap_or(Action::List);
+    let only = |name: &str, actions: &[Action]| match arguments.says(name) {
+        true if !actions.contains(&action) => {
+            Err(format!("`{name}` does not go with the action `{action}`"))
+        }
+        _ => Ok(()),
+    };
+    only("recentMinutes", &[Action::List])?;
+    only("limit", &[Action::Log])?;
+    only("message", &[Action::Steer])?;
+    if action != Action::List && !arguments.says("target") {
+        return Err(format!("`target` is missing: the action `{action}` needs a task"));
+    }
+    let target =
+        || arguments.message("target", NAME_BYTES_MAX).map(|t| TaskTarget(t.trim().into()));
+    let internal = |call| Ok(SessionsCall::Internal(call));
+    let read = |read| Ok(SessionsCall::Read(read));
+    match action {
+        Action::List => {
+            only("target", &[])?;
+            let minutes = arguments.integer("recentMinutes", 1..=MINUTES_MAX)?;
+            read(SessionsRead::SubagentsList { recent_minutes: minutes.unwrap_or(RECENT_MINUTES) })
+        }
+        Action::Info => read(SessionsRead::SubagentsInfo { target: target()? }),
+        Action::Log => {
+            let limit = arguments.integer("limit", 1..=LOG_LIMIT_MAX)?.unwrap_or(LOG_LIMIT);
+            read(SessionsRead::SubagentsLog { target: target()?, limit })
+        }
+        Action::Steer => {
+            let message = arguments.message("message", MESSAGE_BYTES_MAX)?.to_owned();
+            internal(InternalCall::Steer { target: target()?, message })
+        }
+        Action::Kill | Action::Cancel => internal(InternalCall::Kill { target: target()? }),
+    }
+}
+
+const NOT_IN_LIST: &str = "not in this version; narrow the list with `kinds` or `activeMinutes`";
+const LIST_REFUSED: &[Refused] = &[
+    ("offset", NOT_IN_LIST),
+    ("activeOnly", NOT_IN_LIST),
+    ("excludeSubagents", "name the kinds you want in `kinds`"),
+    ("relationship", NOT_IN_LIST),
+    ("ownerId", NOT_IN_LIST),
+    ("creatorId", NOT_IN_LIST),
+    ("projectId", NOT_IN_LIST),
+    ("workspaceDir", NOT_IN_LIST),
+    ("group", NOT_IN_LIST),
+    ("pinned", NOT_IN_LIST),
+    ("label", NOT_IN_LIST),
+    ("agentId", NOT_IN_LIST),
+    ("search", NOT_IN_LIST),
+    ("archived", NOT_IN_LIST),
+    ("messageLimit", "read messages with `sessions_history`"),
+    ("includeDerivedTitles", NOT_IN_LIST),
+    ("includeLastMessage", "read messages with `sessions_history`"),
+];
+
+fn list(arguments: &Arguments) -> Result<SessionsRead, String> {
+    Ok(SessionsRead::List {
+        limit: arguments.integer("limit", 1..=LIST_LIMIT_MAX)?.unwrap_or(LIST_LIMIT),
+        kinds: arguments.choices("kinds")?,
+        active_minutes: arguments.integer("activeMinutes", 1..=MINUTES_MAX)?,
+    })
+}
+
+const HISTORY_REFUSED: &[Refused] = &[
+    ("pendingBefore", "not in this version; what waits in an inbox is not shown"),
+    ("messageId", "use `offset` and `limit`"),
+    ("sessionId", "use `sessionKey`"),
+];
+
+fn history(arguments: &Arguments) -> Result<SessionsRead, String> {
+    let limit = arguments.integer("limit", 1..=HISTORY_LIMIT_MAX)?;
+    Ok(SessionsRead::History {
+        session_key: arguments.message("sessionKey", NAME_BYTES_MAX)?.trim().to_owned(),
+        limit: limit.unwrap_or(HISTORY_LIMIT),
+        include_tools: arguments.flag("includeTools")?.unwrap_or(false),
+        offset: arguments.integer("offset", 0..=u32::MAX)?.unwrap_or(0),
+    })
+}
+
+#[cfg(test)]
+mod tests;

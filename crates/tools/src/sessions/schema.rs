@@ -1,0 +1,156 @@
+//! What a model reads about the session tools. Only what is supported is listed.
+
+use std::sync::LazyLock;
+
+use serde_json::{Value, json};
+use types::ToolSpec;
+
+use super::wait::TASKS_MAX;
+use super::{
+    HISTORY_LIMIT, HISTORY_LIMIT_MAX, LIST_LIMIT, LIST_LIMIT_MAX, LOG_LIMIT, LOG_LIMIT_MAX,
+    MINUTES_MAX, RECENT_MINUTES, SECONDS_MAX, SessionKind,
+};
+
+static SPECS: LazyLock<Vec<ToolSpec>> =
+    LazyLock::new(|| vec![spawn(), wait(), subagents(), list(), history()]);
+
+/// Returns the specs of all session tools, in a stable order.
+pub fn specs() -> &'static [ToolSpec] {
+    &SPECS
+}
+
+fn tool(name: &str, description: &str, properties: Value, required: &[&str]) -> ToolSpec {
+    ToolSpec {
+        name: name.to_owned(),
+        description: description.to_owned(),
+        input_schema: json!({
+            "type": "object",
+            "properties": properties,
+            "required": required,
+            "additionalProperties": false,
+        }),
+    }
+}
+
+fn text(description: &str) -> Value {
+    json!({ "type": "string", "description": description })
+}
+
+fn integer(min: u32, max: u32, description: &str) -> Value {
+    json!({ "type": "integer", "minimum": min, "maximum": max, "description": description })
+}
+
+fn word(words: &[&str], description: &str) -> Value {
+    json!({ "type": "string", "enum": words, "description": description })
+}
+
+fn spawn() -> ToolSpec {
+    let description = "Start a sub-agent on a task and return at once with its taskId; nothing is \
+        waited for. The sub-agent starts with no knowledge of this conversation: `task` must hold \
+        everything it needs. Its result arrives later as a message marked as a sub-agent result. \
+        To work on parts in parallel, spawn all of them first; then call sessions_yield once. Do \
+        not poll, and do not spawn the same task again.";
+    let properties = json!({
+        "task": text("The whole brief: goal, context, files, and the form of the answer."),
+        "taskName": {
+            "type": "string",
+            "pattern": "^[a-z][a-z0-9_-]{0,63}$",
+            "description": "A short handle by which other tools can name the task. Not `last` or \
+                `all`.",
+        },
+        "label": text("A title for people."),
+        "agentId": text("The agent to run it; you yourself if left out."),
+        "model": text("Another model than the agent's own."),
+        "runTimeoutSeconds": integer(
+            0, SECONDS_MAX, "Stop the sub-agent after so long; 0 means never."),
+        "cwd": text("The folder it works in; its workspace if left out."),
+        "cleanup": word(&["keep", "delete"], "Whether its session is archived at the end."),
+        "announce": word(&["parent", "none"], "Whether you get its result; `parent` if left out."),
+        "expectsCompletionMessage": {
+            "type": "boolean",
+            "description": "false is the same as announce `none`.",
+        },
+        "idempotencyKey": text("The same key returns the same task instead of starting another."),
+        "context": word(&["isolated"], "It starts with a clean transcript."),
+        "runtime": word(&["subagent"], "It runs in this gateway."),
+    });
+    tool("sessions_spawn", description, properties, &["task"])
+}
+
+fn wait() -> ToolSpec {
+    let description = "Suspend your turn until your sub-agents have results. Call it once after \
+        spawning, instead of polling: you are woken with the results as messages, and cost nothing \
+        meanwhile. A message from a person wakes you as well.";
+    let properties = json!({
+        "message": text("A private note to yourself for when you go on."),
+        "acknowledgment": text("Text that is sent to the person at once."),
+        "waitFor": {
+            "anyOf": [
+                { "type": "string", "enum": ["all", "any", "message"] },
+                {
+                    "type": "array",
+                    "items": { "type": "string" },
+                    "minItems": 1,
+                    "maxItems": TASKS_MAX,
+                },
+            ],
+            "description": "`all` sub-agents that are running now (the default), `any` one of \
+                them, whatever `message` comes next, or a list of task ids.",
+        },
+        "atLeast": integer(1, TASKS_MAX as u32, "Wake when so many have ended, instead of all."),
+        "timeoutSeconds": integer(1, SECONDS_MAX, "Wake after so long in any case."),
+    });
+    tool("sessions_yield", description, properties, &[])
+}
+
+fn subagents() -> ToolSpec {
+    let description = "See and control the sub-agents that you started, and theirs. `list` shows \
+        them; `info` and `log` show one; `steer` sends one a message while it works; `kill` stops \
+        one and everything below it. Not for waiting: that is sessions_yield.";
+    let properties = json!({
+        "action": word(
+            &["list", "info", "log", "steer", "kill", "cancel"],
+            "`list` if left out; `cancel` is the same as `kill`."),
+        "target": text("The task: its taskId, taskName or session key. For all but `list`."),
+        "message": text("For `steer`: what to tell it."),
+        "recentMinutes": integer(1, MINUTES_MAX, &format!(
+            "For `list`: also show what ended so recently; {RECENT_MINUTES} if left out.")),
+        "limit": integer(1, LOG_LIMIT_MAX, &format!(
+            "For `log`: at most so many entries; {LOG_LIMIT} if left out.")),
+    });
+    tool("subagents", description, properties, &[])
+}
+
+fn list() -> ToolSpec {
+    let words: Vec<&str> = SessionKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    let properties = json!({
+        "limit": integer(1, LIST_LIMIT_MAX, &format!(
+            "At most so many sessions; {LIST_LIMIT} if left out.")),
+        "kinds": {
+            "type": "array",
+            "items": { "type": "string", "enum": words },
+            "minItems": 1,
+            "description": "Only sessions of these kinds.",
+        },
+        "activeMinutes": integer(1, MINUTES_MAX, "Only sessions active within so many minutes."),
+    });
+    let description = "List the sessions you may see, most recently active first, with what each \
+        is doing now.";
+    tool("sessions_list", description, properties, &[])
+}
+
+fn history() -> ToolSpec {
+    let properties = json!({
+        "sessionKey": text("The session, as sessions_list or sessions_spawn show it."),
+        "limit": integer(1, HISTORY_LIMIT_MAX, &format!(
+            "At most so many messages; {HISTORY_LIMIT} if left out.")),
+        "offset": integer(0, u32::MAX, "Skip so many of the newest messages."),
+        "includeTools": {
+            "type": "boolean",
+            "description": "Also show tool calls and their results.",
+        },
+    });
+    let description = "Read the newest messages of a session, oldest of them first. Sub-agent \
+        results come to you by themselves; use this to look deeper.";
+    tool("sessions_history", description, properties, &["sessionKey"])
+}

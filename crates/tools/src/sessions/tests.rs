@@ -1,0 +1,354 @@
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use types::{Announce, Cleanup, SpawnRequest, TaskId, WaitFor, YieldRequest};
+use uuid::Uuid;
+
+use super::*;
+
+fn call(name: &str, arguments: Value) -> Result<SessionsCall, String> {
+    parse(name, &arguments.to_string())
+}
+
+fn spawn(arguments: Value) -> SpawnRequest {
+    match call("sessions_spawn", arguments) {
+        Ok(SessionsCall::Internal(InternalCall::Spawn(request))) => request,
+        other => panic!("expected a spawn, got {other:?}"),
+    }
+}
+
+fn wait(arguments: Value) -> YieldRequest {
+    match call("sessions_yield", arguments) {
+        Ok(SessionsCall::Internal(InternalCall::Yield(request))) => request,
+        other => panic!("expected a yield, got {other:?}"),
+    }
+}
+
+fn plain(task: &str) -> SpawnRequest {
+    SpawnRequest {
+        task: task.to_owned(),
+        label: None,
+        task_name: None,
+        agent: None,
+        model: None,
+        run_timeout: None,
+        cleanup: Cleanup::Keep,
+        announce: Announce::Parent,
+        idempotency_key: None,
+        cwd: None,
+    }
+}
+
+#[test]
+fn a_spawn_with_everything() {
+    let request = spawn(json!({
+        "task": " look\n", "label": "Look", "taskName": "look-1", "agentId": "Ops",
+        "model": "anthropic/x", "runTimeoutSeconds": 90, "cleanup": "delete",
+        "announce": "none", "expectsCompletionMessage": false, "idempotencyKey": "k",
+        "cwd": "sub", "context": "isolated", "runtime": "subagent",
+    }));
+    let expected = SpawnRequest {
+        task: " look\n".to_owned(),
+        label: Some("Look".to_owned()),
+        task_name: Some("look-1".to_owned()),
+        agent: Some("ops".parse().unwrap()),
+        model: Some("anthropic/x".to_owned()),
+        run_timeout: Some(Duration::from_secs(90)),
+        cleanup: Cleanup::Delete,
+        announce: Announce::None,
+        idempotency_key: Some("k".to_owned()),
+        cwd: Some("sub".to_owned()),
+    };
+    assert_eq!(request, expected);
+}
+
+#[test]
+fn what_a_spawn_leaves_out_has_a_default() {
+    assert_eq!(spawn(json!({"task": "x"})), plain("x"));
+    let blank = json!({"task": "x", "label": "", "taskName": " ", "agentId": "", "model": null,
+        "cwd": "", "cleanup": "", "announce": "", "context": ""});
+    assert_eq!(spawn(blank), plain("x"));
+    assert_eq!(
+        spawn(json!({"task": "x", "runTimeoutSeconds": 0})).run_timeout,
+        Some(Duration::ZERO)
+    );
+    let quiet = spawn(json!({"task": "x", "expectsCompletionMessage": false}));
+    assert_eq!(quiet.announce, Announce::None);
+}
+
+#[test]
+fn a_bad_spawn_is_refused_by_name() {
+    let table = [
+        (json!({}), "`task` is missing"),
+        (json!({"task": " \n"}), "`task` is empty"),
+        (json!({"task": 7}), "`task` must be a string; got 7"),
+        (json!({"tsk": "x"}), "has no argument `tsk`; did you mean `task`?"),
+        (json!({"task": "x", "task_name": "a"}), "did you mean `taskName`?"),
+        (
+            json!({"task": "x", "timeoutSeconds": 5}),
+            "does not take `timeoutSeconds`: use `runTimeoutSeconds`",
+        ),
+        (json!({"task": "x", "timeout_seconds": 5}), "use `runTimeoutSeconds`"),
+        (
+            json!({"task": "x", "runTimeoutSeconds": "5"}),
+            "`runTimeoutSeconds` must be an integer from 0 to 31536000; got the string \"5\"",
+        ),
+        (json!({"task": "x", "runTimeoutSeconds": -5}), "got -5"),
+        (
+            json!({"task": "x", "taskName": "Look"}),
+            "`taskName` must match ^[a-z][a-z0-9_-]{0,63}$; got `Look`",
+        ),
+        (json!({"task": "x", "taskName": "1st"}), "must match"),
+        (json!({"task": "x", "taskName": "a".repeat(65)}), "must match"),
+        (json!({"task": "x", "taskName": "last"}), "must not be `last`"),
+        (json!({"task": "x", "taskName": "all"}), "must not be `all`"),
+        (json!({"task": "x", "agentId": "a b"}), "`agentId` is not valid"),
+        (
+            json!({"task": "x", "cleanup": "burn"}),
+            "`cleanup` must be one of `keep`, `delete`; got `burn`",
+        ),
+        (
+            json!({"task": "x", "announce": "person"}),
+            "`announce` must be one of `parent`, `none`; got `person`",
+        ),
+        (json!({"task": "x", "announce": "none", "expectsCompletionMessage": true}), "contradict"),
+        (
+            json!({"task": "x", "expectsCompletionMessage": "no"}),
+            "must be true or false; got the string \"no\"",
+        ),
+        (
+            json!({"task": "x", "context": "fork"}),
+            "`context` must be one of `isolated`; got `fork`",
+        ),
+        (json!({"task": "x", "runtime": "acp"}), "`runtime` must be one of `subagent`; got `acp`"),
+        (
+            json!({"task": "x", "label": "l".repeat(513)}),
+            "`label` has 513 bytes; at most 512 are allowed",
+        ),
+        (
+            json!({"task": "x".repeat(MESSAGE_BYTES_MAX + 1)}),
+            "`task` has 1048577 bytes; at most 1048576",
+        ),
+        (json!(["x"]), "must be a JSON object; got an array of 1"),
+    ];
+    for (arguments, expected) in table {
+        let error = call("sessions_spawn", arguments).unwrap_err();
+        assert!(error.contains(expected), "expected {expected:?} in {error:?}");
+    }
+    assert_eq!(spawn(json!({"task": "x".repeat(MESSAGE_BYTES_MAX)})).task.len(), MESSAGE_BYTES_MAX);
+}
+
+/// All that OpenClaw 2026.9 sends for a spawn is either taken or refused with advice.
+#[test]
+fn every_argument_of_openclaw_is_known_by_name() {
+    let theirs = "task taskName label runtime agentId model runTimeoutSeconds thinking cwd mode \
+        cleanup expectsCompletionMessage completionTarget sandbox context lightContext fastMode \
+        placement visible group projectId projectGitUrl worktree worktreeName worktreeBaseRef \
+        attachments attachAs collect outputSchema groupId thread resumeSessionId streamTo target \
+        transport channel to threadId thread_id replyTo reply_to timeoutSeconds timeout_seconds";
+    let properties = &spec("sessions_spawn").unwrap().input_schema["properties"];
+    for name in theirs.split_whitespace() {
+        let error = call("sessions_spawn", json!({"task": "x", name: {}})).unwrap_err();
+        let taken = properties.get(name).is_some();
+        let refused = error.starts_with(&format!("`sessions_spawn` does not take `{name}`: "));
+        assert!(taken != refused, "{name}: {error}");
+    }
+}
+
+#[test]
+fn no_argument_is_both_taken_and_refused() {
+    for (name, refused) in [
+        ("sessions_spawn", spawn::REFUSED),
+        ("sessions_yield", wait::REFUSED),
+        ("subagents", SUBAGENTS_REFUSED),
+        ("sessions_list", LIST_REFUSED),
+        ("sessions_history", HISTORY_REFUSED),
+    ] {
+        let properties = &spec(name).unwrap().input_schema["properties"];
+        for (argument, _) in refused {
+            assert!(properties.get(argument).is_none(), "{name} {argument}");
+        }
+    }
+    assert_eq!(specs().len(), 5);
+}
+
+fn task(n: u128) -> TaskId {
+    TaskId::new(Uuid::from_u128(n))
+}
+
+#[test]
+fn what_a_yield_waits_for() {
+    let ids = json!([task(1), task(2), task(1)]);
+    for (arguments, wait_for, at_least) in [
+        (json!({}), WaitFor::All, None),
+        (json!({"waitFor": "all", "atLeast": 3}), WaitFor::All, Some(3)),
+        (json!({"waitFor": "any"}), WaitFor::Any, None),
+        (json!({"waitFor": "message"}), WaitFor::Message, None),
+        (json!({"waitFor": ids}), WaitFor::Tasks(vec![task(1), task(2)]), None),
+        (json!({"waitFor": [task(1)], "atLeast": 1}), WaitFor::Tasks(vec![task(1)]), Some(1)),
+    ] {
+        let request = wait(arguments.clone());
+        assert_eq!((request.wait_for, request.at_least), (wait_for, at_least), "{arguments}");
+    }
+    let request = wait(json!({"message": "m", "acknowledgment": "a", "timeoutSeconds": 60}));
+    assert_eq!(request.message.as_deref(), Some("m"));
+    assert_eq!(request.acknowledgment.as_deref(), Some("a"));
+    assert_eq!(request.timeout, Some(Duration::from_secs(60)));
+}
+
+#[test]
+fn a_bad_yield_is_refused_by_name() {
+    let table = [
+        (
+            json!({"waitFor": "some"}),
+            "`waitFor` must be `all`, `any`, `message` or a list of task ids; got the \
+             string \"some\"",
+        ),
+        (json!({"waitFor": []}), "got an array of 0"),
+        (json!({"waitFor": 3}), "got 3"),
+        (json!({"waitFor": ["look-1"]}), "`waitFor[0]` must be a task id"),
+        (json!({"waitFor": "any", "atLeast": 2}), "`atLeast` goes with"),
+        (
+            json!({"waitFor": [task(1), task(1)], "atLeast": 2}),
+            "`atLeast` is 2, but `waitFor` names 1 tasks",
+        ),
+        (json!({"atLeast": 0}), "`atLeast` must be an integer from 1"),
+        (json!({"timeoutSeconds": 0}), "`timeoutSeconds` must be an integer from 1"),
+        (json!({"waitfor": "all"}), "did you mean `waitFor`?"),
+        (json!({"taskIds": []}), "use `waitFor`"),
+    ];
+    for (arguments, expected) in table {
+        let error = call("sessions_yield", arguments).unwrap_err();
+        assert!(error.contains(expected), "expected {expected:?} in {error:?}");
+    }
+}
+
+#[test]
+fn subagents_reads_and_decides() {
+    let target = || TaskTarget("look-1".to_owned());
+    let read = SessionsCall::Read;
+    let kill = || SessionsCall::Internal(InternalCall::Kill { target: target() });
+    let steer = InternalCall::Steer { target: target(), message: " go\n".to_owned() };
+    let table = [
+        (json!({}), read(SessionsRead::SubagentsList { recent_minutes: 30 })),
+        (
+            json!({"action": "list", "target": "", "recentMinutes": 5}),
+            read(SessionsRead::SubagentsList { recent_minutes: 5 }),
+        ),
+        (
+            json!({"action": "info", "target": " look-1 "}),
+            read(SessionsRead::SubagentsInfo { target: target() }),
+        ),
+        (
+            json!({"action": "log", "target": "look-1"}),
+            read(SessionsRead::SubagentsLog { target: target(), limit: 50 }),
+        ),
+        (
+            json!({"action": "log", "target": "look-1", "limit": 9}),
+            read(SessionsRead::SubagentsLog { target: target(), limit: 9 }),
+        ),
+        (json!({"action": "kill", "target": "look-1"}), kill()),
+        (json!({"action": "cancel", "target": "look-1", "message": ""}), kill()),
+        (
+            json!({"action": "steer", "target": "look-1", "message": " go\n"}),
+            SessionsCall::Internal(steer),
+        ),
+    ];
+    for (arguments, expected) in table {
+        let effect = match expected {
+            SessionsCall::Internal(_) => EffectClass::Internal,
+            SessionsCall::Read(_) => EffectClass::Pure,
+        };
+        let parsed = call("subagents", arguments.clone()).unwrap();
+        assert_eq!(parsed, expected, "{arguments}");
+        assert_eq!(parsed.effect(), effect);
+    }
+}
+
+#[test]
+fn bad_reads_are_refused_by_name() {
+    let table = [
+        ("subagents", json!({"action": "wait"}), "call `sessions_yield`"),
+        ("subagents", json!({"action": "spawn"}), "`action` must be one of `list`, `info`"),
+        (
+            "subagents",
+            json!({"action": "kill"}),
+            "`target` is missing: the action `kill` needs a task",
+        ),
+        ("subagents", json!({"action": "steer", "target": "a"}), "`message` is missing"),
+        (
+            "subagents",
+            json!({"action": "kill", "target": "a", "message": "m"}),
+            "`message` does not go with the action `kill`",
+        ),
+        ("subagents", json!({"target": "a"}), "`target` does not go with the action `list`"),
+        (
+            "subagents",
+            json!({"action": "info", "target": "a", "recentMinutes": 1}),
+            "`recentMinutes` does not go with",
+        ),
+        (
+            "subagents",
+            json!({"action": "cancel", "taskId": "a"}),
+            "does not take `taskId`: use `target`",
+        ),
+        (
+            "sessions_list",
+            json!({"limit": 201}),
+            "`limit` must be an integer from 1 to 200; got 201",
+        ),
+        (
+            "sessions_list",
+            json!({"kinds": "main"}),
+            "`kinds` must be a list of words, not empty; got the string \"main\"",
+        ),
+        (
+            "sessions_list",
+            json!({"kinds": ["main", "group"]}),
+            "`kinds[1]` must be one of `main`, `thread`",
+        ),
+        ("sessions_list", json!({"search": "x"}), "does not take `search`"),
+        ("sessions_history", json!({}), "`sessionKey` is missing"),
+        (
+            "sessions_history",
+            json!({"sessionKey": "main", "limit": 0}),
+            "`limit` must be an integer from 1 to 1000; got 0",
+        ),
+        ("sessions_history", json!({"sessionkey": "main"}), "did you mean `sessionKey`?"),
+        ("sessions_send", json!({}), "`sessions_send` is not a session tool"),
+    ];
+    for (name, arguments, expected) in table {
+        let error = call(name, arguments).unwrap_err();
+        assert!(error.contains(expected), "{name}: expected {expected:?} in {error:?}");
+    }
+}
+
+#[test]
+fn lists_and_histories() {
+    let list = SessionsRead::List {
+        limit: 100,
+        kinds: Some(vec![SessionKind::Main, SessionKind::Subagent]),
+        active_minutes: Some(5),
+    };
+    let arguments = json!({"kinds": ["main", "subagent"], "activeMinutes": 5});
+    assert_eq!(call("sessions_list", arguments), Ok(SessionsCall::Read(list)));
+
+    let history = SessionsRead::History {
+        session_key: "thread:budget".to_owned(),
+        limit: 50,
+        include_tools: true,
+        offset: 10,
+    };
+    let arguments = json!({"sessionKey": "thread:budget", "includeTools": true, "offset": 10});
+    assert_eq!(call("sessions_history", arguments), Ok(SessionsCall::Read(history)));
+}
+
+proptest::proptest! {
+    #[test]
+    fn whatever_a_model_writes_is_answered(text in ".{0,40}", name in "[a-zA-Z_]{0,12}") {
+        for spec in specs() {
+            let _ = parse(&spec.name, &text);
+            let _ = parse(&spec.name, &format!(r#"{{"{name}": [{{}}, "é"]}}"#));
+        }
+    }
+}
