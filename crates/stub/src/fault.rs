@@ -7,16 +7,18 @@
 //! {"kind":"error","status":429,"retry_after_s":1,"times":2}
 //! ```
 //!
-//! | `kind`        | fields                                    | what the client sees            |
-//! |---------------|-------------------------------------------|---------------------------------|
-//! | `latency`     | `ms`                                      | nothing for so long             |
-//! | `slow`        | `ms` per token                            | a trickle                       |
-//! | `error`       | `status`, `retry_after_s`, `class`, `message` | that status, in the wire's shape |
-//! | `error_event` | `after_tokens`, `status`, `class`, `message`  | an error inside a 200 stream    |
-//! | `stall`       | `after_tokens`                            | silence, the connection open    |
-//! | `cut`         | `after_tokens`                            | the connection closed in the middle of a frame |
-//! | `garbage`     | `after_tokens`                            | a frame that is no JSON         |
-//! | `flood`       | `bytes`                                   | so much filler before the answer |
+//! | `kind`        | fields                    | what the client sees             |
+//! |---------------|---------------------------|----------------------------------|
+//! | `latency`     | `ms`                      | nothing for so long              |
+//! | `slow`        | `ms` per token            | a trickle                        |
+//! | `error`       | `status`, `retry_after_s` | that status, in the wire's shape |
+//! | `error_event` | `after_tokens`, `status`  | an error inside a 200 stream     |
+//! | `stall`       | `after_tokens`            | silence, the connection open     |
+//! | `cut`         | `after_tokens`            | a close in the middle of a frame |
+//! | `garbage`     | `after_tokens`            | a frame that is no JSON          |
+//! | `flood`       | `bytes`                   | so much filler before the answer |
+//!
+//! The two errors also take `class` and `message`, in place of the provider's own.
 //!
 //! All take `times` (so often, then never again; without it, always), `probability` (drawn from
 //! the seed and the request's number), and `model` and `contains` (only requests for that model,

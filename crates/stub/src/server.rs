@@ -67,7 +67,10 @@ async fn models(State(app): State<Arc<App>>, headers: HeaderMap) -> Json<Value> 
             })
         }
         false => {
-            let model = |id: &String| json!({"id": id, "object": "model", "created": 1_735_689_600, "owned_by": "stub"});
+            let model = |id: &String| {
+                let created = 1_735_689_600;
+                json!({"id": id, "object": "model", "created": created, "owned_by": "stub"})
+            };
             json!({"object": "list", "data": models.iter().map(model).collect::<Value>()})
         }
     })

@@ -47,7 +47,7 @@ async fn what_the_stub_said_must_come_back_unchanged() {
         .to_brief();
     #[rustfmt::skip]
     let table: [(Wire, &str, Value, &str); 8] = [
-        (Wire::Anthropic, "/content/0/thinking",  json!("hmm"), "Invalid `signature` in `thinking`"),
+        (Wire::Anthropic, "/content/0/thinking",  json!("hmm"), "Invalid `signature` in"),
         (Wire::Anthropic, "/content/0/signature", json!("c3R1YgAA"), "Invalid `signature`"),
         (Wire::Anthropic, "/content/1/text",      json!("I looked"), "is not the one that was"),
         (Wire::Anthropic, "/content/2/name",      json!("read"), "is not the one that was issued"),
