@@ -92,6 +92,15 @@ mod tests {
     }
 
     #[test]
+    fn small_pieces_do_not_pile_up() {
+        let mut kept = HeadTail::new(MARK_BYTES_MAX + 200);
+        for _ in 0..10_000 {
+            kept.push(b"seven..");
+            assert!(kept.head.len() <= 100 && kept.tail.len() <= 200);
+        }
+    }
+
+    #[test]
     fn a_character_is_not_cut_in_two() {
         // Three bytes each: four bytes of head hold one, and so do four of tail.
         let text = cut("€".repeat(100), MARK_BYTES_MAX + 8);

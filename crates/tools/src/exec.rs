@@ -201,8 +201,7 @@ impl Exec {
             Ending::Exited(_) => running.clear(self.grace).await,
             Ending::TimedOut | Ending::Cancelled => running.stop(self.grace).await,
         };
-        // A NUL in a text is more than some databases and models take.
-        let text = running.into_output().await.into_text().replace('\0', "\u{fffd}");
+        let text = running.into_output().await.into_text();
         Ok(self.report(text, request, &ending, remains, started.elapsed()))
     }
 

@@ -10,7 +10,8 @@
 //!
 //! # Invariants
 //!
-//! - A result that leaves a [`Toolbox`] is no longer than [`Config::result_bytes_max`].
+//! - A result that leaves a [`Toolbox`] is no longer than [`Config::result_bytes_max`], and holds
+//!   no NUL.
 //! - The file tools touch nothing outside the workspace, whatever the path says.
 //! - A file is replaced as a whole or not at all.
 //! - When an `exec` call has returned or was dropped, its process group is dead, or the result
@@ -212,7 +213,9 @@ struct Bounded {
 
 impl Bounded {
     fn cut(&self, output: ToolOutput) -> ToolOutput {
-        ToolOutput { text: bound::cut(output.text, self.bytes_max), ..output }
+        // A NUL in a text is more than some databases and providers take.
+        let text = output.text.replace('\0', "\u{fffd}");
+        ToolOutput { text: bound::cut(text, self.bytes_max), ..output }
     }
 }
 

@@ -82,7 +82,7 @@ fn a_toolbox_has_an_order_and_one_tool_of_a_name() {
 
 #[tokio::test]
 async fn a_toolbox_bounds_what_its_tools_say() {
-    let script = [Behaviour::Flood(1_000_000), Behaviour::Answer(ToolOutput::ok("short"))];
+    let script = [Behaviour::Flood(1_000_000), Behaviour::Answer(ToolOutput::ok("a\0b"))];
     let flood = Arc::new(Scripted::new("flood", EffectClass::Probed, script));
     flood.set_probe(Probe::Done(ToolOutput::ok("y".repeat(1_000_000))));
     let toolbox = Toolbox::empty(1_000).with(flood.clone());
@@ -90,8 +90,8 @@ async fn a_toolbox_bounds_what_its_tools_say() {
 
     let long = tool.call(&context, "{}").await.text;
     assert!(long.len() <= 1_000 && long.contains("bytes cut here"), "{long}");
-    assert_eq!(tool.call(&context, "{}").await.text, "short");
-    assert_eq!(tool.call(&context, "{}").await.text, "short");
+    assert_eq!(tool.call(&context, "{}").await.text, "a\u{fffd}b");
+    assert_eq!(tool.call(&context, "{}").await.text, "a\u{fffd}b");
     match tool.probe(&context, "{}").await {
         Probe::Done(output) => assert!(output.text.len() <= 1_000),
         other => panic!("{other:?}"),

@@ -74,7 +74,7 @@ async fn output_and_exit_code_come_back() {
         ("true", "[no output]\n[exit code 0 after ", false),
         ("printf x; exit 3", "x\n[exit code 3 after ", true),
         ("kill -9 $$", "[no output]\n[killed by signal 9 after ", true),
-        (r"printf '\377\000a'", "\u{fffd}\u{fffd}a\n[exit code 0 after ", false),
+        (r"printf '\377a'", "\u{fffd}a\n[exit code 0 after ", false),
         ("cat", "[no output]\n[exit code 0 after ", false),
         ("no-such-program-here", "[exit code 127 after ", true),
     ] {
@@ -155,7 +155,9 @@ async fn a_timeout_kills_grandchildren_that_ignore_sigterm() {
     let output = fixture.call(json!({"command": STUBBORN, "timeoutSeconds": 0.5})).await;
     assert!(started.elapsed() < Duration::from_secs(10));
     assert!(output.is_error);
-    assert!(output.text.starts_with("started\n[timed out: stopped after timeoutSeconds 0.5"));
+    let expected =
+        "started\n[timed out: stopped after timeoutSeconds 0.5, with all it had started]";
+    assert_eq!(output.text, expected);
     assert_ends(fixture.pid_in("pid").await).await;
 }
 
@@ -178,6 +180,7 @@ async fn a_stop_of_the_run_ends_the_command() {
     };
     let (output, pid) = tokio::join!(fixture.call(arguments), stop);
     assert!(output.is_error && output.text.contains("[the run was stopped"), "{}", output.text);
+    assert!(!output.text.contains("live on"), "{}", output.text);
     assert_ends(pid).await;
 
     let output = fixture.call(json!({"command": "echo again > again"})).await;
