@@ -42,6 +42,8 @@ pub struct Arrived {
     /// The value of `task=` in the mark's line, or the whole line.
     pub task: String,
     pub body: String,
+    /// The body had its length and its frame, so what follows it is not part of it.
+    framed: bool,
 }
 
 impl Conversation {
@@ -103,14 +105,27 @@ pub fn is_result(text: &str) -> bool {
 }
 
 /// Reads the results in one text; several may have been merged into it.
+///
+/// A mark's line that says `bytes=N` is followed by exactly so much text between `<result>` and
+/// `</result>`, which may hold anything, marks of others included. Without it, a body lasts until
+/// the next mark.
 pub fn arrived(text: &str) -> Vec<Arrived> {
     let mut results: Vec<Arrived> = Vec::new();
-    for line in text.lines() {
-        if let Some(rest) = line.strip_prefix(RESULT_MARK) {
-            let task = rest.split_whitespace().find_map(|word| word.strip_prefix("task="));
-            let task = task.unwrap_or(line).to_owned();
-            results.push(Arrived { task, body: String::new() });
-        } else if let Some(result) = results.last_mut() {
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (line, after) = rest.split_once('\n').unwrap_or((rest, ""));
+        rest = after;
+        if let Some(words) = line.strip_prefix(RESULT_MARK) {
+            let word = |key| words.split_whitespace().find_map(|word| word.strip_prefix(key));
+            let task = word("task=").unwrap_or(line).to_owned();
+            match word("bytes=").and_then(|bytes| framed(after, bytes.parse().ok()?)) {
+                Some((body, after)) => {
+                    rest = after;
+                    results.push(Arrived { task, body: body.to_owned(), framed: true });
+                }
+                None => results.push(Arrived { task, body: String::new(), framed: false }),
+            }
+        } else if let Some(result) = results.last_mut().filter(|result| !result.framed) {
             if !result.body.is_empty() {
                 result.body.push('\n');
             }
@@ -118,6 +133,17 @@ pub fn arrived(text: &str) -> Vec<Arrived> {
         }
     }
     results
+}
+
+/// Returns the `bytes` of text in the frame that `text` begins with, and what comes after it.
+fn framed(text: &str, bytes: usize) -> Option<(&str, &str)> {
+    let (head, inside) = text.split_once("<result>\n")?;
+    // The frame is that of this mark only if no other mark stands before it.
+    if head.lines().any(|line| line.starts_with(RESULT_MARK)) {
+        return None;
+    }
+    let (body, after) = inside.split_at_checked(bytes)?;
+    Some((body, after.strip_prefix("\n</result>")?))
 }
 
 #[cfg(test)]
@@ -149,5 +175,35 @@ mod tests {
         assert_eq!(read, [("tsk_1", "one\nmore"), ("tsk_2", "two")]);
         assert_eq!(conversation.results_at_each_turn(0), [0, 2, 2]);
         assert_eq!(conversation.last_heard(), "once more");
+    }
+
+    #[test]
+    fn a_framed_result_may_quote_others() {
+        let inner =
+            "[Subagent result] task=tsk_2 outcome=completed bytes=4\n<result>\nleaf\n</result>";
+        let text = format!(
+            "[Subagent result] task=tsk_1 outcome=completed bytes={}\nsession=x\n<result>\n{inner}\n\
+             </result>\nkept\n[Subagent result] task=tsk_3 outcome=no_result bytes=0\n<result>\n\n\
+             </result>",
+            inner.len()
+        );
+        let results = arrived(&text);
+        let read: Vec<_> = results.iter().map(|r| (r.task.as_str(), r.body.as_str())).collect();
+        assert_eq!(read, [("tsk_1", inner), ("tsk_3", "")]);
+    }
+    #[test]
+    fn a_framed_result_may_quote_others() {
+        let quoted = "all: [x]\n[Subagent result] task=tsk_9 bytes=1\n<result>\nq\n</result>\nend";
+        let text = format!(
+            "[Subagent result] task=tsk_1 name=a outcome=completed bytes={}\nIt completed.\n\
+             session=agent:main:x 3 s\n<result>\n{quoted}\n</result>\nIts whole answer is short.\n\
+             [Subagent result] task=tsk_2 name=- outcome=no_result bytes=0\n<result>\n\n</result>\n\
+             [Subagent result] task=tsk_3 bytes=99\n<result>\nshort\n</result>\n",
+            quoted.len()
+        );
+        let results = arrived(&text);
+        let read: Vec<_> = results.iter().map(|r| (r.task.as_str(), r.body.as_str())).collect();
+        let broken = "<result>\nshort\n</result>";
+        assert_eq!(read, [("tsk_1", quoted), ("tsk_2", ""), ("tsk_3", broken)]);
     }
 }
