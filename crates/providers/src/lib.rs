@@ -1,1 +1,88 @@
-//! providers
+//! Models: one streamed call to a provider, whatever its dialect.
+//!
+//! ```text
+//!  ModelRequest ─▶ request (pure) ─▶ http ─▶ sse ─▶ stream (pure) ─▶ Reply
+//!                                     │
+//!                                     └─▶ refusal (pure) ─▶ ProviderError
+//! ```
+//!
+//! Both ends of a wire are pure functions of bytes, so recorded streams can be cut at every byte
+//! in tests. Only [`http`] waits, and only it knows sockets and time-outs.
+//!
+//! # Invariants
+//!
+//! - An answer is whole or it is an error: a stream that is cut never yields a [`Reply`].
+//! - What a provider said goes back to the same wire byte for byte; see [`conversation`] for what
+//!   another wire gets to see.
+//! - A request is a function of the [`ModelRequest`], so a retry sends the same bytes.
+//! - Unknown events, blocks and fields are kept or ignored. They never abort a stream.
+//! - Every buffer has a bound: the event, the answer, the reason in an error.
+//! - No error and no log line holds a key.
+//!
+//! # Not here
+//!
+//! Whether and when to call again is decided in `machine::retry` by
+//! [`FailureClass`](types::FailureClass); which model to call, in the gateway's configuration.
+
+pub mod error;
+mod sse;
+pub mod http;
+mod refusal;
+mod conversation;
+pub mod anthropic;
+pub mod openai_chat;
+pub mod scripted;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use types::{AssistantMessage, Message, Prefix, Usage, Wire};
+
+pub use anthropic::Anthropic;
+pub use error::ProviderError;
+pub use http::{ApiKey, BadEndpoint, Endpoint, HttpConfig};
+pub use openai_chat::OpenaiChat;
+pub use scripted::{Script, Scripted};
+
+/// A model provider: the port that the driver calls.
+#[async_trait]
+pub trait Provider: Send + Sync + fmt::Debug {
+    /// Makes one streamed call. `on_delta` is called as text arrives; the answer does not need
+    /// it, so a caller may ignore what it gets.
+    ///
+    /// Dropping the future closes the connection, which stops the provider's work.
+    async fn call(
+        &self,
+        request: &ModelRequest,
+        on_delta: &mut (dyn FnMut(Delta) + Send),
+    ) -> Result<Reply, ProviderError>;
+
+    fn wire(&self) -> Wire;
+}
+
+/// All that a model gets to see, and how much it may say.
+#[derive(Clone, Debug)]
+pub struct ModelRequest {
+    /// The model, as the provider names it.
+    pub model: String,
+    pub prefix: Arc<Prefix>,
+    pub messages: Vec<Message>,
+    pub max_output_tokens: u32,
+    /// The same for every retry of one call.
+    pub idempotency_key: String,
+}
+
+/// A piece of an answer that is still being made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delta {
+    Text(String),
+    Thinking(String),
+}
+
+/// A whole answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    pub message: AssistantMessage,
+    pub usage: Usage,
+}

@@ -1,0 +1,167 @@
+//! A request as the Messages API wants it.
+//!
+//! The prompt is cached at four places, the most that the API takes: behind the tools, behind
+//! the system prompt, and behind the newest two turns of the user. The older of these two is
+//! where the last call wrote its cache, so this call is sure to find it, however many blocks
+//! lie between.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use types::{FailureClass, ToolSpec, Wire};
+
+use crate::ModelRequest;
+use crate::conversation::{Answer, Said, Turn, object_arguments, portable_name, turns};
+use crate::error::Fault;
+
+/// Newest turns of the user that end with a cache mark.
+const MARKED_TURNS: usize = 2;
+
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    max_tokens: u32,
+    stream: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Tool<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    system: Vec<Block<'a>>,
+    messages: Vec<WireMessage<'a>>,
+}
+
+#[derive(Serialize)]
+struct Tool<'a> {
+    name: &'a str,
+    description: &'a str,
+    input_schema: &'a Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_control: Option<CacheControl>,
+}
+
+#[derive(Serialize)]
+struct WireMessage<'a> {
+    role: &'static str,
+    content: Content<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Content<'a> {
+    Raw(&'a RawValue),
+    Blocks(Vec<Block<'a>>),
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Block<'a> {
+    Text {
+        text: Cow<'a, str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cache_control: Option<CacheControl>,
+    },
+    ToolUse {
+        id: Cow<'a, str>,
+        name: Cow<'a, str>,
+        input: Box<RawValue>,
+    },
+    ToolResult {
+        tool_use_id: Cow<'a, str>,
+        content: &'a str,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        is_error: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cache_control: Option<CacheControl>,
+    },
+}
+
+#[derive(Clone, Copy, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum CacheControl {
+    Ephemeral,
+}
+
+/// Writes the body of the request.
+pub(super) fn body(request: &ModelRequest) -> Result<Vec<u8>, Fault> {
+    let mut tools: Vec<Tool<'_>> = request.prefix.tools.iter().map(tool).collect();
+    if let Some(last) = tools.last_mut() {
+        last.cache_control = Some(CacheControl::Ephemeral);
+    }
+    let system = match request.prefix.system.trim() {
+        "" => Vec::new(),
+        _ => vec![Block::Text {
+            text: request.prefix.system.as_str().into(),
+            cache_control: Some(CacheControl::Ephemeral),
+        }],
+    };
+    let mut messages: Vec<_> =
+        turns(&request.messages, Wire::AnthropicMessages).into_iter().map(message).collect();
+    mark_newest(&mut messages);
+    let body = Body {
+        model: &request.model,
+        max_tokens: request.max_output_tokens,
+        stream: true,
+        tools,
+        system,
+        messages,
+    };
+    serde_json::to_vec(&body)
+        .map_err(|error| Fault::new(FailureClass::Internal, error.to_string()))
+}
+
+fn tool(spec: &ToolSpec) -> Tool<'_> {
+    Tool {
+        name: &spec.name,
+        description: &spec.description,
+        input_schema: &spec.input_schema,
+        cache_control: None,
+    }
+}
+
+fn message(turn: Turn<'_>) -> WireMessage<'_> {
+    match turn {
+        Turn::User { answers, texts } => {
+            let text = |text| Block::Text { text, cache_control: None };
+            let blocks = answers.into_iter().map(tool_result).chain(texts.into_iter().map(text));
+            WireMessage { role: "user", content: Content::Blocks(blocks.collect()) }
+        }
+        Turn::Assistant(Said::Here(message)) => {
+            WireMessage { role: "assistant", content: Content::Raw(&message.raw) }
+        }
+        Turn::Assistant(said @ Said::Elsewhere(message)) => {
+            let mut blocks = Vec::new();
+            if !message.text.trim().is_empty() {
+                blocks.push(Block::Text { text: (&message.text).into(), cache_control: None });
+            }
+            blocks.extend(message.calls.iter().map(|call| Block::ToolUse {
+                id: said.call_id(&call.id),
+                name: portable_name(&call.name),
+                input: object_arguments(&call.arguments),
+            }));
+            WireMessage { role: "assistant", content: Content::Blocks(blocks) }
+        }
+    }
+}
+
+fn tool_result(answer: Answer<'_>) -> Block<'_> {
+    Block::ToolResult {
+        tool_use_id: answer.call_id,
+        content: answer.text,
+        is_error: answer.is_error,
+        cache_control: None,
+    }
+}
+
+fn mark_newest(messages: &mut [WireMessage<'_>]) {
+    let of_user = messages.iter_mut().rev().filter(|message| message.role == "user");
+    for message in of_user.take(MARKED_TURNS) {
+        let Content::Blocks(blocks) = &mut message.content else { continue };
+        match blocks.last_mut() {
+            Some(Block::Text { cache_control, .. } | Block::ToolResult { cache_control, .. }) => {
+                *cache_control = Some(CacheControl::Ephemeral);
+            }
+            Some(Block::ToolUse { .. }) | None => {}
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! A request as Chat Completions wants it.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use types::{FailureClass, ToolSpec, Wire};
+
+use crate::ModelRequest;
+use crate::conversation::{Answer, Said, Turn, object_arguments, portable_name, turns};
+use crate::error::Fault;
+
+/// What the bound on the output is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Limit {
+    /// Everyone's name for it.
+    MaxTokens,
+    /// OpenAI's own, since its newer models refuse the other.
+    MaxCompletionTokens,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_completion_tokens: Option<u32>,
+    stream: bool,
+    stream_options: StreamOptions,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Tool<'a>>,
+    messages: Vec<WireMessage<'a>>,
+}
+
+#[derive(Serialize)]
+struct StreamOptions {
+    include_usage: bool,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Tool<'a> {
+    Function { function: ToolFunction<'a> },
+}
+
+#[derive(Serialize)]
+struct ToolFunction<'a> {
+    name: &'a str,
+    description: &'a str,
+    parameters: &'a Value,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum WireMessage<'a> {
+    Raw(&'a RawValue),
+    Role(Role<'a>),
+}
+
+#[derive(Serialize)]
+#[serde(tag = "role", rename_all = "snake_case")]
+enum Role<'a> {
+    System {
+        content: &'a str,
+    },
+    User {
+        content: Cow<'a, str>,
+    },
+    Assistant {
+        content: Option<&'a str>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        tool_calls: Vec<Call<'a>>,
+    },
+    Tool {
+        tool_call_id: Cow<'a, str>,
+        content: Cow<'a, str>,
+    },
+}
+
+#[derive(Serialize)]
+struct Call<'a> {
+    id: Cow<'a, str>,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    function: CallFunction<'a>,
+}
+
+#[derive(Serialize)]
+struct CallFunction<'a> {
+    name: Cow<'a, str>,
+    arguments: String,
+}
+
+/// Writes the body of the request.
+pub(super) fn body(request: &ModelRequest, limit: Limit) -> Result<Vec<u8>, Fault> {
+    let mut messages = Vec::new();
+    if !request.prefix.system.trim().is_empty() {
+        messages.push(WireMessage::Role(Role::System { content: &request.prefix.system }));
+    }
+    for turn in turns(&request.messages, Wire::OpenaiCompletions) {
+        extend(&mut messages, turn);
+    }
+    let max = |name| (limit == name).then_some(request.max_output_tokens);
+    let body = Body {
+        model: &request.model,
+        max_tokens: max(Limit::MaxTokens),
+        max_completion_tokens: max(Limit::MaxCompletionTokens),
+        stream: true,
+        stream_options: StreamOptions { include_usage: true },
+        tools: request.prefix.tools.iter().map(tool).collect(),
+        messages,
+    };
+    serde_json::to_vec(&body)
+        .map_err(|error| Fault::new(FailureClass::Internal, error.to_string()))
+}
+
+fn tool(spec: &ToolSpec) -> Tool<'_> {
+    Tool::Function {
+        function: ToolFunction {
+            name: &spec.name,
+            description: &spec.description,
+            parameters: &spec.input_schema,
+        },
+    }
+}
+
+fn extend<'a>(messages: &mut Vec<WireMessage<'a>>, turn: Turn<'a>) {
+    match turn {
+        Turn::User { answers, texts } => {
+            messages.extend(answers.into_iter().map(tool_message));
+            let user = |content| WireMessage::Role(Role::User { content });
+            messages.extend(texts.into_iter().map(user));
+        }
+        Turn::Assistant(Said::Here(message)) => messages.push(WireMessage::Raw(&message.raw)),
+        Turn::Assistant(said @ Said::Elsewhere(message)) => {
+            let calls = message.calls.iter().map(|call| Call {
+                id: said.call_id(&call.id),
+                kind: "function",
+                function: CallFunction {
+                    name: portable_name(&call.name),
+                    arguments: object_arguments(&call.arguments).get().to_owned(),
+                },
+            });
+            messages.push(WireMessage::Role(Role::Assistant {
+                content: Some(message.text.as_str()).filter(|text| !text.is_empty()),
+                tool_calls: calls.collect(),
+            }));
+        }
+    }
+}
+
+/// This wire has no mark for an error, so the text says it.
+fn tool_message(answer: Answer<'_>) -> WireMessage<'_> {
+    let content = match answer.is_error {
+        true => format!("error: {}", answer.text).into(),
+        false => answer.text.into(),
+    };
+    WireMessage::Role(Role::Tool { tool_call_id: answer.call_id, content })
+}

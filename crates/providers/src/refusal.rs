@@ -1,0 +1,172 @@
+//! What a provider means by an error: its status, its codes and its words, to one class.
+//!
+//! Codes are looked at before the status, and words only where no code exists: a window that is
+//! too small is a plain 400 at most providers.
+
+use serde_json::Value;
+use types::FailureClass;
+
+use crate::error::Fault;
+
+/// What an error body or an error event says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// `type` and `code`, in lower case, with a space between them.
+    pub codes: String,
+    pub message: String,
+    /// Some gateways put an HTTP status into `code`.
+    pub status: Option<u16>,
+}
+
+impl Refusal {
+    /// Reads a body in any form that is in use; a body that is no JSON is the message itself.
+    pub fn from_body(body: &str) -> Refusal {
+        match serde_json::from_str(body) {
+            Ok(value) => Refusal::from_json(&value),
+            Err(_) => Refusal { message: body.to_owned(), ..Refusal::default() },
+        }
+    }
+
+    /// Reads `{"error": {"type", "code", "message"}}`, or any part of it.
+    pub fn from_json(value: &Value) -> Refusal {
+        let value = value.get(0).unwrap_or(value);
+        let error = value.get("error").filter(|e| !e.is_null()).unwrap_or(value);
+        let field = |name: &str| error.get(name).filter(|v| !v.is_null());
+        let words = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
+        let code = |name| field(name).map(words).unwrap_or_default().to_lowercase();
+        let message = field("message").or_else(|| field("detail")).unwrap_or(error);
+        let status = field("code").and_then(Value::as_u64).and_then(|n| u16::try_from(n).ok());
+        Refusal {
+            codes: format!("{} {}", code("type"), code("code")).trim().to_owned(),
+            message: words(message),
+            status: status.filter(|status| (400..600).contains(status)),
+        }
+    }
+}
+
+/// Builds the fault of a refusal that came as a response with `status`, or within a stream.
+pub(crate) fn fault(status: Option<u16>, refusal: &Refusal) -> Fault {
+    let class = class(status, refusal);
+    let place = match status {
+        Some(200) => "HTTP 200 without an event stream".to_owned(),
+        Some(status) => format!("HTTP {status}"),
+        None => "error in the stream".to_owned(),
+    };
+    let codes = if refusal.codes.is_empty() { "" } else { " " };
+    Fault::new(class, format!("{place}{codes}{}: {}", refusal.codes, refusal.message))
+}
+
+fn class(status: Option<u16>, refusal: &Refusal) -> FailureClass {
+    use FailureClass as C;
+
+    let message = refusal.message.to_lowercase();
+    let code = |names: &[&str]| names.iter().any(|name| refusal.codes.contains(name));
+    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    let status = status.filter(|status| *status != 200).or(refusal.status);
+
+    if code(&["insufficient_quota", "billing", "payment_required", "insufficient_balance"])
+        || says(&["credit balance is too low", "insufficient balance"])
+    {
+        return C::Quota;
+    }
+    let of_the_request = matches!(status, None | Some(400 | 413 | 422 | 500));
+    if of_the_request && (code(OVERFLOW_CODES) || says(OVERFLOW_WORDS)) {
+        return C::Overflow;
+    }
+    if code(&["model_not_found", "model_not_exist"]) {
+        return C::UnknownModel;
+    }
+    match status {
+        Some(401 | 403) => C::Auth,
+        Some(402) => C::Quota,
+        Some(404) if says(&["model"]) || code(&["not_found_error"]) => C::UnknownModel,
+        Some(408) => C::Network,
+        Some(413) => C::Overflow,
+        Some(429) => C::RateLimit,
+        // The same idempotency key is being served, or the provider is not ready: come back.
+        Some(409 | 425) => C::Overload,
+        Some(500..) => C::Overload,
+        Some(300..) => C::BadRequest,
+        _ if code(&["overloaded", "api_error", "server_error"]) => C::Overload,
+        _ if code(&["rate_limit"]) => C::RateLimit,
+        _ if code(&["authentication", "permission", "invalid_api_key"]) => C::Auth,
+        _ if code(&["not_found_error"]) => C::UnknownModel,
+        _ if code(&["timeout"]) => C::Network,
+        _ if code(&["invalid_request"]) => C::BadRequest,
+        _ if code(&["error"]) => C::Overload,
+        _ => C::InvalidReply,
+    }
+}
+
+const OVERFLOW_CODES: &[&str] =
+    &["context_length_exceeded", "request_too_large", "exceed_context_size", "string_above_max"];
+
+/// Anthropic, OpenAI and vLLM, llama.cpp, Google, in this order.
+const OVERFLOW_WORDS: &[&str] = &[
+    "prompt is too long",
+    "exceed context limit",
+    "maximum context length",
+    "context size",
+    "context window",
+    "context length",
+    "input token count",
+    "too many tokens in the prompt",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn class_of_a_refusal() {
+        use FailureClass::*;
+
+        let anthropic = |kind: &str, message: &str| {
+            format!(r#"{{"type":"error","error":{{"type":"{kind}","message":"{message}"}}}}"#)
+        };
+        let openai = |code: &str, message: &str| {
+            format!(r#"{{"error":{{"message":"{message}","type":"t","code":"{code}"}}}}"#)
+        };
+        let too_long = "prompt is too long: 210000 tokens > 200000 maximum";
+        let window = "This model's maximum context length is 8192 tokens.";
+        let poor = "Your credit balance is too low to access the API.";
+        #[rustfmt::skip]
+        let table = [
+            (Some(400), anthropic("invalid_request_error", "messages.0: bad"),  BadRequest),
+            (Some(400), anthropic("invalid_request_error", too_long),           Overflow),
+            (Some(400), anthropic("invalid_request_error", poor),               Quota),
+            (Some(401), anthropic("authentication_error", "invalid x-api-key"), Auth),
+            (Some(402), anthropic("billing_error", "pay"),                      Quota),
+            (Some(403), anthropic("permission_error", "no"),                    Auth),
+            (Some(404), anthropic("not_found_error", "model: nope"),            UnknownModel),
+            (Some(413), anthropic("request_too_large", "big"),                  Overflow),
+            (Some(429), anthropic("rate_limit_error", "slow down"),             RateLimit),
+            (Some(500), anthropic("api_error", "oops"),                         Overload),
+            (Some(529), anthropic("overloaded_error", "busy"),                  Overload),
+            (None,      anthropic("overloaded_error", "busy"),                  Overload),
+            (None,      anthropic("rate_limit_error", "slow down"),             RateLimit),
+            (None,      anthropic("invalid_request_error", too_long),           Overflow),
+            (None,      anthropic("new_kind_of_error", "?"),                    Overload),
+            (Some(400), openai("context_length_exceeded", window),              Overflow),
+            (Some(400), openai("null", window),                                 Overflow),
+            (Some(404), openai("model_not_found", "no such model"),             UnknownModel),
+            (Some(400), openai("model_not_found", "no such model"),             UnknownModel),
+            (Some(429), openai("insufficient_quota", "pay"),                    Quota),
+            (Some(429), openai("rate_limit_exceeded", "context window"),        RateLimit),
+            (Some(200), openai("server_error", "oops"),                         Overload),
+            (None,      r#"{"error":{"code":429,"message":"busy"}}"#.into(),    RateLimit),
+            (Some(404), r#"{"error":"model 'x' not found"}"#.into(),            UnknownModel),
+            (Some(404), "<html>nothing here</html>".into(),                     BadRequest),
+            (Some(302), String::new(),                                          BadRequest),
+            (Some(503), String::new(),                                          Overload),
+            (Some(408), String::new(),                                          Network),
+            (Some(200), "<html>welcome</html>".into(),                          InvalidReply),
+            (Some(200), r#"[{"error":{"code":401,"message":"no"}}]"#.into(),    Auth),
+            (Some(204), String::new(),                                          InvalidReply),
+        ];
+        for (status, body, expected) in table {
+            let refusal = Refusal::from_body(&body);
+            assert_eq!(class(status, &refusal), expected, "{status:?} {body}");
+        }
+    }
+}
