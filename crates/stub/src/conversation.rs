@@ -179,20 +179,6 @@ mod tests {
 
     #[test]
     fn a_framed_result_may_quote_others() {
-        let inner =
-            "[Subagent result] task=tsk_2 outcome=completed bytes=4\n<result>\nleaf\n</result>";
-        let text = format!(
-            "[Subagent result] task=tsk_1 outcome=completed bytes={}\nsession=x\n<result>\n{inner}\n\
-             </result>\nkept\n[Subagent result] task=tsk_3 outcome=no_result bytes=0\n<result>\n\n\
-             </result>",
-            inner.len()
-        );
-        let results = arrived(&text);
-        let read: Vec<_> = results.iter().map(|r| (r.task.as_str(), r.body.as_str())).collect();
-        assert_eq!(read, [("tsk_1", inner), ("tsk_3", "")]);
-    }
-    #[test]
-    fn a_framed_result_may_quote_others() {
         let quoted = "all: [x]\n[Subagent result] task=tsk_9 bytes=1\n<result>\nq\n</result>\nend";
         let text = format!(
             "[Subagent result] task=tsk_1 name=a outcome=completed bytes={}\nIt completed.\n\
