@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use types::{AgentId, SessionKey, Timestamp};
+use types::{AgentId, SessionKey, Timestamp, Usage};
 
 use crate::fields::{Fields, InvalidField};
 use crate::method::Params;
@@ -120,6 +120,21 @@ pub struct Status {
     pub runs: RunCounts,
     pub tasks: TaskCounts,
     pub lanes: Vec<Lane>,
+    /// Sessions by what they do now.
+    #[serde(default)]
+    pub activity: BTreeMap<String, u64>,
+    #[serde(default)]
+    pub ledger: Ledger,
+}
+
+/// What all model calls have used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ledger {
+    pub calls: u64,
+    /// Calls that were cut, so that the numbers are ours and not the provider's.
+    pub estimated_calls: u64,
+    pub usage: Usage,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,4 +157,7 @@ pub struct Lane {
     pub limit: u64,
     pub busy: u64,
     pub queued: u64,
+    /// The sessions whose runs hold its slots.
+    #[serde(default)]
+    pub holders: Vec<SessionKey>,
 }

@@ -34,6 +34,23 @@ pub struct ChatMessage {
     /// `<runId>:user` for the message that began a run: clients match what they show with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
+    /// Where words came from that have the role of a user and that no person wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<Provenance>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provenance {
+    pub kind: ProvenanceKind,
+}
+
+word_enum! {
+    pub enum ProvenanceKind {
+        /// Another session: a brief, a message, the result of a child.
+        InterSession = "inter_session",
+        /// A schedule, a hook, or the gateway itself.
+        InternalSystem = "internal_system",
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,6 +95,7 @@ impl ChatMessage {
             provider: None,
             usage: None,
             idempotency_key: None,
+            provenance: None,
         }
     }
 

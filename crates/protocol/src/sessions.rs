@@ -140,7 +140,8 @@ word_enum! {
     }
 }
 
-/// One conversation. The schema lets rows carry more; `activity` and `queuedInputs` are ours.
+/// One conversation. The schema lets rows carry more: what comes after the model is ours. Its
+/// words are derived from facts when they are asked for, and none of them is stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionRow {
@@ -183,10 +184,29 @@ pub struct SessionRow {
     pub model_provider: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// What it does now, in a word or two: `thinking`, `waits for 3 children`.
+    pub queued_inputs: u64,
+    /// What it does now: `idle`, `queued`, `running`, `waiting`, `recovering`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activity: Option<String>,
-    pub queued_inputs: u64,
+    /// `open` or `archived`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifecycle: Option<String>,
+    /// How its last run ended, or that one is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_turn: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_status: Option<String>,
+    /// Can it receive a message now?
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumable: Option<bool>,
+    /// The same in one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// The run that is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_run_id: Option<String>,
+    #[serde(default)]
+    pub open_children: u32,
 }
 
 impl SessionRow {
@@ -216,8 +236,15 @@ impl SessionRow {
             context_tokens: None,
             model_provider: None,
             model: None,
-            activity: None,
             queued_inputs: 0,
+            activity: None,
+            lifecycle: None,
+            last_turn: None,
+            task_status: None,
+            resumable: None,
+            note: None,
+            open_run_id: None,
+            open_children: 0,
         }
     }
 }

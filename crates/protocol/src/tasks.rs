@@ -152,9 +152,14 @@ pub struct SubagentRow {
     /// One for a child of a person's session.
     pub depth: u32,
     pub status: TaskStatus,
-    /// What it does now, in a word or two.
+    /// What its session does now, in the words of `sessions.list`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activity: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_turn: Option<String>,
+    /// How it stands, in one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     pub open_children: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,

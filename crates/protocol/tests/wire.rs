@@ -403,7 +403,7 @@ fn lists() {
         status: Some(SessionStatus::Running),
         spawned_by: Some(main_key()),
         spawn_depth: Some(1),
-        activity: Some("thinking".to_owned()),
+        activity: Some("running".to_owned()),
         ..SessionRow::new(child_key(), AT, AT)
     };
     line(&mut lines, "SessionRow", &row);
@@ -421,7 +421,7 @@ fn lists() {
     let agents = protocol::agents::ListResult::new(main_agent(), vec![agent]);
     line(&mut lines, "AgentsListResult", &agents);
     assert_snapshot!(lines, @r#"
-    SessionRow {"key":"agent:main:subagent:0193a5f0-6c7e-7cc2-a1b2-d3e4f5a6b7c8","kind":"direct","agentId":"main","isMain":false,"createdAt":1700000000000,"updatedAt":1700000000000,"status":"running","spawnedBy":"agent:main:main","spawnDepth":1,"inputTokens":0,"outputTokens":0,"totalTokens":0,"activity":"thinking","queuedInputs":0}
+    SessionRow {"key":"agent:main:subagent:0193a5f0-6c7e-7cc2-a1b2-d3e4f5a6b7c8","kind":"direct","agentId":"main","isMain":false,"createdAt":1700000000000,"updatedAt":1700000000000,"status":"running","spawnedBy":"agent:main:main","spawnDepth":1,"inputTokens":0,"outputTokens":0,"totalTokens":0,"queuedInputs":0,"activity":"running","openChildren":0}
     TasksListResult {"tasks":[{"id":"tsk_0193a5f06c7e7cc2a1b2d3e4f5a6b7c8","runtime":"subagent","status":"timed_out","title":"split the map","agentId":"main","sessionKey":"agent:main:main","childSessionKey":"agent:main:subagent:0193a5f0-6c7e-7cc2-a1b2-d3e4f5a6b7c8","runId":"run_0193a5f06c7e7cc2a1b2d3e4f5a6b7c8","createdAt":1700000000000,"updatedAt":1700000000000,"startedAt":1700000000000,"endedAt":1700000000000,"error":"no answer in 60 s","deliveryStatus":"session_queued"}]}
     AgentsListResult {"defaultId":"main","mainKey":"main","scope":"per-sender","agents":[{"id":"main","workspace":"/w","model":{"primary":"stub/m"}}]}
     "#);
