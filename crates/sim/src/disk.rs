@@ -1,0 +1,369 @@
+//! The rows of a simulated gateway: what a crash leaves.
+//!
+//! The rows lie in a [`World`], so that the invariants can be asked after every commit without a
+//! copy. What a database refuses (a second row of one key, a slot taken twice) panics here, and
+//! so does whatever the machine panics at: nothing is rolled back and forgotten, the seed fails.
+//!
+//! Bodies are not kept, but for the answer to one question: which inbox row became which entry.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use machine::check::{EntryHead, World};
+use machine::rows::{
+    Body, Entry, Episode, InboxRow, InboxState, JournalLine, Lane, LaneName, LedgerRow, Node, Run,
+    Session, Step, StepState, Task, Timer, TimerKind, Transcript,
+};
+use machine::run::Phase;
+use machine::{Action, Answer, At, Event, Limits, Notice, State, Tx};
+use types::{Hash, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
+
+/// Everything that has been committed, and where in it each row is.
+#[derive(Debug, Default)]
+pub struct Disk {
+    pub world: World,
+    /// Inbox rows that have become entries.
+    pub entered: BTreeSet<i64>,
+    sessions: BTreeMap<SessionKey, usize>,
+    transcripts: BTreeMap<SessionId, usize>,
+    episodes: BTreeMap<(SessionId, u32), usize>,
+    runs: BTreeMap<RunId, usize>,
+    steps: BTreeMap<(RunId, u32), usize>,
+    tasks: BTreeMap<TaskId, usize>,
+    idem: BTreeMap<(SessionKey, String), i64>,
+    wire: BTreeMap<String, RunId>,
+    queued: BTreeMap<SessionKey, BTreeSet<i64>>,
+    open_runs: BTreeSet<RunId>,
+    open_steps: BTreeMap<RunId, BTreeSet<u32>>,
+    open_tasks: BTreeSet<TaskId>,
+    blobs: BTreeSet<Hash>,
+    booked: BTreeSet<(RunId, u32)>,
+}
+
+/// What came of one commit.
+#[derive(Debug, Default)]
+pub struct Done {
+    pub answers: Vec<Answer>,
+    pub actions: Vec<Action>,
+    pub notices: Vec<Notice>,
+    /// Raised events for which the commit had no room.
+    pub left: Vec<Event>,
+}
+
+impl Disk {
+    /// Applies a batch as one commit.
+    ///
+    /// Raised events follow their event at once, as in the embedded store, as long as no more
+    /// than `room` of them have; the rest is for the next commits, as in a clustered store.
+    pub fn commit(
+        &mut self,
+        at: &mut At,
+        limits: &Limits,
+        events: Vec<Event>,
+        room: usize,
+    ) -> Done {
+        let mut done = Done::default();
+        let mut raised = VecDeque::new();
+        let mut applied = 0;
+        for event in events {
+            let answer = self.apply(at, limits, event, &mut done, &mut raised);
+            done.answers.push(answer);
+            while applied < room
+                && let Some(event) = raised.pop_front()
+            {
+                applied += 1;
+                self.apply(at, limits, event, &mut done, &mut raised);
+            }
+        }
+        done.left = raised.into();
+        done
+    }
+
+    fn apply(
+        &mut self,
+        at: &mut At,
+        limits: &Limits,
+        event: Event,
+        done: &mut Done,
+        raised: &mut VecDeque<Event>,
+    ) -> Answer {
+        let mut state = State::new(self, at, limits);
+        let answer = machine::apply(&mut state, event);
+        state.flush();
+        done.actions.append(&mut state.actions);
+        done.notices.append(&mut state.notices);
+        raised.extend(state.raised.drain(..));
+        answer
+    }
+
+    /// When the earliest timer is due.
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        self.world.timers.iter().map(|timer| timer.due).min()
+    }
+
+    pub fn run_row(&self, id: RunId) -> Option<&Run> {
+        self.runs.get(&id).map(|&at| &self.world.runs[at])
+    }
+
+    pub fn step_row(&self, key: (RunId, u32)) -> Option<&Step> {
+        self.steps.get(&key).map(|&at| &self.world.steps[at])
+    }
+
+    fn queued_in(&self, lane: LaneName) -> impl Iterator<Item = &Run> {
+        let runs = self.open_runs.iter().map(|id| &self.world.runs[self.runs[id]]);
+        runs.filter(move |run| run.lane == lane && run.phase == Phase::Queued)
+    }
+
+    fn open_tasks_where(&self, holds: impl Fn(&Task) -> bool) -> Vec<TaskId> {
+        let ids = self.open_tasks.iter().copied();
+        ids.filter(|id| holds(&self.world.tasks[self.tasks[id]])).collect()
+    }
+}
+
+/// Puts a row in the place of the one with its key, or behind all.
+fn put<K: Ord, V: Clone>(places: &mut BTreeMap<K, usize>, rows: &mut Vec<V>, key: K, row: &V) {
+    match places.get(&key) {
+        Some(&place) => rows[place] = row.clone(),
+        None => {
+            places.insert(key, rows.len());
+            rows.push(row.clone());
+        }
+    }
+}
+
+/// Keeps `member` in a set, or out of it.
+fn mark<T: Ord>(set: &mut BTreeSet<T>, member: T, inside: bool) {
+    if inside {
+        set.insert(member);
+    } else {
+        set.remove(&member);
+    }
+}
+
+impl Tx for Disk {
+    fn lane(&mut self, name: LaneName) -> Option<Lane> {
+        self.world.lanes.iter().find(|lane| lane.name == name).cloned()
+    }
+
+    fn put_lane(&mut self, lane: &Lane) {
+        self.world.lanes.retain(|other| other.name != lane.name);
+        self.world.lanes.push(lane.clone());
+    }
+
+    fn node(&mut self, id: NodeId) -> Option<Node> {
+        self.world.nodes.iter().rev().find(|node| node.id == id).cloned()
+    }
+
+    fn put_node(&mut self, node: &Node) {
+        self.world.nodes.retain(|other| other.id != node.id);
+        self.world.nodes.push(node.clone());
+    }
+
+    fn session(&mut self, key: &SessionKey) -> Option<Session> {
+        self.sessions.get(key).map(|&at| self.world.sessions[at].clone())
+    }
+
+    fn put_session(&mut self, row: &Session) {
+        put(&mut self.sessions, &mut self.world.sessions, row.key.clone(), row);
+    }
+
+    fn transcript(&mut self, id: SessionId) -> Option<Transcript> {
+        self.transcripts.get(&id).map(|&at| self.world.transcripts[at].clone())
+    }
+
+    fn put_transcript(&mut self, row: &Transcript) {
+        put(&mut self.transcripts, &mut self.world.transcripts, row.session_id, row);
+    }
+
+    fn episode(&mut self, key: (SessionId, u32)) -> Option<Episode> {
+        self.episodes.get(&key).map(|&at| self.world.episodes[at].clone())
+    }
+
+    fn put_episode(&mut self, row: &Episode) {
+        if let Some(hash) = row.prefix_hash {
+            assert!(self.blobs.contains(&hash), "an episode names a blob that is not there");
+        }
+        put(&mut self.episodes, &mut self.world.episodes, (row.session_id, row.n), row);
+    }
+
+    fn run(&mut self, id: RunId) -> Option<Run> {
+        self.run_row(id).cloned()
+    }
+
+    fn put_run(&mut self, row: &Run) {
+        let owner = *self.wire.entry(row.wire_id.clone()).or_insert(row.id);
+        assert_eq!(owner, row.id, "two runs are called {}", row.wire_id);
+        let open = !row.phase.ended();
+        for &other in self.open_runs.iter().filter(|&&other| open && other != row.id) {
+            let other = &self.world.runs[self.runs[&other]];
+            let (id, session) = (row.id, &row.session_key);
+            assert_ne!(other.session_key, *session, "{id} is a second open run of {session}");
+            let same_slot = row.slot.is_some() && (other.lane, other.slot) == (row.lane, row.slot);
+            assert!(!same_slot, "{id} and {} have one slot of {}", other.id, row.lane);
+        }
+        mark(&mut self.open_runs, row.id, open);
+        put(&mut self.runs, &mut self.world.runs, row.id, row);
+    }
+
+    fn step(&mut self, key: (RunId, u32)) -> Option<Step> {
+        self.step_row(key).cloned()
+    }
+
+    fn put_step(&mut self, row: &Step) {
+        let open = self.open_steps.entry(row.run).or_default();
+        mark(open, row.n, row.state == StepState::Intent);
+        put(&mut self.steps, &mut self.world.steps, (row.run, row.n), row);
+    }
+
+    fn task(&mut self, id: TaskId) -> Option<Task> {
+        self.tasks.get(&id).map(|&at| self.world.tasks[at].clone())
+    }
+
+    fn put_task(&mut self, row: &Task) {
+        mark(&mut self.open_tasks, row.id, row.outcome.is_none());
+        put(&mut self.tasks, &mut self.world.tasks, row.id, row);
+    }
+
+    fn inbox(&mut self, seq: i64) -> Option<InboxRow> {
+        self.world.inbox.get(usize::try_from(seq - 1).ok()?).cloned()
+    }
+
+    fn put_inbox(&mut self, row: &InboxRow) {
+        let queued = self.queued.entry(row.session_key.clone()).or_default();
+        mark(queued, row.seq, row.state == InboxState::Queued);
+        self.world.inbox[row.seq as usize - 1] = row.clone();
+    }
+
+    fn next_inbox_seq(&mut self) -> i64 {
+        self.world.inbox.len() as i64 + 1
+    }
+
+    fn add_inbox(&mut self, row: &InboxRow, _body: &str) {
+        assert_eq!(row.seq, self.next_inbox_seq(), "inbox numbers grow by one");
+        let key = (row.session_key.clone(), row.idem_key.clone());
+        let before = self.idem.insert(key, row.seq);
+        assert_eq!(before, None, "{} has two rows `{}`", row.session_key, row.idem_key);
+        self.world.inbox.push(row.clone());
+        self.put_inbox(row);
+    }
+
+    fn add_entry(&mut self, entry: &Entry) {
+        if let Body::Inbox(seq) = entry.body {
+            assert!(self.entered.insert(seq), "inbox row {seq} enters a transcript twice");
+        }
+        self.world.entries.push(EntryHead {
+            session_id: entry.session_id,
+            seq: entry.seq,
+            run: entry.run,
+            step: entry.step,
+            kind: entry.kind,
+            call_id: entry.call_id.clone(),
+        });
+    }
+
+    fn add_ledger(&mut self, row: &LedgerRow) {
+        assert!(self.booked.insert((row.run, row.step)), "step {} is booked twice", row.step);
+        self.world.ledger.push(row.clone());
+    }
+
+    fn add_journal(&mut self, _line: &JournalLine) {}
+
+    fn add_blob(&mut self, hash: Hash, _data: &str) {
+        self.blobs.insert(hash);
+    }
+
+    fn put_timer(&mut self, timer: &Timer) {
+        self.delete_timer(timer.kind, &timer.subject);
+        self.world.timers.push(timer.clone());
+    }
+
+    fn delete_timer(&mut self, kind: TimerKind, subject: &str) {
+        self.world.timers.retain(|timer| timer.kind != kind || timer.subject != subject);
+    }
+
+    fn inbox_by_idem(&mut self, session: &SessionKey, idem_key: &str) -> Option<i64> {
+        self.idem.get(&(session.clone(), idem_key.to_owned())).copied()
+    }
+
+    fn queued_rows(&mut self, session: &SessionKey, limit: usize) -> Vec<i64> {
+        let rows = self.queued.get(session);
+        rows.map_or_else(Vec::new, |rows| rows.iter().copied().take(limit).collect())
+    }
+
+    fn run_by_wire_id(&mut self, wire_id: &str) -> Option<RunId> {
+        self.wire.get(wire_id).copied()
+    }
+
+    fn open_steps(&mut self, run: RunId) -> Vec<u32> {
+        self.open_steps.get(&run).map_or_else(Vec::new, |steps| steps.iter().copied().collect())
+    }
+
+    fn open_children(&mut self, requester: &SessionKey) -> Vec<TaskId> {
+        self.open_tasks_where(|task| task.requester_key == *requester)
+    }
+
+    fn open_tasks_by_hash(&mut self, requester: &SessionKey, dup_hash: Hash) -> Vec<TaskId> {
+        self.open_tasks_where(|t| t.requester_key == *requester && t.dup_hash == dup_hash)
+    }
+
+    fn open_task_by_name(&mut self, requester: &SessionKey, name: &str) -> Option<TaskId> {
+        let named = |t: &Task| t.task_name.as_deref() == Some(name);
+        self.open_tasks_where(|t| t.requester_key == *requester && named(t)).first().copied()
+    }
+
+    fn task_by_idem(&mut self, requester: &SessionKey, idem_key: &str) -> Option<TaskId> {
+        let keyed = |t: &&Task| t.idem_key.as_deref() == Some(idem_key);
+        let mut tasks = self.world.tasks.iter().filter(|t| t.requester_key == *requester);
+        tasks.find(keyed).map(|task| task.id)
+    }
+
+    fn task_of_session(&mut self, session: &SessionKey) -> Option<TaskId> {
+        let mut tasks = self.world.tasks.iter().rev();
+        tasks.find(|task| task.session_key == *session).map(|task| task.id)
+    }
+
+    fn open_tasks_of_tree(&mut self, root: &SessionKey) -> u32 {
+        self.open_tasks_where(|task| task.root_key == *root).len() as u32
+    }
+
+    fn queued_runs(&mut self, lane: LaneName, limit: usize) -> Vec<RunId> {
+        let ranked = self.queued_in(lane).filter_map(|run| Some((run.rank?, run.id)));
+        let line: BTreeSet<(i64, RunId)> = ranked.collect();
+        line.into_iter().map(|(_, id)| id).take(limit).collect()
+    }
+
+    fn last_rank(&mut self, lane: LaneName, root: &SessionKey) -> Option<i64> {
+        self.queued_in(lane).filter(|run| run.root_key == *root).filter_map(|run| run.rank).max()
+    }
+
+    fn held_slots(&mut self, lane: LaneName) -> Vec<u32> {
+        let runs = self.open_runs.iter().map(|id| &self.world.runs[self.runs[id]]);
+        let slots: BTreeSet<u32> =
+            runs.filter(|run| run.lane == lane).filter_map(|run| run.slot).collect();
+        slots.into_iter().collect()
+    }
+
+    fn stranded_runs(&mut self, node: NodeId, limit: usize) -> Vec<RunId> {
+        let runs = self.open_runs.iter().map(|id| &self.world.runs[self.runs[id]]);
+        let stranded = runs.filter(|run| run.slot.is_some() && run.node != Some(node));
+        stranded.map(|run| run.id).take(limit).collect()
+    }
+
+    fn cancelled_open_tasks(&mut self, limit: usize) -> Vec<TaskId> {
+        let parents = &self.world.tasks;
+        let cancelled = |task: &Task| {
+            let above = task.parent.map(|id| parents[self.tasks[&id]].cancelled);
+            task.cancelled.or(above.flatten()).is_some()
+        };
+        let mut found = self.open_tasks_where(cancelled);
+        found.truncate(limit);
+        found
+    }
+
+    fn due_timers(&mut self, now: Timestamp, limit: usize) -> Vec<Timer> {
+        let due = self.world.timers.iter().filter(|timer| timer.due <= now);
+        let mut due: Vec<Timer> = due.cloned().collect();
+        due.sort_by(|a, b| (a.due, a.kind, &a.subject).cmp(&(b.due, b.kind, &b.subject)));
+        due.truncate(limit);
+        due
+    }
+}

@@ -1,0 +1,129 @@
+//! Work in flight: model calls, tools and pins, from their start to the hearing of what came.
+
+use std::time::Duration;
+
+use machine::effect::{ModelCall, ToolStart};
+use machine::event::{CallPlan, ModelReply, ToolDone};
+use machine::{Action, Event};
+use types::{EffectClass, RunId, Timestamp};
+
+use crate::script::{Asked, Said, reply};
+use crate::world::{From, Post, Sim};
+
+/// Something that comes to an end by itself.
+#[derive(Clone, Debug)]
+pub struct Flight {
+    pub due: Timestamp,
+    pub run: RunId,
+    /// What will be heard of it.
+    pub event: Event,
+    /// The life that has begun it is over.
+    pub late: bool,
+}
+
+impl Sim {
+    /// Begins what the machine has asked for.
+    pub(crate) fn start(&mut self, action: Action) {
+        match action {
+            Action::Pin { run, token, agent, depth, .. } => {
+                let prefix = format!("prefix of {agent} at depth {depth}");
+                let event = Event::Pinned { run, token, prefix, tokens: 500 };
+                self.take_off(run, event, 50);
+            }
+            Action::CallModel(call) => self.call_model(call),
+            Action::StartTool(start) => self.start_tool(start),
+            Action::Abort { run } => self.abort(run),
+        }
+    }
+
+    fn take_off(&mut self, run: RunId, event: Event, ms_max: i64) {
+        let slow = if self.rng.chance(20) { 20 } else { 1 };
+        let ms = self.rng.between(1, ms_max * slow) as u64;
+        let due = self.now + Duration::from_millis(ms);
+        self.flights.push(Flight { due, run, event, late: false });
+    }
+
+    fn call_model(&mut self, call: ModelCall) {
+        self.truth.model_called(&self.disk, &call);
+        let run = self.disk.run_row(call.run).expect("a call names its run").clone();
+        let world = &self.disk.world;
+        let session = world.sessions.iter().find(|session| session.key == run.session_key);
+        let depth = session.expect("a run has a session").depth;
+        let asked = Asked { world, run: &run, step: call.step, depth };
+        let (run, token, step) = (call.run, call.token, call.step);
+        let said = (self.script)(&asked);
+        let event = match said {
+            Said::Fails(failure) => Event::ModelFailed { run, token, step, failure },
+            Said::Text(text) => replied(&call, reply(&asked, &text, Vec::new())),
+            Said::Calls(calls) => {
+                let reply = reply(&asked, "", calls.clone());
+                self.truth.planned.insert((run, step), calls);
+                replied(&call, reply)
+            }
+        };
+        self.take_off(run, event, 8_000);
+    }
+
+    fn start_tool(&mut self, start: ToolStart) {
+        let row = self.disk.step_row((start.run, start.step)).expect("a start names its step");
+        let effect = row.effect;
+        let calls = &self.truth.planned[&(start.run, start.asked_by)];
+        let planned = calls.iter().find(|call| call.call_id == start.call_id);
+        let planned = planned.expect("a start names a call of its answer").clone();
+        let (run, token, step) = (start.run, start.token, start.step);
+        if let CallPlan::Internal(call) = planned.plan {
+            let event = Event::InternalCall { run, token, step, call };
+            self.pending.push_back(Post { event, from: From::Flight });
+            return;
+        }
+        self.truth.tool_started(&start, effect);
+        let unknown = effect == Some(EffectClass::Probed) && self.rng.chance(100);
+        let is_error = unknown || self.rng.chance(150);
+        let result = ToolDone { text: "a result".to_owned(), is_error, unknown };
+        self.take_off(run, Event::ToolFinished { run, token, step, result }, 5_000);
+    }
+
+    fn abort(&mut self, run: RunId) {
+        let (of_run, others) = self.flights.drain(..).partition(|flight| flight.run == run);
+        self.flights = others;
+        self.let_some_end(of_run);
+    }
+
+    /// The process is gone, and what it was doing with it, but for what cannot be called back.
+    pub(crate) fn lose_flights(&mut self) {
+        let flights = self.flights.drain(..).collect();
+        self.let_some_end(flights);
+    }
+
+    fn let_some_end(&mut self, flights: Vec<Flight>) {
+        for mut flight in flights {
+            if self.rng.chance(self.faults.late) {
+                flight.late = true;
+                flight.due = flight.due.max(self.now + Duration::from_secs(1));
+                self.flights.push(flight);
+            }
+        }
+    }
+
+    /// What is due is heard, in any order, some of it twice.
+    pub(crate) fn land(&mut self) {
+        let now = self.now;
+        let (mut due, others): (Vec<Flight>, Vec<Flight>) =
+            self.flights.drain(..).partition(|flight| flight.due <= now);
+        self.flights = others;
+        while !due.is_empty() {
+            let at = self.rng.below(due.len() as u64) as usize;
+            let flight = due.swap_remove(at);
+            let from = if flight.late { From::Late } else { From::Flight };
+            let post = Post { event: flight.event, from };
+            if self.rng.chance(self.faults.doubled) {
+                self.pending.push_back(post.clone());
+            }
+            self.pending.push_back(post);
+        }
+    }
+}
+
+fn replied(call: &ModelCall, reply: ModelReply) -> Event {
+    Event::ModelReplied { run: call.run, token: call.token, step: call.step, reply }
+}

@@ -1,0 +1,165 @@
+//! The plan of a simulated life: what people do, within which limits, and what goes wrong.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use machine::Limits;
+use machine::Refusal;
+use machine::event::Inbound;
+use machine::limits::{AgentLimits, AllowAgents, QueueLimits};
+use machine::queue::{Drop, QueueMode};
+use machine::rows::{InboxKind, LaneName};
+use types::{AgentId, MessageId, SessionKey, Timestamp};
+
+use crate::fault::Faults;
+use crate::rng::Rng;
+
+/// When a life begins. Any time will do, as long as it is always the same.
+pub const BIRTH: Timestamp = Timestamp(1_700_000_000_000);
+
+/// From here on nothing goes wrong any more, and everything comes to rest.
+const CALM_AFTER: Duration = Duration::from_secs(240);
+
+/// A message of a person, sent until it is accepted or refused for good.
+#[derive(Debug)]
+pub struct Letter {
+    /// Next time that it is sent.
+    pub at: Timestamp,
+    pub inbound: Inbound,
+    /// It has been submitted, and there is no answer yet.
+    pub on_way: bool,
+    pub accepted: Option<MessageId>,
+    pub refused: Option<Refusal>,
+}
+
+/// A person stops something.
+#[derive(Debug)]
+pub struct Stop {
+    pub at: Timestamp,
+    /// This session; a task that is open then if none.
+    pub session: Option<SessionKey>,
+    pub on_way: bool,
+    pub done: bool,
+}
+
+/// What is fixed about a life before it begins.
+#[derive(Debug)]
+pub struct Plan {
+    pub seed: u64,
+    pub limits: Limits,
+    pub faults: Faults,
+    pub calm: Timestamp,
+    /// Raised events that one commit has room for.
+    pub room: usize,
+    pub letters: Vec<Letter>,
+    pub stops: Vec<Stop>,
+}
+
+impl Plan {
+    /// A life in which nothing happens and nothing goes wrong.
+    pub fn quiet(seed: u64) -> Plan {
+        Plan {
+            seed,
+            limits: limits(),
+            faults: Faults::default(),
+            calm: BIRTH + CALM_AFTER,
+            room: usize::MAX,
+            letters: Vec::new(),
+            stops: Vec::new(),
+        }
+    }
+
+    /// The life of a seed.
+    pub fn of(seed: u64) -> Plan {
+        let mut rng = Rng::new(seed);
+        let mut plan = Plan::quiet(seed);
+        plan.faults = Faults::of(&mut rng);
+        plan.room = if rng.chance(300) { rng.below(3) as usize } else { usize::MAX };
+        vary(&mut plan.limits, &mut rng);
+        for n in 0..1 + rng.below(8) {
+            let letter = letter(&mut rng, n);
+            plan.letters.push(letter);
+        }
+        if rng.chance(600) {
+            for _ in 0..1 + rng.below(3) {
+                let at = BIRTH + Duration::from_millis(rng.below(120_000));
+                let session = rng.chance(500).then(|| session(&mut rng));
+                plan.stops.push(Stop { at, session, on_way: false, done: false });
+            }
+        }
+        plan
+    }
+}
+
+/// Limits of two agents and one model.
+pub fn limits() -> Limits {
+    let agent = AgentLimits {
+        model: "m".to_owned(),
+        child_model: None,
+        allow_agents: AllowAgents::All,
+        require_agent: false,
+        child_timeout: None,
+        run_timeout: None,
+    };
+    let ops: AgentId = "ops".parse().expect("an agent id");
+    Limits {
+        agents: BTreeMap::from([(AgentId::main(), agent.clone()), (ops, agent)]),
+        models: BTreeMap::from([("m".to_owned(), 2_000)]),
+        ..Limits::default()
+    }
+}
+
+fn vary(limits: &mut Limits, rng: &mut Rng) {
+    for lane in LaneName::ALL {
+        limits.lanes.insert(*lane, 1 + rng.below(4) as u32);
+    }
+    limits.spawn_depth_max = 1 + rng.below(4) as u32;
+    limits.children_max = 1 + rng.below(5) as u32;
+    limits.tasks_per_tree_max = 3 + rng.below(20) as u32;
+    limits.queue = QueueLimits {
+        mode: *rng.pick(QueueMode::ALL),
+        debounce: Duration::from_millis(*rng.pick(&[0, 500, 10_000])),
+        cap: 1 + rng.below(8) as usize,
+        drop: *rng.pick(Drop::ALL),
+    };
+    if rng.chance(200) {
+        let timeout = Duration::from_millis(1_000 + rng.below(30_000));
+        limits.agents.values_mut().for_each(|agent| agent.child_timeout = Some(timeout));
+    }
+}
+
+fn session(rng: &mut Rng) -> SessionKey {
+    let keys = ["agent:main:main", "agent:main:main", "agent:main:thread:plan", "agent:ops:main"];
+    rng.pick(&keys).parse().expect("a session key")
+}
+
+fn letter(rng: &mut Rng, n: u64) -> Letter {
+    // Now and then two messages share a key: the second is a copy, or a conflict.
+    let key = if rng.chance(100) { n / 2 } else { n };
+    let inbound = Inbound {
+        body: format!("message {}", if rng.chance(50) { n } else { key }),
+        mode: rng.chance(500).then(|| *rng.pick(QueueMode::ALL)),
+        timeout_ms: rng.chance(150).then(|| rng.between(1, 60_000)),
+        origin: (*rng.pick(&["web", "web", "chat"])).to_owned(),
+        idem_key: format!("key-{key}"),
+        ..inbound(&session(rng), "")
+    };
+    let at = BIRTH + Duration::from_millis(rng.below(90_000));
+    Letter { at, inbound, on_way: false, accepted: None, refused: None }
+}
+
+/// A message of the owner from the web.
+pub fn inbound(session: &SessionKey, body: &str) -> Inbound {
+    Inbound {
+        session: session.clone(),
+        kind: InboxKind::User,
+        body: body.to_owned(),
+        idem_key: String::new(),
+        origin: "web".to_owned(),
+        owner: "owner".to_owned(),
+        mode: None,
+        model: None,
+        label: None,
+        timeout_ms: None,
+    }
+}

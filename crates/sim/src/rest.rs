@@ -1,0 +1,109 @@
+//! What must hold when everything has come to rest: nothing lost, nothing doubled, nothing stuck.
+
+use std::collections::BTreeMap;
+
+use machine::Refusal;
+use machine::queue::Drop;
+use machine::rows::{InboxKind, InboxRow, InboxState, Place, StepState};
+use types::{Announce, Hash, SessionKey};
+
+use crate::world::Sim;
+
+/// Looks at a life that has come to rest.
+///
+/// # Panics
+///
+/// If something is lost, doubled or stuck: it says what.
+pub fn check(sim: &Sim) {
+    nothing_stuck(sim);
+    letters(sim);
+    inputs(sim);
+    announces(sim);
+}
+
+fn nothing_stuck(sim: &Sim) {
+    let world = &sim.disk.world;
+    for run in &world.runs {
+        assert!(run.phase.ended(), "{} is stuck: {:?}", run.id, run.phase);
+        assert!(sim.truth.ended.contains_key(&run.id), "nobody was told that {} ended", run.id);
+    }
+    for task in &world.tasks {
+        assert!(task.outcome.is_some(), "{} is stuck", task.id);
+    }
+    for step in &world.steps {
+        assert_ne!(step.state, StepState::Intent, "step {} of {} is open", step.n, step.run);
+    }
+    assert!(world.timers.is_empty(), "timers are left: {:?}", world.timers);
+    assert!(sim.flights.is_empty(), "work is left: {:?}", sim.flights);
+}
+
+/// Each message was accepted and is a row, or was refused with a reason that holds.
+fn letters(sim: &Sim) {
+    let rows: BTreeMap<(&SessionKey, &str), &InboxRow> = sim
+        .disk
+        .world
+        .inbox
+        .iter()
+        .map(|row| ((&row.session_key, row.idem_key.as_str()), row))
+        .collect();
+    for letter in &sim.letters {
+        let inbound = &letter.inbound;
+        let row = rows.get(&(&inbound.session, inbound.idem_key.as_str()));
+        match (letter.accepted, &letter.refused) {
+            (Some(id), None) => {
+                let row = row.unwrap_or_else(|| panic!("I1: accepted {id} is lost"));
+                assert_eq!(row.id, id, "another row has the key of {id}");
+                assert_eq!(row.body_hash, Hash::of(&inbound.body), "{id} has another body");
+            }
+            (None, Some(Refusal::IdempotencyConflict(key))) => {
+                let other = row.is_some_and(|row| row.body_hash != Hash::of(&inbound.body));
+                assert!(other, "`{key}` is refused, and there is no other message of it");
+            }
+            (None, Some(Refusal::SessionArchived(_))) => {}
+            (accepted, refused) => {
+                panic!("`{}` is left with {accepted:?}, {refused:?}", inbound.idem_key)
+            }
+        }
+    }
+}
+
+/// Each input is one entry, or it says why not.
+fn inputs(sim: &Sim) {
+    for row in &sim.disk.world.inbox {
+        let entered = sim.disk.entered.contains(&row.seq);
+        assert_eq!(row.state == InboxState::Consumed, entered, "I3: entry of {row:?}");
+        let fine = match row.state {
+            InboxState::Consumed => true,
+            InboxState::Queued => row.place == Place::Hold && row.kind == InboxKind::Announce,
+            InboxState::Dropped => dropped_is_said(sim, row),
+            InboxState::Cancelled => was_stopped(sim, row),
+            InboxState::Dead => row.kind == InboxKind::Announce,
+        };
+        assert!(fine, "I1: {row:?} was not taken in, for no reason");
+    }
+}
+
+fn dropped_is_said(sim: &Sim, row: &InboxRow) -> bool {
+    let note = format!("dropped:{}", row.id);
+    let said = sim.disk.world.inbox.iter().any(|other| other.idem_key == note);
+    said || sim.limits.queue.drop == Drop::Old
+}
+
+/// A stop takes what waits in a session, and an end before its run what a task was to do.
+fn was_stopped(sim: &Sim, row: &InboxRow) -> bool {
+    let mut tasks = sim.disk.world.tasks.iter().filter(|task| task.session_key == row.session_key);
+    row.kind == InboxKind::Brief
+        || sim.truth.stopped_sessions.contains(&row.session_key)
+        || tasks.any(|task| task.cancelled.is_some())
+}
+
+/// Each task that was to be announced is in one inbox once.
+fn announces(sim: &Sim) {
+    let skip = Hash::of("ANNOUNCE_SKIP");
+    for task in &sim.disk.world.tasks {
+        let rows = sim.disk.world.inbox.iter();
+        let rows = rows.filter(|r| r.kind == InboxKind::Announce && r.task == Some(task.id));
+        let wanted = task.announce == Announce::Parent && task.result_hash != Some(skip);
+        assert_eq!(rows.count(), usize::from(wanted), "I4: announces of {task:?}");
+    }
+}

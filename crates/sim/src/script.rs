@@ -1,0 +1,234 @@
+//! Agents that follow a script: what a model says when it is asked.
+//!
+//! A script is a function of what it is shown, so a run can be lived again. The random one draws
+//! from its seed and the place of the call, and does everything that a model may do to a gateway:
+//! it spawns, yields, kills and steers, names what is not there, says nothing, and fails.
+
+use std::fmt;
+use std::time::Duration;
+
+use machine::check::World;
+use machine::event::{CallPlan, ModelFailure, ModelReply, PlannedCall};
+use machine::rows::{EntryKind, Run, Task};
+use types::{
+    Announce, Cleanup, EffectClass, FailureClass, InternalCall, SpawnRequest, TaskId, TaskTarget,
+    Usage, WaitFor, YieldRequest,
+};
+use uuid::Uuid;
+
+use crate::rng::Rng;
+
+/// Tasks of one simulated life. Agents that could spawn for ever would never come to rest.
+const TASKS_MAX: usize = 24;
+
+/// Answers of one session after which its agent only talks, for the same reason.
+const BUSY_ANSWERS: usize = 9;
+
+/// What a model is shown.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    pub world: &'a World,
+    pub run: &'a Run,
+    pub step: u32,
+    pub depth: u32,
+}
+
+/// What it says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Said {
+    Text(String),
+    Calls(Vec<PlannedCall>),
+    Fails(ModelFailure),
+}
+
+/// Decides what a model says.
+pub type Script = Box<dyn Fn(&Asked<'_>) -> Said>;
+
+impl Asked<'_> {
+    /// Entries of one kind in the conversation.
+    pub fn count(&self, kind: EntryKind) -> usize {
+        let own = self.world.entries.iter().filter(|e| e.session_id == self.run.session_id);
+        own.filter(|entry| entry.kind == kind).count()
+    }
+
+    /// Tasks that this session has asked for.
+    pub fn children(&self) -> Vec<&Task> {
+        let tasks = self.world.tasks.iter();
+        tasks.filter(|task| task.requester_key == self.run.session_key).collect()
+    }
+}
+
+/// The whole answer, as the runtime hands it in.
+pub fn reply(asked: &Asked<'_>, text: &str, calls: Vec<PlannedCall>) -> ModelReply {
+    ModelReply {
+        body: format!("{{\"text\":{text:?},\"calls\":{}}}", calls.len()),
+        text: text.to_owned(),
+        calls,
+        usage: Usage { input: 100, output: 10, cache_read: u64::from(asked.step), cache_write: 1 },
+        model: asked.run.model.clone(),
+    }
+}
+
+/// A call of a tool that the runtime runs.
+pub fn external(call_id: &str, effect: EffectClass) -> PlannedCall {
+    planned(call_id, effect.as_str(), CallPlan::External(effect))
+}
+
+/// A call that the machine carries out.
+pub fn internal(call_id: &str, call: InternalCall) -> PlannedCall {
+    planned(call_id, "internal", CallPlan::Internal(call))
+}
+
+pub fn refused(call_id: &str) -> PlannedCall {
+    planned(call_id, "none", CallPlan::Refused("there is no tool `none`".to_owned()))
+}
+
+fn planned(call_id: &str, name: &str, plan: CallPlan) -> PlannedCall {
+    PlannedCall {
+        call_id: call_id.to_owned(),
+        name: name.to_owned(),
+        arguments: "{}".to_owned(),
+        plan,
+    }
+}
+
+/// A spawn with nothing said but its brief.
+pub fn spawn(brief: impl fmt::Display) -> SpawnRequest {
+    SpawnRequest {
+        task: brief.to_string(),
+        label: None,
+        task_name: None,
+        agent: None,
+        model: None,
+        run_timeout: None,
+        cleanup: Cleanup::Keep,
+        announce: Announce::Parent,
+        idempotency_key: None,
+        cwd: None,
+    }
+}
+
+/// A yield that waits for `wait_for`.
+pub fn wait(wait_for: WaitFor) -> YieldRequest {
+    YieldRequest { message: None, acknowledgment: None, wait_for, at_least: None, timeout: None }
+}
+
+/// The script of a seed.
+pub fn random(seed: u64) -> Script {
+    Box::new(move |asked| {
+        let mut rng = Rng::about(seed, &format!("{} {}", asked.run.id, asked.step));
+        say(&mut rng, asked)
+    })
+}
+
+fn say(rng: &mut Rng, asked: &Asked<'_>) -> Said {
+    if rng.chance(80) {
+        return Said::Fails(failure(rng));
+    }
+    if asked.count(EntryKind::Assistant) >= BUSY_ANSWERS || rng.chance(350) {
+        return Said::Text(text(rng));
+    }
+    let mut calls = Vec::new();
+    for i in 0..1 + rng.below(4) {
+        calls.push(call(rng, asked, &format!("c{}_{i}", asked.step)));
+    }
+    if rng.chance(500) {
+        let id = format!("y{}", asked.step);
+        calls.push(internal(&id, InternalCall::Yield(random_wait(rng, asked))));
+    }
+    Said::Calls(calls)
+}
+
+fn text(rng: &mut Rng) -> String {
+    let texts = ["done", "done", "done", "done", "", " ", "NO_REPLY", "ANNOUNCE_SKIP"];
+    (*rng.pick(&texts)).to_owned()
+}
+
+fn failure(rng: &mut Rng) -> ModelFailure {
+    let passing = [FailureClass::RateLimit, FailureClass::Overload, FailureClass::Network];
+    let classes = if rng.chance(700) { &passing } else { FailureClass::ALL };
+    let class = *rng.pick(classes);
+    let retry_after_ms = rng.chance(300).then(|| rng.between(0, 20_000));
+    let paid = rng.chance(300);
+    ModelFailure { class, message: format!("the model has failed: {class}"), retry_after_ms, paid }
+}
+
+fn call(rng: &mut Rng, asked: &Asked<'_>, id: &str) -> PlannedCall {
+    match rng.below(100) {
+        0..45 if asked.world.tasks.len() < TASKS_MAX => {
+            internal(id, InternalCall::Spawn(random_spawn(rng)))
+        }
+        45..52 => {
+            let (target, message) = (target(rng, asked), "and this".to_owned());
+            internal(id, InternalCall::Steer { target, message })
+        }
+        52..57 => internal(id, InternalCall::Kill { target: target(rng, asked) }),
+        57..62 => refused(id),
+        62..65 => internal(id, InternalCall::Yield(random_wait(rng, asked))),
+        _ => {
+            use EffectClass::*;
+            external(id, *rng.pick(&[Pure, Idempotent, Probed, Opaque, Opaque]))
+        }
+    }
+}
+
+fn random_spawn(rng: &mut Rng) -> SpawnRequest {
+    let name = |rng: &mut Rng| format!("n{}", rng.below(6));
+    let mut request = spawn(format!("brief {}", rng.below(8)));
+    if rng.chance(500) {
+        request.task_name = Some(name(rng));
+    }
+    if rng.chance(200) {
+        request.idempotency_key = Some(name(rng));
+    }
+    if rng.chance(150) {
+        request.announce = Announce::None;
+    }
+    if rng.chance(200) {
+        request.cleanup = Cleanup::Delete;
+    }
+    if rng.chance(250) {
+        request.run_timeout = Some(Duration::from_millis(rng.below(30_000)));
+    }
+    if rng.chance(100) {
+        request.model = Some("no-such-model".to_owned());
+    }
+    if rng.chance(200) {
+        request.agent = Some((*rng.pick(&["ops", "nobody"])).parse().expect("an agent id"));
+    }
+    request
+}
+
+fn random_wait(rng: &mut Rng, asked: &Asked<'_>) -> YieldRequest {
+    let some: Vec<TaskId> =
+        asked.children().iter().map(|task| task.id).filter(|_| rng.chance(600)).collect();
+    let wait_for = match rng.below(10) {
+        0..5 => WaitFor::All,
+        5..7 => WaitFor::Any,
+        7 => WaitFor::Message,
+        8 => WaitFor::Tasks(some),
+        _ => WaitFor::Tasks(vec![TaskId::new(Uuid::from_u128(7))]),
+    };
+    YieldRequest {
+        message: rng.chance(300).then(|| "remember the map".to_owned()),
+        at_least: rng.chance(200).then(|| rng.below(4) as u32),
+        timeout: rng.chance(300).then(|| Duration::from_millis(rng.below(60_000))),
+        ..wait(wait_for)
+    }
+}
+
+/// One of the tasks there are, of this tree or of another, by one of its names.
+fn target(rng: &mut Rng, asked: &Asked<'_>) -> TaskTarget {
+    let own = asked.children();
+    let all: Vec<&Task> = asked.world.tasks.iter().collect();
+    let tasks = if rng.chance(700) { own } else { all };
+    if tasks.is_empty() || rng.chance(100) {
+        return TaskTarget("nothing".to_owned());
+    }
+    let task = rng.pick(&tasks);
+    TaskTarget(match rng.below(3) {
+        0 => task.id.to_string(),
+        1 => task.session_key.to_string(),
+        _ => task.task_name.clone().unwrap_or_else(|| task.id.to_string()),
+    })
+}

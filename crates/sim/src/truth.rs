@@ -1,0 +1,172 @@
+//! What has really happened, beside the rows: which conversations models were asked about, which
+//! tools were begun, what was stopped. Sentences about it are checked as it happens.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use machine::check::EntryHead;
+use machine::effect::{ModelCall, Stopped, ToolStart};
+use machine::event::PlannedCall;
+use machine::rows::{EntryKind, InboxKind, InboxState, Outcome, Place};
+use machine::{Action, Answer, Event, Notice};
+use types::{EffectClass, RunId, SessionId, SessionKey, TaskId};
+
+use crate::disk::{Disk, Done};
+use crate::world::Post;
+
+/// A conversation: so many entries of a transcript.
+type Conversation = (SessionId, i64);
+
+/// What is known beside the rows.
+#[derive(Debug, Default)]
+pub struct Truth {
+    /// Calls of each answer, by its model step.
+    pub planned: BTreeMap<(RunId, u32), Vec<PlannedCall>>,
+    /// What each model step was asked about.
+    asked: BTreeMap<(RunId, u32), Conversation>,
+    /// Conversations whose answer has been committed.
+    answered: BTreeSet<Conversation>,
+    started: BTreeMap<(RunId, u32), u32>,
+    /// Runs below a stop that has been committed.
+    pub stopped: BTreeSet<RunId>,
+    /// Sessions that a person has stopped.
+    pub stopped_sessions: BTreeSet<SessionKey>,
+    pub ended: BTreeMap<RunId, Outcome>,
+    /// Final texts as people see them.
+    pub delivered: Vec<String>,
+    ended_tasks: BTreeSet<TaskId>,
+}
+
+impl Truth {
+    /// Looks at a commit: who was answered what, what it begins.
+    pub fn observe(&mut self, disk: &Disk, posts: &[Post], done: &Done, was_draining: bool) {
+        for action in &done.actions {
+            let begins = match action {
+                Action::Pin { run, .. } => Some(*run),
+                Action::CallModel(call) => Some(call.run),
+                Action::StartTool(start) => Some(start.run),
+                Action::Abort { .. } => None,
+            };
+            let Some(run) = begins else { continue };
+            assert!(!self.stopped.contains(&run), "I8: {action:?} after a stop above it");
+            assert!(!was_draining, "{action:?} while the gateway drains");
+        }
+        for notice in &done.notices {
+            self.note(disk, notice, was_draining);
+        }
+        for (post, answer) in posts.iter().zip(&done.answers) {
+            match (&post.event, answer) {
+                (Event::ModelReplied { run, step, .. }, Answer::Done) => {
+                    let conversation = self.asked[&(*run, *step)];
+                    let first = self.answered.insert(conversation);
+                    assert!(first, "I6: the answer to {conversation:?} is committed twice");
+                }
+                (event, Answer::Stopped(stopped)) => {
+                    if let Event::Stop { session, .. } = event {
+                        self.stopped_sessions.insert(session.clone());
+                    }
+                    self.note_stop(disk, stopped);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn note(&mut self, disk: &Disk, notice: &Notice, was_draining: bool) {
+        match notice {
+            Notice::RunStarted { run, .. } => {
+                assert!(!was_draining, "{run} is admitted while the gateway drains");
+            }
+            Notice::RunEnded(end) => {
+                let before = self.ended.insert(end.run, end.outcome);
+                assert_eq!(before, None, "{} ends twice", end.run);
+                let depth = disk.world.sessions.iter().find(|s| s.key == end.session);
+                if depth.is_some_and(|session| session.depth == 0) {
+                    self.delivered.extend(end.text.clone());
+                }
+            }
+            Notice::TaskEnded { task, outcome, child, .. } => {
+                assert!(self.ended_tasks.insert(*task), "I4: {task} ends twice");
+                let unread = disk.world.inbox.iter().any(|row| {
+                    let result = row.kind == InboxKind::Announce && row.place == Place::Steer;
+                    result && row.session_key == *child && row.state == InboxState::Queued
+                });
+                let answered = matches!(outcome, Outcome::Completed | Outcome::NoResult);
+                let climbs = !(answered && unread);
+                assert!(climbs, "{task} ends while results of its own children lie unread");
+            }
+            _ => {}
+        }
+    }
+
+    /// From now on nothing may begin in what was stopped, nor below it.
+    fn note_stop(&mut self, disk: &Disk, stopped: &Stopped) {
+        let mut tasks: BTreeSet<TaskId> = stopped.tasks.iter().copied().collect();
+        // A task comes after the one above it.
+        for task in &disk.world.tasks {
+            if task.parent.is_some_and(|parent| tasks.contains(&parent)) && task.ended.is_none() {
+                tasks.insert(task.id);
+            }
+        }
+        let below = disk.world.tasks.iter().filter(|task| tasks.contains(&task.id));
+        self.stopped.extend(below.map(|task| task.run));
+        self.stopped.extend(&stopped.runs);
+    }
+
+    /// A model is asked: about something new, with a history that every provider takes.
+    pub fn model_called(&mut self, disk: &Disk, call: &ModelCall) {
+        let entries = disk.world.entries.iter();
+        let sent: Vec<&EntryHead> = entries
+            .filter(|entry| entry.session_id == call.session_id && entry.seq >= call.first_seq)
+            .collect();
+        let conversation = (call.session_id, sent.last().map_or(0, |entry| entry.seq));
+        let new = !self.answered.contains(&conversation);
+        assert!(new, "I6: {} is asked again about {conversation:?}", call.run);
+        self.asked.insert((call.run, call.step), conversation);
+        if let Err(why) = self.pairing(&sent) {
+            panic!("{} sends a history that no provider takes: {why}", call.run);
+        }
+    }
+
+    /// The rules of the strictest provider: the first entry is an input; an answer with calls is
+    /// followed by the result of each and nothing in between; the last entry is no answer.
+    fn pairing(&self, sent: &[&EntryHead]) -> Result<(), String> {
+        let mut open: BTreeSet<&str> = BTreeSet::new();
+        for (at, entry) in sent.iter().enumerate() {
+            match entry.kind {
+                EntryKind::ToolResult => {
+                    let call = entry.call_id.as_deref().unwrap_or_default();
+                    if !open.remove(call) {
+                        return Err(format!("entry {} is the result of no call", entry.seq));
+                    }
+                    continue;
+                }
+                _ if !open.is_empty() => {
+                    return Err(format!("entry {} comes before the results {open:?}", entry.seq));
+                }
+                EntryKind::Assistant if at == 0 => return Err("it begins with an answer".into()),
+                EntryKind::Assistant => {
+                    let step = (entry.run, entry.step.unwrap_or(u32::MAX));
+                    let calls = self.planned.get(&step).map_or(&[][..], Vec::as_slice);
+                    open = calls.iter().map(|call| call.call_id.as_str()).collect();
+                }
+                _ => {}
+            }
+        }
+        if !open.is_empty() {
+            return Err(format!("it ends before the results {open:?}"));
+        }
+        match sent.last().map(|entry| entry.kind) {
+            None => Err("it is empty".to_owned()),
+            Some(EntryKind::Assistant) => Err("it ends with an answer".to_owned()),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// A tool is begun: one whose effect nobody can undo, once.
+    pub fn tool_started(&mut self, start: &ToolStart, effect: Option<EffectClass>) {
+        let times = self.started.entry((start.run, start.step)).or_default();
+        *times += 1;
+        let again = effect != Some(EffectClass::Opaque) || *times == 1;
+        assert!(again, "I7: opaque step {} of {} is started twice", start.step, start.run);
+    }
+}

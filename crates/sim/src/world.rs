@@ -1,0 +1,366 @@
+//! A simulated life: rows that stay, work in flight that a crash takes, and time that jumps.
+//!
+//! The loop applies, commits, answers and acts in the same order as the real driver. What it
+//! sees on the way is kept in [`Truth`], which knows more than the machine: what models were
+//! really asked and which tools were really begun.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
+
+use machine::event::Inbound;
+use machine::rows::NodeState;
+use machine::{Answer, At, Event, Limits, Refusal};
+use types::{NodeId, SessionKey, TaskId, Timestamp};
+use uuid::Uuid;
+
+use crate::disk::{Disk, Done};
+use crate::fault::{Cut, Faults};
+use crate::flight::Flight;
+use crate::plan::{self, Letter, Plan, Stop};
+use crate::rng::Rng;
+use crate::script::Script;
+use crate::truth::Truth;
+
+/// Commits after which a life is said not to come to rest. Quiet ones need some hundreds.
+const COMMITS_MAX: u64 = 20_000;
+
+/// How long a restart takes.
+const RESTART: Duration = Duration::from_millis(300);
+
+/// A sender who has heard nothing tries again after this.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// An event on its way into a commit, and who waits for the answer.
+#[derive(Clone, Debug)]
+pub struct Post {
+    pub event: Event,
+    pub from: From,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    Letter(usize),
+    Stop(usize),
+    /// Work of this life.
+    Flight,
+    /// Work of a life that is over.
+    Late,
+    Gateway,
+}
+
+/// One gateway's life over many processes.
+pub struct Sim {
+    pub seed: u64,
+    pub now: Timestamp,
+    pub limits: Limits,
+    pub disk: Disk,
+    pub letters: Vec<Letter>,
+    pub truth: Truth,
+    pub commits: u64,
+    pub crashes: u64,
+    pub faults: Faults,
+    pub(crate) rng: Rng,
+    pub(crate) script: Script,
+    pub(crate) flights: Vec<Flight>,
+    pub(crate) pending: VecDeque<Post>,
+    stops: Vec<Stop>,
+    calm: Timestamp,
+    pub(crate) room: usize,
+    left: Vec<Event>,
+    node: Option<NodeId>,
+    /// Commits between two looks at all invariants.
+    pub check_every: u64,
+    /// What has happened, a line each, if somebody wants to read it.
+    pub trace: Option<Vec<String>>,
+}
+
+impl fmt::Debug for Sim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sim").field("seed", &self.seed).field("now", &self.now).finish()
+    }
+}
+
+impl Sim {
+    pub fn new(plan: Plan, script: Script) -> Sim {
+        Sim {
+            seed: plan.seed,
+            now: plan::BIRTH,
+            limits: plan.limits,
+            disk: Disk::default(),
+            letters: plan.letters,
+            truth: Truth::default(),
+            commits: 0,
+            crashes: 0,
+            faults: plan.faults,
+            rng: Rng::new(!plan.seed),
+            script,
+            flights: Vec::new(),
+            pending: VecDeque::new(),
+            stops: plan.stops,
+            calm: plan.calm,
+            room: plan.room,
+            left: Vec::new(),
+            node: None,
+            check_every: 1,
+            trace: None,
+        }
+    }
+
+    /// Sends `body` to `session` as soon as there is a gateway that takes it.
+    pub fn send(&mut self, session: &SessionKey, body: &str) {
+        let idem_key = format!("sent-{}", self.letters.len());
+        self.post(Inbound { idem_key, ..plan::inbound(session, body) });
+    }
+
+    pub fn post(&mut self, inbound: Inbound) {
+        let at = self.now;
+        let letter = Letter { at, inbound, on_way: false, accepted: None, refused: None };
+        self.letters.push(letter);
+    }
+
+    /// Stops `session`, until somebody confirms it.
+    pub fn stop(&mut self, session: &SessionKey) {
+        let session = Some(session.clone());
+        self.stops.push(Stop { at: self.now, session, on_way: false, done: false });
+    }
+
+    /// Lives on until nothing is left to do, and looks whether all is well.
+    pub fn run_to_idle(&mut self) {
+        self.run_until(|_| false);
+        self.check();
+        crate::rest::check(self);
+    }
+
+    /// Lives on until `enough`, or until nothing is left to do.
+    pub fn run_until(&mut self, enough: impl Fn(&Sim) -> bool) {
+        while !enough(self) && self.turn() {
+            assert!(self.commits < COMMITS_MAX, "this life does not come to rest");
+        }
+    }
+
+    /// One commit, or one jump of the clock. Says whether there was anything to do.
+    fn turn(&mut self) -> bool {
+        if self.now >= self.calm {
+            self.faults = Faults::default();
+        }
+        if self.node.is_none() {
+            self.boot();
+        }
+        self.collect();
+        if !self.pending.is_empty() || !self.left.is_empty() {
+            self.commit_some();
+            self.misfortune();
+            return true;
+        }
+        if let Some(next) = self.next_time() {
+            // Now and then the clock jumps further, so that much is due at once.
+            let extra = if self.rng.chance(200) { self.rng.below(2_000) } else { 0 };
+            self.now = next.max(self.now) + Duration::from_millis(extra);
+            return true;
+        }
+        if self.draining() {
+            self.pending.push_back(Post { event: Event::NodeStopped, from: From::Gateway });
+            self.commit_some();
+            self.crash();
+            return true;
+        }
+        false
+    }
+
+    /// A process starts and takes over what the one before has left.
+    fn boot(&mut self) {
+        self.now = self.now + RESTART;
+        let node = NodeId::new(Uuid::from_u128(u128::from(self.rng.draw())));
+        self.node = Some(node);
+        let event = Event::NodeStarted { node, pid: 1, version: "sim".to_owned() };
+        self.pending.push_front(Post { event, from: From::Gateway });
+    }
+
+    /// Memory and work in flight are gone; what was committed is not.
+    pub fn crash(&mut self) {
+        self.note(|| "crash".to_owned());
+        self.crashes += 1;
+        self.node = None;
+        self.left.clear();
+        let patience = self.now + PATIENCE;
+        for letter in self.letters.iter_mut().filter(|letter| letter.on_way) {
+            (letter.on_way, letter.at) = (false, patience);
+        }
+        for stop in self.stops.iter_mut().filter(|stop| stop.on_way) {
+            (stop.on_way, stop.at) = (false, patience);
+        }
+        self.pending.clear();
+        self.lose_flights();
+    }
+
+    fn misfortune(&mut self) {
+        let draining = self.draining();
+        if self.rng.chance(self.faults.crash) {
+            self.crash();
+        } else if self.node.is_some() && !draining && self.rng.chance(self.faults.drain) {
+            self.pending.push_back(Post { event: Event::Drain, from: From::Gateway });
+        }
+    }
+
+    fn node_state(&self) -> Option<NodeState> {
+        let mut nodes = self.disk.world.nodes.iter();
+        nodes.find(|node| Some(node.id) == self.node).map(|node| node.state)
+    }
+
+    pub fn draining(&self) -> bool {
+        self.node_state() == Some(NodeState::Draining)
+    }
+
+    pub fn drain(&mut self) {
+        self.pending.push_back(Post { event: Event::Drain, from: From::Gateway });
+    }
+
+    /// Whatever is due now joins those who wait for a commit.
+    fn collect(&mut self) {
+        for (n, letter) in self.letters.iter_mut().enumerate() {
+            let open = letter.accepted.is_none() && letter.refused.is_none();
+            if open && !letter.on_way && letter.at <= self.now {
+                letter.on_way = true;
+                let event = Event::MessageReceived(letter.inbound.clone());
+                self.pending.push_back(Post { event, from: From::Letter(n) });
+            }
+        }
+        for n in 0..self.stops.len() {
+            let stop = &self.stops[n];
+            if stop.done || stop.on_way || stop.at > self.now {
+                continue;
+            }
+            let target = stop.session.clone();
+            let event = match target {
+                Some(session) => Some(Event::Stop { session, by: "owner".to_owned() }),
+                None => self.open_task().map(|task| Event::StopTask { task, by: "owner".into() }),
+            };
+            (self.stops[n].on_way, self.stops[n].done) = (event.is_some(), event.is_none());
+            self.pending.extend(event.map(|event| Post { event, from: From::Stop(n) }));
+        }
+        self.land();
+        if self.disk.next_wake().is_some_and(|due| due <= self.now) {
+            self.pending.push_back(Post { event: Event::Tick, from: From::Gateway });
+        }
+        if self.rng.chance(30) {
+            self.pending.push_back(Post { event: Event::Beat, from: From::Gateway });
+        }
+    }
+
+    fn open_task(&mut self) -> Option<TaskId> {
+        let tasks = self.disk.world.tasks.iter();
+        let open: Vec<TaskId> =
+            tasks.filter(|task| task.outcome.is_none()).map(|task| task.id).collect();
+        (!open.is_empty()).then(|| *self.rng.pick(&open))
+    }
+
+    fn next_time(&self) -> Option<Timestamp> {
+        let flights = self.flights.iter().map(|flight| flight.due);
+        if self.draining() {
+            return flights.min();
+        }
+        let open = |letter: &&Letter| letter.accepted.is_none() && letter.refused.is_none();
+        let letters = self.letters.iter().filter(open).map(|letter| letter.at);
+        let stops = self.stops.iter().filter(|stop| !stop.done).map(|stop| stop.at);
+        flights.chain(letters).chain(stops).chain(self.disk.next_wake()).min()
+    }
+
+    /// Commits some of what is pending, answers, acts; or is cut on the way.
+    fn commit_some(&mut self) {
+        let most = *self.rng.pick(&[1, 1, 4, 64]);
+        let size = most.min(self.pending.len());
+        let posts: Vec<Post> = self.pending.drain(..size).collect();
+        let cut = self.faults.draw_cut(&mut self.rng);
+        self.now = self.now + Duration::from_millis(1);
+        if cut == Some(Cut::Before) {
+            self.note(|| format!("cut before {posts:?}"));
+            return self.crash();
+        }
+        let was_draining = self.draining();
+        let done = self.commit(&posts);
+        self.truth.observe(&self.disk, &posts, &done, was_draining);
+        if self.commits.is_multiple_of(self.check_every) {
+            self.check();
+        }
+        if cut == Some(Cut::After) {
+            return self.crash();
+        }
+        for (post, answer) in posts.iter().zip(&done.answers) {
+            self.hear(post, answer);
+        }
+        let started = match cut {
+            Some(Cut::AfterAnswers) => 0,
+            Some(Cut::AfterActions(most)) => most,
+            _ => usize::MAX,
+        };
+        for action in done.actions.into_iter().take(started) {
+            self.start(action);
+        }
+        if cut.is_some() {
+            self.crash();
+        }
+    }
+
+    fn commit(&mut self, posts: &[Post]) -> Done {
+        let left = std::mem::take(&mut self.left);
+        let before = left.len();
+        let events = left.into_iter().chain(posts.iter().map(|post| post.event.clone())).collect();
+        self.note(|| format!("commit {events:#?}"));
+        let node = self.node.expect("a process runs");
+        let mut at = At { now: self.now, seed: self.rng.draw(), node };
+        let mut done = self.disk.commit(&mut at, &self.limits, events, self.room);
+        self.commits += 1;
+        done.answers.drain(..before);
+        self.left = std::mem::take(&mut done.left);
+        self.note(|| format!("answers {:?} actions {:#?}", done.answers, done.actions));
+        done
+    }
+
+    pub fn check(&self) {
+        let found = machine::check::check(&self.disk.world, &self.limits);
+        assert!(found.is_empty(), "invariants are broken: {found:#?}");
+    }
+
+    fn hear(&mut self, post: &Post, answer: &Answer) {
+        match (post.from, answer) {
+            (From::Letter(n), Answer::Accepted(accepted)) => {
+                let letter = &mut self.letters[n];
+                letter.on_way = false;
+                let before = letter.accepted.replace(accepted.message);
+                assert!(before.is_none_or(|id| id == accepted.message), "one key, two messages");
+                // Some do not trust the answer.
+                if self.rng.chance(self.faults.resent) {
+                    let (letter, at) = (&mut self.letters[n], self.now + PATIENCE);
+                    (letter.at, letter.accepted) = (at, None);
+                }
+            }
+            (From::Letter(n), Answer::Refused(refusal)) => {
+                let letter = &mut self.letters[n];
+                letter.on_way = false;
+                match refusal.retry_after_ms() {
+                    Some(ms) => letter.at = self.now + Duration::from_millis(ms),
+                    None => letter.refused = Some(refusal.clone()),
+                }
+            }
+            (From::Stop(n), Answer::Stopped(_) | Answer::Refused(Refusal::SessionNotFound(_))) => {
+                (self.stops[n].on_way, self.stops[n].done) = (false, true);
+            }
+            (From::Late, answer) => {
+                // With no room for raised events, a result may come before the take-over.
+                let fenced = *answer == Answer::Fenced || self.room < usize::MAX;
+                assert!(fenced, "a late result is taken: {:?}", post.event);
+            }
+            (From::Flight | From::Gateway, Answer::Done | Answer::Fenced) => {}
+            (from, answer) => panic!("{from:?} is answered {answer:?}"),
+        }
+    }
+
+    /// Adds a line to the trace, if somebody reads it.
+    pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            let at = self.now.since(plan::BIRTH).as_millis();
+            trace.push(format!("{at} {}", line()));
+        }
+    }
+}
