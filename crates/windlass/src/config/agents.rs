@@ -1,0 +1,336 @@
+//! `agents`: who there is, on which models, and how many children they may have.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Serialize, Serializer};
+use types::AgentId;
+
+use super::document::Value;
+use super::inventory;
+use super::model_ref::{ModelChoice, ModelRef};
+use super::section::{Section, Spot};
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Agents {
+    pub defaults: AgentDefaults,
+    /// Never empty; one of them is the default.
+    pub entries: BTreeMap<AgentId, Agent>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentDefaults {
+    /// None until someone chooses: models come and go faster than releases.
+    pub model: Option<ModelChoice>,
+    pub workspace: PathBuf,
+    /// Runs of people's sessions at one time, in the whole gateway.
+    pub max_concurrent: u32,
+    /// Longest time of one run; zero means no limit.
+    pub timeout_seconds: u64,
+    pub subagents: Subagents,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Subagents {
+    /// Runs of children at one time, in the whole gateway.
+    pub max_concurrent: u32,
+    /// Levels of children below a person's session.
+    pub max_spawn_depth: u32,
+    /// Open children of one session.
+    pub max_children_per_agent: u32,
+    /// Tasks of one tree, ended ones among them: an end to a tree that feeds itself.
+    pub max_tasks_per_tree: u32,
+    /// Longest time of a child's run; zero means no limit.
+    pub run_timeout_seconds: u64,
+    /// Of children; their agent's own model if none.
+    pub model: Option<ModelChoice>,
+    pub allow_agents: AllowAgents,
+    /// Must a spawn name its agent?
+    pub require_agent_id: bool,
+    /// How long an ended child's session is kept; zero means for ever.
+    pub archive_after_minutes: u64,
+}
+
+/// One agent, what it does not say itself taken from the defaults.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Agent {
+    pub default: bool,
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub model: Option<ModelChoice>,
+    pub workspace: PathBuf,
+    pub subagents: AgentSubagents,
+    pub tools: AgentTools,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentSubagents {
+    pub model: Option<ModelChoice>,
+    pub allow_agents: AllowAgents,
+    pub require_agent_id: bool,
+}
+
+/// Narrows `tools` for one agent.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AgentTools {
+    pub allow: Option<Vec<String>>,
+    pub deny: Vec<String>,
+}
+
+/// As which agents a session may spawn children. Always as its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowAgents {
+    Own,
+    Any,
+    Listed(Vec<AgentId>),
+}
+
+impl AllowAgents {
+    pub fn allows(&self, requester: &AgentId, target: &AgentId) -> bool {
+        requester == target
+            || match self {
+                AllowAgents::Own => false,
+                AllowAgents::Any => true,
+                AllowAgents::Listed(ids) => ids.contains(target),
+            }
+    }
+}
+
+impl Serialize for AllowAgents {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            AllowAgents::Own => serializer.collect_seq([""; 0]),
+            AllowAgents::Any => serializer.collect_seq(["*"]),
+            AllowAgents::Listed(ids) => serializer.collect_seq(ids),
+        }
+    }
+}
+
+/// OpenClaw's limit of one run: two days.
+const RUN_SECONDS: u64 = 172_800;
+
+impl Agents {
+    pub(super) fn read(s: &mut Section<'_>) -> Agents {
+        // With several agents OpenClaw wants this; the default agent is explicit here anyway.
+        s.ignore("ownership");
+        let defaults = s.section("defaults", AgentDefaults::read);
+        let mut drafts = Vec::new();
+        s.section("entries", |s| {
+            s.each(|id, s| {
+                let spot = s.spot();
+                drafts.extend(Draft::read(id, spot, s, &defaults));
+            });
+        });
+        s.items("list", |s| match s.text("id") {
+            Some(id) => drafts.extend(Draft::read(&id, s.spot(), s, &defaults)),
+            None => s.cx.error(&s.spot(), "`id` is missing: expected an agent id"),
+        });
+        let default = default_of(s, &drafts);
+        let mut entries: BTreeMap<AgentId, Agent> = BTreeMap::new();
+        for Draft { id, spot, mut agent, workspace, .. } in drafts {
+            if entries.contains_key(&id) {
+                s.cx.error(&spot, format!("there is another agent `{id}`"));
+                continue;
+            }
+            agent.default = id == default;
+            agent.workspace = match workspace {
+                Some(workspace) => workspace,
+                None if agent.default => defaults.workspace.clone(),
+                None => s.cx.paths.state.join(format!("workspace-{id}")),
+            };
+            entries.insert(id, agent);
+        }
+        if entries.is_empty() {
+            entries.insert(default, Agent::only(&defaults));
+        }
+        check_allowed(s, &entries);
+        Agents { defaults, entries }
+    }
+
+    /// The agent of whoever names none.
+    pub fn default_id(&self) -> &AgentId {
+        let default = self.entries.iter().find(|(_, agent)| agent.default);
+        default.expect("one agent is the default, see `read`").0
+    }
+}
+
+/// An agent as it is written, before the others are known.
+struct Draft {
+    id: AgentId,
+    spot: Spot,
+    agent: Agent,
+    workspace: Option<PathBuf>,
+    default: Option<bool>,
+}
+
+impl Draft {
+    fn read(id: &str, spot: Spot, s: &mut Section<'_>, defaults: &AgentDefaults) -> Option<Draft> {
+        let parsed: Option<AgentId> = id.parse().ok();
+        if parsed.is_none() {
+            let form = "a letter or digit, then up to 63 of `a-z 0-9 _ -`";
+            s.cx.error(&spot, format!("expected an agent id: {form}; got `{id}`"));
+        }
+        let agent = Agent {
+            default: false,
+            name: s.text("name"),
+            description: s.text("description"),
+            model: model(s, "model").or_else(|| defaults.model.clone()),
+            workspace: PathBuf::new(),
+            subagents: s.section("subagents", |s| AgentSubagents {
+                model: model(s, "model").or_else(|| defaults.subagents.model.clone()),
+                allow_agents: allow_agents(s)
+                    .unwrap_or_else(|| defaults.subagents.allow_agents.clone()),
+                require_agent_id: s
+                    .flag("requireAgentId")
+                    .unwrap_or(defaults.subagents.require_agent_id),
+            }),
+            tools: s.section("tools", |s| AgentTools {
+                allow: s.texts("allow"),
+                deny: s.texts("deny").unwrap_or_default(),
+            }),
+        };
+        let (workspace, default) = (s.path("workspace"), s.flag("default"));
+        Some(Draft { id: parsed?, spot, agent, workspace, default })
+    }
+}
+
+/// The agent that says so; else `main`; else the first.
+fn default_of(s: &mut Section<'_>, drafts: &[Draft]) -> AgentId {
+    let mut chosen = drafts.iter().filter(|draft| draft.default == Some(true));
+    let first = chosen.next();
+    for other in chosen {
+        let first = first.map_or("", |draft| draft.id.as_str());
+        s.cx.error(&other.spot, format!("`default` is true of `{first}` already"));
+    }
+    let main = AgentId::main();
+    first
+        .or_else(|| drafts.iter().find(|draft| draft.id == main))
+        .or_else(|| drafts.first())
+        .map_or(main, |draft| draft.id.clone())
+}
+
+/// Refuses the name of an agent that does not exist, wherever children are allowed.
+fn check_allowed(s: &mut Section<'_>, entries: &BTreeMap<AgentId, Agent>) {
+    for (spot, id) in s.cx.agent_refs() {
+        if !entries.contains_key(&id) {
+            let near = inventory::nearest_word(id.as_str(), entries.keys().map(AgentId::as_str));
+            let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            s.cx.error(&spot, format!("no agent `{id}` in `agents.entries`{hint}"));
+        }
+    }
+}
+
+impl AgentDefaults {
+    fn read(s: &mut Section<'_>) -> AgentDefaults {
+        let workspace = s.path("workspace");
+        AgentDefaults {
+            model: model(s, "model"),
+            workspace: workspace.unwrap_or_else(|| s.cx.paths.state.join("workspace")),
+            max_concurrent: s.count("maxConcurrent", 1..=1_000).unwrap_or(4),
+            timeout_seconds: s.integer("timeoutSeconds", 0..=u64::MAX).unwrap_or(RUN_SECONDS),
+            subagents: s.section("subagents", Subagents::read),
+        }
+    }
+}
+
+impl Subagents {
+    fn read(s: &mut Section<'_>) -> Subagents {
+        Subagents {
+            max_concurrent: s.count("maxConcurrent", 1..=1_000).unwrap_or(8),
+            // OpenClaw allows five. Ten is as deep as a tree was ever seen to help.
+            max_spawn_depth: s.count("maxSpawnDepth", 1..=10).unwrap_or(5),
+            max_children_per_agent: s.count("maxChildrenPerAgent", 1..=100).unwrap_or(5),
+            max_tasks_per_tree: s.count("maxTasksPerTree", 1..=10_000).unwrap_or(200),
+            run_timeout_seconds: s.integer("runTimeoutSeconds", 0..=u64::MAX).unwrap_or(0),
+            model: model(s, "model"),
+            allow_agents: allow_agents(s).unwrap_or(AllowAgents::Own),
+            require_agent_id: s.flag("requireAgentId").unwrap_or(false),
+            archive_after_minutes: s.integer("archiveAfterMinutes", 0..=u64::MAX).unwrap_or(60),
+        }
+    }
+}
+
+impl Agent {
+    /// The agent of a gateway whose file names none.
+    fn only(defaults: &AgentDefaults) -> Agent {
+        Agent {
+            default: true,
+            name: None,
+            description: None,
+            model: defaults.model.clone(),
+            workspace: defaults.workspace.clone(),
+            subagents: AgentSubagents {
+                model: defaults.subagents.model.clone(),
+                allow_agents: defaults.subagents.allow_agents.clone(),
+                require_agent_id: defaults.subagents.require_agent_id,
+            },
+            tools: AgentTools { allow: None, deny: Vec::new() },
+        }
+    }
+}
+
+/// Reads a list of agents' ids, or of `*` for any.
+fn allow_agents(s: &mut Section<'_>) -> Option<AllowAgents> {
+    let texts = s.texts("allowAgents")?;
+    if texts.iter().any(|text| text == "*") {
+        return Some(AllowAgents::Any);
+    }
+    let spot = s.spot_of("allowAgents");
+    let ids = texts.iter().filter_map(|text| match text.parse::<AgentId>() {
+        Ok(id) => Some(id),
+        Err(error) => {
+            s.cx.error(&spot, error.to_string());
+            None
+        }
+    });
+    let ids: Vec<AgentId> = ids.collect();
+    for id in &ids {
+        s.cx.refer_to_agent(spot.clone(), id.clone());
+    }
+    Some(AllowAgents::Listed(ids))
+}
+
+/// Reads a model: `"provider/model"`, or `{primary, fallbacks}`.
+fn model(s: &mut Section<'_>, key: &str) -> Option<ModelChoice> {
+    let node = s.node(key)?;
+    match &node.value {
+        Value::Text(_) => {
+            let text = s.text(key)?;
+            let primary = model_ref(s, s.spot_of(key), &text)?;
+            Some(ModelChoice { primary, fallbacks: Vec::new() })
+        }
+        Value::Object(_) => s.section(key, |s| {
+            let primary = s.text("primary");
+            if s.node("primary").is_none() {
+                s.cx.error(&s.spot(), "`primary` is missing: expected `provider/model`");
+            }
+            let fallbacks = s.texts("fallbacks").unwrap_or_default();
+            let spot = s.spot_of("fallbacks");
+            let fallbacks =
+                fallbacks.iter().filter_map(|text| model_ref(s, spot.clone(), text)).collect();
+            let primary = model_ref(s, s.spot_of("primary"), &primary?)?;
+            Some(ModelChoice { primary, fallbacks })
+        }),
+        _ => {
+            s.wrong(key, "`provider/model`, or an object with `primary` and `fallbacks`", node);
+            None
+        }
+    }
+}
+
+fn model_ref(s: &Section<'_>, spot: Spot, text: &str) -> Option<ModelRef> {
+    match text.parse::<ModelRef>() {
+        Ok(model) => {
+            s.cx.refer_to_model(spot, model.clone());
+            Some(model)
+        }
+        Err(error) => {
+            s.cx.error(&spot, error.to_string());
+            None
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The configuration file: one JSON5 text becomes one checked [`Config`], or errors that point
+//! at their line.
+//!
+//! ```text
+//!  text ─▶ document ─▶ section ─▶ gateway, agents, models, … ─▶ Config
+//!          JSON5 with   asks for    one reader for each part,
+//!          positions    keys        with its defaults
+//! ```
+//!
+//! The names of the keys are OpenClaw's.
+//!
+//! # Invariants
+//!
+//! - A key is read, or it is a key of OpenClaw's that is not served yet (a warning), or it is
+//!   refused with its line and the nearest right key. Nothing is ignored in silence.
+//! - All errors of a file are reported at once.
+//! - A secret is in [`Secret`], which no log and no `config get` shows.
+//! - Without a file, every default stands.
+
+mod agents;
+mod document;
+mod gateway;
+mod inventory;
+mod key_path;
+mod lookup;
+mod model_ref;
+mod models;
+mod outside;
+mod paths;
+mod problem;
+mod secret;
+mod section;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::Value;
+
+pub use agents::{
+    Agent, AgentDefaults, AgentSubagents, AgentTools, Agents, AllowAgents, Subagents,
+};
+pub use gateway::{Auth, AuthMode, Bind, ControlUi, Gateway, Mode, Remote};
+pub use model_ref::{ModelChoice, ModelRef};
+pub use models::{ModelEntry, Models, Provider};
+pub use outside::{Outside, Process};
+pub use paths::{NoHome, Paths};
+pub use problem::{ConfigErrors, Place, Problem};
+pub use secret::Secret;
+pub use settings::{
+    DropPolicy, Exec, Level, Logging, Messages, Queue, QueueMode, Session, SessionScope, Tools,
+};
+
+use document::Document;
+use key_path::KeyPath;
+use section::{Context, Section};
+
+/// Everything that can be configured, with its defaults filled in.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Config {
+    pub gateway: Gateway,
+    pub agents: Agents,
+    pub models: Models,
+    pub session: Session,
+    pub messages: Messages,
+    pub tools: Tools,
+    pub logging: Logging,
+}
+
+/// A configuration that may be used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    pub config: Config,
+    /// What a person should know and may leave as it is.
+    pub warnings: Vec<Problem>,
+    /// The file, if there is one.
+    pub path: Option<PathBuf>,
+}
+
+/// Reads the file that `paths` names, in the environment of this process.
+pub fn load(paths: &Paths) -> Result<Loaded, ConfigErrors> {
+    load_in(paths, &Process)
+}
+
+/// As [`load`], in any environment.
+pub fn load_in(paths: &Paths, outside: &dyn Outside) -> Result<Loaded, ConfigErrors> {
+    let text = match outside.read(&paths.config) {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(source) => {
+            return Err(ConfigErrors::Unreadable { path: paths.config.clone(), source });
+        }
+    };
+    let (config, mut warnings) = check(text.as_deref(), paths, outside)
+        .map_err(|problems| ConfigErrors::Invalid { path: paths.config.clone(), problems })?;
+    let path = text.map(|_| paths.config.clone());
+    if path.is_none() && paths.config_named {
+        let message = format!("no file at {}: all defaults stand", paths.config.display());
+        warnings.insert(0, Problem { place: None, key: String::new(), message });
+    }
+    Ok(Loaded { config, warnings, path })
+}
+
+/// Checks a text, or the absence of one.
+fn check(
+    text: Option<&str>,
+    paths: &Paths,
+    outside: &dyn Outside,
+) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+    let document = Document::parse(text).map_err(|problem| vec![problem])?;
+    let context = Context::new(&document, paths, outside);
+    let config = context.root(Config::read);
+    context.finish().map(|warnings| (config, warnings))
+}
+
+impl Config {
+    fn read(root: &mut Section<'_>) -> Config {
+        root.ignore("$schema");
+        // Agents come first: a provider that no agent uses may lack its secrets.
+        let agents = root.section("agents", Agents::read);
+        if agents.entries.values().all(|agent| agent.model.is_none()) {
+            let mut spot = root.spot();
+            spot.path = KeyPath::parse("agents.defaults.model").unwrap_or_default();
+            root.cx.warn(&spot, "no model is chosen: set it to `provider/model`");
+        }
+        Config {
+            gateway: root.section("gateway", Gateway::read),
+            models: root.section("models", Models::read),
+            session: root.section("session", Session::read),
+            messages: root.section("messages", Messages::read),
+            tools: root.section("tools", Tools::read),
+            logging: root.section("logging", Logging::read),
+            agents,
+        }
+    }
+
+    /// Returns what stands at `path`, such as `gateway.port` or
+    /// `models.providers["my.host"].models[0].id`, defaults included and secrets hidden. An
+    /// empty path is the whole.
+    pub fn get(&self, path: &str) -> Option<Value> {
+        let whole = serde_json::to_value(self).ok()?;
+        lookup::lookup(whole, path)
+    }
+}
+
+/// Makes a path absolute: `~` is the home folder, and what is relative stands beside the file.
+fn absolute(text: &str, paths: &Paths) -> PathBuf {
+    let home = paths.home.as_deref();
+    match (text.strip_prefix('~'), home) {
+        (Some(""), Some(home)) => home.to_owned(),
+        (Some(rest), Some(home)) if rest.starts_with('/') => home.join(&rest[1..]),
+        _ => paths.config.parent().unwrap_or(Path::new("/")).join(text),
+    }
+}

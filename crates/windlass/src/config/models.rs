@@ -1,0 +1,252 @@
+//! `models`: the providers, those that are built in among them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use types::{Wire, word_enum};
+
+use super::inventory;
+use super::model_ref::ModelRef;
+use super::secret::Secret;
+use super::section::{Missing, Section, Spot};
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Models {
+    pub providers: BTreeMap<String, Provider>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Provider {
+    pub base_url: String,
+    /// None for a server that wants none, or if the secret is missing.
+    pub api_key: Option<Secret>,
+    pub api: Wire,
+    pub models: Vec<ModelEntry>,
+    /// Sent with every request.
+    pub headers: BTreeMap<String, Secret>,
+    /// Longest time of one model call; the adapter's own limit if none.
+    pub timeout_seconds: Option<u64>,
+}
+
+/// One model of a provider.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelEntry {
+    /// The provider's own name of it.
+    pub id: String,
+    pub name: Option<String>,
+    /// Tokens that a prompt and its answer may have together.
+    pub context_window: u64,
+    /// Tokens that one answer may have.
+    pub max_tokens: u64,
+}
+
+/// What OpenClaw assumes of a model that says nothing.
+const CONTEXT_WINDOW: u64 = 200_000;
+const MAX_TOKENS: u64 = 8_192;
+
+/// Longest time of one model call: a day.
+const CALL_SECONDS_MAX: u64 = 86_400;
+
+/// A provider that needs no configuration but a variable.
+struct Preset {
+    id: &'static str,
+    base_url: &'static str,
+    api: Wire,
+    key_variable: &'static str,
+}
+
+const PRESETS: &[Preset] = &[
+    Preset {
+        id: "anthropic",
+        base_url: "https://api.anthropic.com",
+        api: Wire::AnthropicMessages,
+        key_variable: "ANTHROPIC_API_KEY",
+    },
+    Preset {
+        id: "openai",
+        base_url: "https://api.openai.com/v1",
+        api: Wire::OpenaiCompletions,
+        key_variable: "OPENAI_API_KEY",
+    },
+];
+
+word_enum! {
+    /// The dialects that a file may name.
+    enum Api {
+        AnthropicMessages = "anthropic-messages",
+        OpenaiCompletions = "openai-completions",
+        /// OpenClaw's old name for the same.
+        Openai = "openai",
+    }
+}
+
+/// OpenClaw's other dialects.
+const API_LATER: &[&str] = &[
+    "openai-responses",
+    "openai-chatgpt-responses",
+    "google-generative-ai",
+    "google-vertex",
+    "github-copilot",
+    "bedrock-converse-stream",
+    "ollama",
+    "pi-messages",
+    "azure-openai-responses",
+];
+
+word_enum! {
+    enum Merge {
+        Merge = "merge",
+    }
+}
+
+impl Models {
+    pub(super) fn read(s: &mut Section<'_>) -> Models {
+        // The built-in providers are always there.
+        s.word("mode", Merge::ALL, &["replace"]);
+        let refs = s.cx.model_refs();
+        let used: BTreeSet<&str> = refs.iter().map(|(_, model)| model.provider.as_str()).collect();
+        let (written, providers) = s.section("providers", |s| (s.keys(), read_providers(s, &used)));
+        check_refs(s, &refs, &written, &providers);
+        warn_of_keys(s, &providers, &used);
+        Models { providers }
+    }
+}
+
+/// Reads every provider that is written, and the built-in ones that are not.
+fn read_providers(s: &mut Section<'_>, used: &BTreeSet<&str>) -> BTreeMap<String, Provider> {
+    let mut providers = BTreeMap::new();
+    s.each(|id, s| {
+        s.if_missing = missing(used.contains(id));
+        providers.extend(Provider::read(id, s).map(|provider| (id.to_owned(), provider)));
+    });
+    let written = s.keys();
+    for preset in PRESETS.iter().filter(|preset| !written.iter().any(|id| id == preset.id)) {
+        // An empty section: all that the preset says stands.
+        let provider = s.absent(preset.id, Provider::read);
+        providers.extend(provider.map(|provider| (preset.id.to_owned(), provider)));
+    }
+    providers
+}
+
+/// Refuses a model of a provider that does not exist. One that is written and wrong has an error
+/// of its own.
+fn check_refs(
+    s: &mut Section<'_>,
+    refs: &[(Spot, ModelRef)],
+    written: &[String],
+    providers: &BTreeMap<String, Provider>,
+) {
+    for (spot, ModelRef { provider, .. }) in refs {
+        if providers.contains_key(provider) || written.contains(provider) {
+            continue;
+        }
+        let near = inventory::nearest_word(provider, providers.keys().map(String::as_str));
+        let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        s.cx.error(spot, format!("no provider `{provider}` in `models.providers`{hint}"));
+    }
+}
+
+fn missing(used: bool) -> Missing {
+    if used { Missing::Error } else { Missing::Warning }
+}
+
+/// Warns of a built-in provider that is used and has no key: its calls will be refused.
+fn warn_of_keys(
+    s: &mut Section<'_>,
+    providers: &BTreeMap<String, Provider>,
+    used: &BTreeSet<&str>,
+) {
+    for preset in PRESETS.iter().filter(|preset| used.contains(preset.id)) {
+        let Some(provider) = providers.get(preset.id) else { continue };
+        if provider.api_key.is_none() && provider.base_url == preset.base_url {
+            let mut spot = s.spot();
+            spot.path = spot.path.key("providers").key(preset.id).key("apiKey");
+            let variable = preset.key_variable;
+            s.cx.warn(&spot, format!("no key: set it, or the variable {variable}"));
+        }
+    }
+}
+
+impl Provider {
+    /// Reads one provider. `None` if it has no address or no dialect.
+    fn read(id: &str, s: &mut Section<'_>) -> Option<Provider> {
+        let preset = PRESETS.iter().find(|preset| preset.id == id);
+        let written = s.node("baseUrl").is_some();
+        let base_url = s.text("baseUrl").filter(|url| is_url(s, url));
+        let base_url = base_url.or_else(|| {
+            if let (None, false) = (preset, written) {
+                s.cx.error(&s.spot(), "`baseUrl` is missing: expected a URL of the provider's API");
+            }
+            preset.filter(|_| !written).map(|preset| preset.base_url.to_owned())
+        });
+        let api = read_api(s, preset);
+        let key_variable = preset.map(|preset| preset.key_variable);
+        let from_variable = || key_variable.and_then(|name| s.cx.outside.var(name));
+        let given = s.node("apiKey").is_some();
+        let api_key = match given {
+            true => s.secret("apiKey"),
+            false => from_variable().map(Secret::new),
+        };
+        let mut headers = BTreeMap::new();
+        s.section("headers", |s| {
+            for key in s.keys() {
+                if !key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
+                    s.ignore(&key);
+                    s.cx.error(&s.spot_of(&key), "expected the name of an HTTP header");
+                    continue;
+                }
+                headers.extend(s.secret(&key).map(|value| (key, value)));
+            }
+        });
+        let mut models: Vec<ModelEntry> = Vec::new();
+        s.items("models", |s| models.extend(ModelEntry::read(s)));
+        let timeout_seconds = s.integer("timeoutSeconds", 1..=CALL_SECONDS_MAX);
+        Some(Provider { base_url: base_url?, api_key, api: api?, models, headers, timeout_seconds })
+    }
+}
+
+fn is_url(s: &Section<'_>, url: &str) -> bool {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let host = rest.map(|rest| rest.split('/').next().unwrap_or(rest)).unwrap_or_default();
+    let spot = s.spot_of("baseUrl");
+    if host.is_empty() || url.contains(char::is_whitespace) {
+        s.cx.error(&spot, "expected a URL that begins with `https://` or `http://`");
+        return false;
+    }
+    if host.contains('@') {
+        // A URL is shown in logs.
+        s.cx.error(&spot, "holds a password; put it into `apiKey` or `headers`");
+        return false;
+    }
+    true
+}
+
+fn read_api(s: &mut Section<'_>, preset: Option<&Preset>) -> Option<Wire> {
+    if s.node("api").is_none() {
+        if preset.is_none() {
+            let message = "`api` is missing: expected `anthropic-messages` or `openai-completions`";
+            s.cx.error(&s.spot(), message);
+        }
+        return preset.map(|preset| preset.api);
+    }
+    let all = [Api::AnthropicMessages, Api::OpenaiCompletions];
+    Some(match s.word("api", &all, API_LATER)? {
+        Api::AnthropicMessages => Wire::AnthropicMessages,
+        Api::OpenaiCompletions | Api::Openai => Wire::OpenaiCompletions,
+    })
+}
+
+impl ModelEntry {
+    fn read(s: &mut Section<'_>) -> Option<ModelEntry> {
+        let id = s.text("id");
+        if id.is_none() && s.node("id").is_none() {
+            s.cx.error(&s.spot(), "`id` is missing: expected the provider's name of the model");
+        }
+        let name = s.text("name");
+        let context_window = s.integer("contextWindow", 1..=u64::MAX).unwrap_or(CONTEXT_WINDOW);
+        let max_tokens = s.integer("maxTokens", 1..=u64::MAX).unwrap_or(MAX_TOKENS);
+        Some(ModelEntry { id: id?, name, context_window, max_tokens })
+    }
+}

@@ -1,0 +1,134 @@
+//! `session`, `messages`, `tools` and `logging`: the small sections.
+
+use serde::Serialize;
+use types::word_enum;
+
+use super::section::Section;
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Session {
+    pub scope: SessionScope,
+}
+
+word_enum! {
+    pub enum SessionScope {
+        /// Each sender, channel and thread has a conversation of its own.
+        PerSender = "per-sender",
+    }
+}
+
+impl Session {
+    pub(super) fn read(s: &mut Section<'_>) -> Session {
+        let scope = s.word("scope", SessionScope::ALL, &["global"]);
+        Session { scope: scope.unwrap_or(SessionScope::PerSender) }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Messages {
+    pub queue: Queue,
+}
+
+/// What becomes of a message that arrives during a run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Queue {
+    pub mode: QueueMode,
+    /// How long to wait for more before a queued message begins a run.
+    pub debounce_ms: u64,
+    /// Most messages that wait in one session.
+    pub cap: u32,
+    pub drop: DropPolicy,
+}
+
+word_enum! {
+    pub enum QueueMode {
+        Steer = "steer",
+        Followup = "followup",
+        Collect = "collect",
+        Interrupt = "interrupt",
+    }
+}
+
+word_enum! {
+    /// What goes when the queue is full.
+    pub enum DropPolicy {
+        Old = "old",
+        New = "new",
+        Summarize = "summarize",
+    }
+}
+
+/// Longest wait for more messages: a minute of silence is the end of any thought.
+const DEBOUNCE_MS_MAX: u64 = 60_000;
+
+impl Messages {
+    pub(super) fn read(s: &mut Section<'_>) -> Messages {
+        Messages { queue: s.section("queue", Queue::read) }
+    }
+}
+
+impl Queue {
+    fn read(s: &mut Section<'_>) -> Queue {
+        Queue {
+            mode: s.word("mode", QueueMode::ALL, &[]).unwrap_or(QueueMode::Steer),
+            debounce_ms: s.integer("debounceMs", 0..=DEBOUNCE_MS_MAX).unwrap_or(500),
+            cap: s.count("cap", 1..=1_000).unwrap_or(20),
+            drop: s.word("drop", DropPolicy::ALL, &[]).unwrap_or(DropPolicy::Summarize),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Tools {
+    pub exec: Exec,
+    /// Only these, if any are named.
+    pub allow: Option<Vec<String>>,
+    /// Never these, whatever `allow` says.
+    pub deny: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Exec {
+    /// Longest time of one command.
+    pub timeout_seconds: u64,
+}
+
+/// A day: a command that runs longer is a service.
+const EXEC_SECONDS_MAX: u64 = 86_400;
+
+impl Tools {
+    pub(super) fn read(s: &mut Section<'_>) -> Tools {
+        Tools {
+            exec: s.section("exec", |s| Exec {
+                timeout_seconds: s.integer("timeoutSeconds", 1..=EXEC_SECONDS_MAX).unwrap_or(1_800),
+            }),
+            allow: s.texts("allow"),
+            deny: s.texts("deny").unwrap_or_default(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Logging {
+    pub level: Level,
+}
+
+word_enum! {
+    pub enum Level {
+        Silent = "silent",
+        Fatal = "fatal",
+        Error = "error",
+        Warn = "warn",
+        Info = "info",
+        Debug = "debug",
+        Trace = "trace",
+    }
+}
+
+impl Logging {
+    pub(super) fn read(s: &mut Section<'_>) -> Logging {
+        Logging { level: s.word("level", Level::ALL, &[]).unwrap_or(Level::Info) }
+    }
+}
