@@ -112,18 +112,6 @@ mod tests {
             ("sessions.describe", json!({"key": null})),
             ("tasks.list", json!({"status": ["running", "lost"]})),
             ("subagents.list", json!({"sessionKey": {}})),
-            ("connect", json!({"minProtocol": 4})),
-            (
-                "connect",
-                json!({"minProtocol": 4, "maxProtocol": 4, "client": {
-                       "id": "cli", "version": "1", "platform": "linux", "mode": "operator"}}),
-            ),
-            (
-                "connect",
-                json!({"minProtocol": 4, "maxProtocol": 4, "auth": {"token": ["s3cret"]},
-                       "client": {"id": "cli", "version": "1", "platform": "linux",
-                       "mode": "cli"}}),
-            ),
         ];
         let told = calls.map(|(method, params)| Call::parse(method, &params).unwrap_err().message);
         assert_snapshot!(told.join("\n"), @r#"
@@ -147,6 +135,27 @@ mod tests {
         invalid sessions.describe params: `key` is missing: expected a session key such as `agent:main:main` or `thread:budget`
         invalid tasks.list params: `status`: expected one of "queued", "running", "completed", "failed", "cancelled", "timed_out", or an array of them, got an array of 2
         invalid subagents.list params: `sessionKey`: expected a session key such as `agent:main:main` or `thread:budget`, got an object
+        "#);
+    }
+
+    #[test]
+    fn a_wrong_connect_is_told_its_field_and_shows_no_token() {
+        let calls = [
+            ("connect", json!({"minProtocol": 4})),
+            (
+                "connect",
+                json!({"minProtocol": 4, "maxProtocol": 4, "client": {
+                       "id": "cli", "version": "1", "platform": "linux", "mode": "operator"}}),
+            ),
+            (
+                "connect",
+                json!({"minProtocol": 4, "maxProtocol": 4, "auth": {"token": ["s3cret"]},
+                       "client": {"id": "cli", "version": "1", "platform": "linux",
+                       "mode": "cli"}}),
+            ),
+        ];
+        let told = calls.map(|(method, params)| Call::parse(method, &params).unwrap_err().message);
+        assert_snapshot!(told.join("\n"), @r#"
         invalid connect params: `client` is missing: expected an object
         invalid connect params: `client.mode`: expected one of "webchat", "cli", "ui", "backend", "node", "worker", "probe", "test", got the string "operator"
         invalid connect params: `auth.token`: expected a string, got an array
