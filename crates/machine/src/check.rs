@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use types::{Announce, RunId, SessionId, SessionKey};
+use types::{Announce, RunId, SessionId, SessionKey, TaskId};
 
 use crate::limits::Limits;
 use crate::rows::{
@@ -83,50 +83,59 @@ fn one_open_run(world: &World, found: &mut Found) {
     for run in world.runs.iter().filter(|run| !run.phase.ended()) {
         open.entry(&run.session_key).or_default().push(run.id);
     }
+    let queued = |row: &&InboxRow| row.state == InboxState::Queued && row.place != Place::Hold;
+    let waiting: BTreeSet<&SessionKey> =
+        world.inbox.iter().filter(queued).map(|row| &row.session_key).collect();
     for session in &world.sessions {
         let runs = open.remove(&session.key).unwrap_or_default();
         found.unless(runs.iter().copied().eq(session.open_run), "I2", || {
             format!("{} says open_run {:?}, and open are {runs:?}", session.key, session.open_run)
         });
-        let waiting = world.inbox.iter().any(|row| {
-            row.session_key == session.key
-                && row.state == InboxState::Queued
-                && row.place != Place::Hold
-        });
-        found.unless(!waiting || session.open_run.is_some(), "I2", || {
+        let waits = waiting.contains(&session.key);
+        found.unless(!waits || session.open_run.is_some(), "I2", || {
             format!("{} has queued rows and no open run", session.key)
         });
     }
     found.unless(open.is_empty(), "I2", || format!("runs without a session: {open:?}"));
 }
 
-/// I3: each row that was consumed is one entry, in its place; order is kept among rows of a kind
-/// of place.
+/// I3: each row that was consumed is one entry, of its kind and of its run; order is kept among
+/// rows that wait for a run of their own, and among those of one origin that steer.
 fn inputs_once(world: &World, found: &mut Found) {
-    let mut consumed: BTreeMap<RunId, usize> = BTreeMap::new();
+    let mut consumed: BTreeMap<(RunId, EntryKind), usize> = BTreeMap::new();
     for row in world.inbox.iter().filter(|row| row.state == InboxState::Consumed) {
         match row.run {
-            Some(run) => *consumed.entry(run).or_default() += 1,
+            Some(run) => *consumed.entry((run, row.kind.into())).or_default() += 1,
             None => found.unless(false, "I3", || format!("{} is consumed by no run", row.id)),
         }
     }
-    let mut entered: BTreeMap<RunId, usize> = BTreeMap::new();
+    let mut entered: BTreeMap<(RunId, EntryKind), usize> = BTreeMap::new();
     for entry in &world.entries {
         if crate::finish::is_input(entry.kind) {
-            *entered.entry(entry.run).or_default() += 1;
+            *entered.entry((entry.run, entry.kind)).or_default() += 1;
         }
     }
     found.unless(consumed == entered, "I3", || {
         format!("rows consumed {consumed:?}, entries {entered:?}")
     });
-    let mut last: BTreeMap<&SessionKey, (RunId, i64)> = BTreeMap::new();
-    let own = |row: &&InboxRow| row.place == Place::Own && row.state == InboxState::Consumed;
-    for row in world.inbox.iter().filter(own) {
-        let run = row.run.expect("seen above");
-        if let Some((before, seq)) = last.insert(&row.session_key, (run, row.seq)) {
-            let runs = run_of(world);
-            let in_order = runs[&before].started <= runs[&run].started;
-            found.unless(in_order, "I3", || format!("row {} ran before row {seq}", row.seq));
+    in_order(world, found);
+}
+
+fn in_order(world: &World, found: &mut Found) {
+    let mut last: BTreeMap<(&SessionKey, Place, &str), &InboxRow> = BTreeMap::new();
+    for row in world.inbox.iter().filter(|row| row.state == InboxState::Consumed) {
+        let line = match row.place {
+            Place::Own => (&row.session_key, Place::Own, ""),
+            // Results enter as far as the context holds them.
+            Place::Steer if row.kind != InboxKind::Announce => {
+                (&row.session_key, Place::Steer, row.origin.as_str())
+            }
+            _ => continue,
+        };
+        if let Some(before) = last.insert(line, row) {
+            found.unless(before.done <= row.done, "I3", || {
+                format!("row {} was taken in before row {}", row.seq, before.seq)
+            });
         }
     }
 }
@@ -135,12 +144,16 @@ fn inputs_once(world: &World, found: &mut Found) {
 /// by an open run.
 fn one_outcome_one_announce(world: &World, found: &mut Found) {
     let runs = run_of(world);
+    let mut announced: BTreeMap<TaskId, usize> = BTreeMap::new();
+    for row in world.inbox.iter().filter(|row| row.kind == InboxKind::Announce) {
+        let Some(task) = row.task else {
+            found.unless(false, "I4", || format!("{} announces no task", row.id));
+            continue;
+        };
+        *announced.entry(task).or_default() += 1;
+    }
     for task in &world.tasks {
-        let announces = world
-            .inbox
-            .iter()
-            .filter(|row| row.kind == InboxKind::Announce && row.task == Some(task.id))
-            .count();
+        let announces = announced.get(&task.id).copied().unwrap_or(0);
         let run = runs.get(&task.run).map(|run| run.phase);
         match task.outcome {
             Some(outcome) => {
@@ -221,13 +234,23 @@ fn nothing_below_a_stop(world: &World, found: &mut Found) {
         }
         at
     };
+    if world.tasks.iter().all(|task| task.cancelled.is_none()) {
+        return;
+    }
+    let mut last_step: BTreeMap<RunId, &Step> = BTreeMap::new();
+    for step in &world.steps {
+        let last = last_step.entry(step.run).or_insert(step);
+        if step.started > last.started {
+            *last = step;
+        }
+    }
     for task in &world.tasks {
         let Some(at) = stopped_at(task) else { continue };
         let above = task.parent.and_then(|id| stopped_at(tasks[&id]));
         found.unless(above.is_none_or(|above| task.created <= above), "I8", || {
             format!("{} was born after the stop above it", task.id)
         });
-        for step in world.steps.iter().filter(|step| step.run == task.run) {
+        if let Some(step) = last_step.get(&task.run) {
             found.unless(step.started <= at, "I8", || {
                 format!("step {} of {} began after its stop", step.n, step.run)
             });
@@ -278,38 +301,70 @@ fn slots(world: &World, limits: &Limits, found: &mut Found) {
     }
 }
 
-/// Every wait has a timer or open children that count it down; every queued run is in line.
+/// Every wait has a timer or open children that count it down, and nothing that should have ended
+/// it; every queued run is in line; no timer outlives its reason.
 fn waits_have_an_end(world: &World, found: &mut Found) {
-    let timer = |kind: TimerKind, run: RunId| {
-        world.timers.iter().any(|timer| timer.kind == kind && timer.subject == run.to_string())
-    };
-    for run in &world.runs {
-        let waited: usize = world
-            .tasks
-            .iter()
-            .filter(|task| task.waited_by == Some(run.id) && task.outcome.is_none())
-            .count();
+    let timers: BTreeSet<(TimerKind, &str)> =
+        world.timers.iter().map(|timer| (timer.kind, timer.subject.as_str())).collect();
+    let mut waited: BTreeMap<RunId, Vec<&Task>> = BTreeMap::new();
+    for task in world.tasks.iter().filter(|task| task.outcome.is_none()) {
+        if let Some(run) = task.waited_by {
+            waited.entry(run).or_default().push(task);
+        }
+    }
+    let mut steering: BTreeSet<(&SessionKey, &str)> = BTreeSet::new();
+    for row in world.inbox.iter().filter(|row| row.state == InboxState::Queued) {
+        if row.place == Place::Steer && wakes(row.kind) {
+            steering.insert((&row.session_key, &row.origin));
+        }
+    }
+    for run in world.runs.iter().filter(|run| !run.phase.ended()) {
+        let subject = run.id.to_string();
+        let timer = |kind: TimerKind| timers.contains(&(kind, subject.as_str()));
+        let children = waited.get(&run.id).map_or(&[][..], Vec::as_slice);
         match run.phase {
             Phase::Waiting(WaitKind::Retry) => {
-                found.unless(timer(TimerKind::Retry, run.id), "waits", || {
+                found.unless(timer(TimerKind::Retry), "waits", || {
                     format!("{} waits for a retry without a timer", run.id)
                 });
             }
             Phase::Waiting(WaitKind::Children) => {
-                let ends = run.wait_need > 0 && waited >= run.wait_need as usize;
+                let ends = run.wait_need > 0 && children.len() >= run.wait_need as usize;
                 found.unless(ends, "waits", || {
-                    format!("{} waits for {} of {waited} children", run.id, run.wait_need)
+                    format!("{} waits for {} of {}", run.id, run.wait_need, children.len())
+                });
+                let called = steering.contains(&(&run.session_key, run.origin.as_str()));
+                found.unless(!called, "waits", || {
+                    format!("{} waits while a message for it lies in its inbox", run.id)
                 });
             }
             Phase::Queued => {
-                let in_line = run.rank.is_some() || timer(TimerKind::Debounce, run.id);
+                let in_line = run.rank.is_some() || timer(TimerKind::Debounce);
                 found.unless(in_line, "waits", || format!("{} is queued nowhere", run.id));
             }
             _ => {}
         }
-        let dated = run.phase.ended() || run.deadline.is_none();
-        found.unless(dated || timer(TimerKind::Deadline, run.id), "waits", || {
+        found.unless(run.deadline.is_none() || timer(TimerKind::Deadline), "waits", || {
             format!("{} has a deadline without a timer", run.id)
         });
+        found.unless(run.wait_need > 0 || !timer(TimerKind::YieldTimeout), "waits", || {
+            format!("{} has a yield's timer, and waits for nothing", run.id)
+        });
+        let foreign = children.iter().find(|task| task.origin != run.origin);
+        found.unless(foreign.is_none(), "waits", || {
+            format!("{} waits for a result that goes elsewhere: {foreign:?}", run.id)
+        });
     }
+    let open: BTreeSet<String> =
+        world.runs.iter().filter(|run| !run.phase.ended()).map(|run| run.id.to_string()).collect();
+    for (kind, subject) in timers {
+        found.unless(open.contains(subject), "waits", || {
+            format!("the {kind} timer of {subject} outlives its run")
+        });
+    }
+}
+
+/// Does a message of this kind end a wait?
+fn wakes(kind: InboxKind) -> bool {
+    !matches!(kind, InboxKind::Announce | InboxKind::System | InboxKind::Brief)
 }

@@ -33,6 +33,8 @@ pub struct ModelCall {
     pub step: u32,
     pub session: SessionKey,
     pub session_id: SessionId,
+    /// The run's name on the wire, for the draft that viewers see.
+    pub wire_id: String,
     pub model: String,
     /// First entry that is sent.
     pub first_seq: i64,

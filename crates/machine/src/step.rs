@@ -49,6 +49,7 @@ pub fn call(state: &mut State<'_>, run: RunId) {
         step,
         session: row.session_key,
         session_id: row.session_id,
+        wire_id: row.wire_id,
         model: row.model,
         first_seq: episode.first_seq,
         prefix,

@@ -1,1 +1,31 @@
-//! runtime
+//! The loop and the effects: events in, commits, and the work that follows from them.
+//!
+//! ```text
+//!  Handle::submit ─▶ Driver::run ─▶ Store::commit(machine::apply) ─▶ answers, news, actions
+//!        ▲                                                              │
+//!        └────────────── results ◀── one supervised task an action ◀────┘
+//! ```
+//!
+//! To embed Windlass, start here: open a store, make a [`Config`], call [`Driver::new`], keep the
+//! [`Handle`], and run the driver until it is told to drain.
+//!
+//! Nothing that matters lives across an `.await`: a task of the runtime may die at any instant,
+//! and what it was doing is found in the rows.
+
+pub mod clock;
+pub mod config;
+pub mod live;
+pub mod handle;
+pub mod prompt;
+pub mod pin;
+pub mod model_call;
+pub mod session_tools;
+pub mod tool_call;
+pub mod perform;
+pub mod driver;
+
+pub use clock::{Clock, SystemClock};
+pub use config::{Agent, Config, Model};
+pub use driver::{Driver, DriverError};
+pub use handle::{Handle, SubmitError};
+pub use live::{Live, LiveEvent};

@@ -1,0 +1,50 @@
+//! What the runtime is given: agents with their folders, models with their providers, limits.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use machine::Limits;
+use providers::Provider;
+use types::AgentId;
+
+/// Everything that the runtime needs and the store does not hold.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub limits: Arc<Limits>,
+    pub agents: BTreeMap<AgentId, Agent>,
+    /// Usable models, by `provider/model`.
+    pub models: BTreeMap<String, Model>,
+    pub tools: tools::Config,
+    /// How long a drain waits for runs to reach their next committed step.
+    pub drain: Duration,
+}
+
+/// What the runtime knows of an agent; what the machine decides on is in its limits.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    /// Folder that its file tools work in.
+    pub workspace: PathBuf,
+    /// Names of the tools that it gets; all if none.
+    pub allowed_tools: Option<Vec<String>>,
+    /// Names of tools that it does not get, whatever is allowed.
+    pub denied_tools: Vec<String>,
+}
+
+/// A model that can be called.
+#[derive(Clone, Debug)]
+pub struct Model {
+    pub provider: Arc<dyn Provider>,
+    /// As the provider names it.
+    pub name: String,
+    pub max_output_tokens: u32,
+}
+
+impl Agent {
+    /// Does it get the tool of this name?
+    pub fn gets(&self, tool: &str) -> bool {
+        let named = |names: &[String]| names.iter().any(|name| name == tool || name == "*");
+        !named(&self.denied_tools) && self.allowed_tools.as_deref().is_none_or(named)
+    }
+}

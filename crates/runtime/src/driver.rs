@@ -1,0 +1,179 @@
+//! The heart: take, commit, answer, act.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use machine::Event;
+use machine::limits::{BATCH, BEAT};
+use store::{Done, EventError, Moment, Store, StoreError};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use types::{NodeId, Timestamp};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::handle::{Handle, QUEUE, Submission, SubmitError};
+use crate::live::{Live, LiveEvent};
+use crate::perform::Performer;
+
+/// How long the driver waits before it tries a commit again that has failed without harm.
+const RETRY_COMMIT: Duration = Duration::from_secs(1);
+
+/// Longest sleep of the driver: timers are read anew at least this often, so a clock that was set
+/// back does not hold them up for longer.
+const SLEEP_MAX: Duration = Duration::from_secs(60);
+
+/// Why the driver has stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The store is in doubt. The process must exit and start anew: recovery is the only repair.
+    #[error("the store has failed, and nothing more can be promised: {0}")]
+    Store(#[source] StoreError),
+}
+
+/// The loop over one store.
+#[derive(Debug)]
+pub struct Driver {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    queue: mpsc::Receiver<Submission>,
+    performer: Performer,
+    live: Live,
+    next_wake: Option<Timestamp>,
+    drain: Duration,
+    shutdown: CancellationToken,
+}
+
+/// Who starts: written into the node's row.
+#[derive(Clone, Debug)]
+pub struct Incarnation {
+    pub node: NodeId,
+    pub pid: u32,
+    pub version: String,
+}
+
+impl Driver {
+    /// Makes a driver over an opened store. It begins to drain when `shutdown` is cancelled.
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        config: Arc<Config>,
+        shutdown: CancellationToken,
+    ) -> (Driver, Handle) {
+        let (sender, queue) = mpsc::channel(QUEUE);
+        let live = Live::default();
+        let drain = config.drain;
+        let handle = Handle::new(sender, Arc::clone(&store), live.clone(), config);
+        let performer = Performer::new(handle.clone(), Arc::clone(&clock));
+        let driver =
+            Driver { store, clock, queue, performer, live, next_wake: None, drain, shutdown };
+        (driver, handle)
+    }
+
+    /// Announces this node, takes over what another has left, and runs until the drain is over.
+    pub async fn run(mut self, who: Incarnation) -> Result<(), DriverError> {
+        let Incarnation { node, pid, version } = who;
+        self.commit(vec![own(Event::NodeStarted { node, pid, version })]).await?;
+        let mut beat = tokio::time::interval(BEAT);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            let alarm = self.until_next_wake();
+            tokio::select! {
+                _ = self.queue.recv_many(&mut batch, BATCH) => {}
+                () = tokio::time::sleep(alarm) => batch.push(own(Event::Tick)),
+                _ = beat.tick() => batch.push(own(Event::Beat)),
+                () = self.shutdown.cancelled() => return self.drain(beat).await,
+            }
+            self.commit(std::mem::take(&mut batch)).await?;
+        }
+    }
+
+    fn until_next_wake(&self) -> Duration {
+        let due = self.next_wake.map_or(SLEEP_MAX, |due| due.since(self.clock.now()));
+        due.min(SLEEP_MAX)
+    }
+
+    /// One transaction: its answers, its news, its work.
+    async fn commit(&mut self, batch: Vec<Submission>) -> Result<(), DriverError> {
+        let (events, answers): (Vec<Event>, Vec<_>) =
+            batch.into_iter().map(|one| (one.event, one.answer)).unzip();
+        let done = match self.try_commit(&events).await? {
+            Ok(done) => done,
+            Err(error) => {
+                for answer in answers.into_iter().flatten() {
+                    let _ = answer.send(Err(SubmitError::Store(error.clone())));
+                }
+                return Ok(());
+            }
+        };
+        self.next_wake = done.next_wake;
+        for (answer, result) in answers.into_iter().zip(done.answers) {
+            if let Some(answer) = answer {
+                let _ = answer.send(result.map_err(|EventError::Bug(bug)| SubmitError::Bug(bug)));
+            }
+        }
+        for notice in done.notices {
+            self.live.publish(LiveEvent::Notice(notice));
+        }
+        for action in done.actions {
+            self.performer.start(action);
+        }
+        Ok(())
+    }
+
+    /// Commits `events`. After a failure without harm (a full disk) nothing has happened: inputs
+    /// are given back to who sent them, results are kept and tried again.
+    async fn try_commit(&self, events: &[Event]) -> Result<Result<Done, String>, DriverError> {
+        loop {
+            let moment = Moment { now: self.clock.now(), seed: self.clock.seed() };
+            let error = match self.store.commit(moment, events.to_vec()).await {
+                Ok(done) => return Ok(Ok(done)),
+                Err(error) if error.is_fatal() => return Err(DriverError::Store(error)),
+                Err(error) => error,
+            };
+            tracing::error!(%error, events = events.len(), "commit failed; nothing has happened");
+            let ours =
+                |event: &Event| !matches!(event, Event::MessageReceived(_) | Event::Stop { .. });
+            if !events.iter().any(ours) {
+                return Ok(Err(error.to_string()));
+            }
+            tokio::time::sleep(RETRY_COMMIT).await;
+        }
+    }
+
+    /// Lets open runs go on to their next committed step, where they are put back in line; then
+    /// ends the node's lease. What has not come so far by the deadline is cut, and recovered at
+    /// the next start as after a crash.
+    async fn drain(mut self, mut beat: tokio::time::Interval) -> Result<(), DriverError> {
+        tracing::info!(in_flight = self.performer.in_flight(), "draining");
+        self.live.publish(LiveEvent::Shutdown);
+        self.commit(vec![own(Event::Drain)]).await?;
+        let deadline = tokio::time::sleep(self.drain);
+        tokio::pin!(deadline);
+        let mut batch = Vec::with_capacity(BATCH);
+        while self.performer.in_flight() > 0 || !self.queue.is_empty() {
+            tokio::select! {
+                _ = self.queue.recv_many(&mut batch, BATCH) => {}
+                _ = beat.tick() => batch.push(own(Event::Beat)),
+                () = self.performer.idle() => continue,
+                () = &mut deadline => break,
+            }
+            self.commit(std::mem::take(&mut batch)).await?;
+        }
+        let cut = self.performer.in_flight();
+        if cut > 0 {
+            tracing::warn!(cut, "the drain is over; what is in flight is cut");
+        }
+        self.performer.abort_all().await;
+        if cut == 0 {
+            self.commit(vec![own(Event::NodeStopped)]).await?;
+        }
+        Ok(())
+    }
+}
+
+/// An event of the driver itself.
+fn own(event: Event) -> Submission {
+    Submission { event, answer: None }
+}

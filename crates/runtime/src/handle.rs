@@ -1,0 +1,101 @@
+//! All that outsiders may do: submit an event, read the store, watch.
+
+use std::sync::Arc;
+
+use machine::{Answer, Event};
+use store::Store;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::config::Config;
+use crate::live::{Live, LiveEvent};
+
+/// Events that may wait for the driver. At 64 a commit, this is a second of work of a slow disk;
+/// whoever comes then is told to come again.
+pub const QUEUE: usize = 4_096;
+
+/// An event with the one who waits for its answer.
+#[derive(Debug)]
+pub struct Submission {
+    pub event: Event,
+    pub answer: Option<oneshot::Sender<Result<Answer, SubmitError>>>,
+}
+
+/// Why an event was not applied. Nothing of it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    #[error("the gateway is busy: {QUEUE} events are waiting; try again")]
+    Busy,
+    #[error("the gateway is stopping")]
+    Stopped,
+    #[error("the store could not commit: {0}")]
+    Store(String),
+    #[error("internal error, a bug: {0}")]
+    Bug(String),
+}
+
+impl SubmitError {
+    /// How long to wait before trying again, if that can help.
+    pub fn retry_after_ms(&self) -> Option<u64> {
+        match self {
+            SubmitError::Busy => Some(500),
+            SubmitError::Stopped => Some(2_000),
+            SubmitError::Store(_) => Some(5_000),
+            SubmitError::Bug(_) => None,
+        }
+    }
+}
+
+/// The way in. Cloned freely.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    queue: mpsc::Sender<Submission>,
+    store: Arc<dyn Store>,
+    live: Live,
+    config: Arc<Config>,
+}
+
+impl Handle {
+    pub(crate) fn new(
+        queue: mpsc::Sender<Submission>,
+        store: Arc<dyn Store>,
+        live: Live,
+        config: Arc<Config>,
+    ) -> Handle {
+        Handle { queue, store, live, config }
+    }
+
+    /// Submits an event and waits until it is committed.
+    pub async fn submit(&self, event: Event) -> Result<Answer, SubmitError> {
+        let (answer, committed) = oneshot::channel();
+        let submission = Submission { event, answer: Some(answer) };
+        self.queue.try_send(submission).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => SubmitError::Busy,
+            mpsc::error::TrySendError::Closed(_) => SubmitError::Stopped,
+        })?;
+        committed.await.map_err(|_| SubmitError::Stopped)?
+    }
+
+    /// Hands in a result of the runtime's own work, waiting for room: those are bounded by the
+    /// slots of the lanes, and none may be lost to a full queue.
+    pub(crate) async fn hand_in(&self, event: Event) {
+        // A driver that is gone has stopped for good; the next start finds the step open.
+        let _ = self.queue.send(Submission { event, answer: None }).await;
+    }
+
+    /// Reads. What they tell is committed.
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<LiveEvent>> {
+        self.live.subscribe()
+    }
+}

@@ -1,0 +1,59 @@
+//! What happens now, for whoever watches: news of commits, and drafts of answers.
+//!
+//! Nothing here is durable. A watcher that falls behind loses what it has missed and is told so;
+//! it reads the rest from the store.
+
+use std::sync::Arc;
+
+use machine::Notice;
+use machine::effect::ModelCall;
+use providers::Delta;
+use tokio::sync::broadcast;
+use types::{RunId, SessionKey};
+
+/// Events that a slow watcher may lag behind: seconds of a busy gateway, some megabytes.
+const BACKLOG: usize = 4_096;
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum LiveEvent {
+    /// Committed.
+    Notice(Notice),
+    /// A draft: lost if the call is cut, and replaced by the answer.
+    Delta { run: RunId, wire_id: String, session: SessionKey, step: u32, delta: Delta },
+    /// The gateway is going down.
+    Shutdown,
+}
+
+/// The publisher. Cloned freely.
+#[derive(Clone, Debug)]
+pub struct Live(broadcast::Sender<Arc<LiveEvent>>);
+
+impl Default for Live {
+    fn default() -> Live {
+        Live(broadcast::channel(BACKLOG).0)
+    }
+}
+
+impl Live {
+    pub fn publish(&self, event: LiveEvent) {
+        // Nobody watching is no error.
+        let _ = self.0.send(Arc::new(event));
+    }
+
+    pub fn delta(&self, call: &ModelCall, delta: Delta) {
+        if self.0.receiver_count() > 0 {
+            self.publish(LiveEvent::Delta {
+                run: call.run,
+                wire_id: call.wire_id.clone(),
+                session: call.session.clone(),
+                step: call.step,
+                delta,
+            });
+        }
+    }
+
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<LiveEvent>> {
+        self.0.subscribe()
+    }
+}

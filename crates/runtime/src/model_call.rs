@@ -1,0 +1,169 @@
+//! One model call: assemble, stream, collect, plan.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use machine::Event;
+use machine::effect::ModelCall;
+use machine::event::{CallPlan, ModelFailure, ModelReply, PlannedCall};
+use providers::{ModelRequest, Reply};
+use store::StoreError;
+use tools::sessions::SessionsCall;
+use types::{EffectClass, FailureClass, Hash, Prefix, ToolCall};
+
+use crate::perform::Shared;
+use crate::prompt::{self, BadEntry, Line};
+
+/// Entries that are read at a time.
+const PAGE: usize = 500;
+
+/// Prefixes kept in memory: one for each agent and role, as a rule.
+const PREFIXES_MAX: usize = 64;
+
+/// Rendered prefixes, parsed, by hash.
+#[derive(Debug, Default)]
+pub struct Prefixes(Mutex<HashMap<Hash, Arc<Prefix>>>);
+
+/// Why a request could not be made.
+#[derive(Debug, thiserror::Error)]
+enum Unassembled {
+    #[error("model `{0}` is not configured any more; see models.providers")]
+    UnknownModel(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Entry(#[from] BadEntry),
+    #[error("the prefix {0} is missing or damaged in the store")]
+    Prefix(Hash),
+}
+
+/// Makes the call. Its result carries the token of the run's present life.
+pub async fn call_model(shared: &Shared, call: &ModelCall) -> Event {
+    let failed =
+        |failure| Event::ModelFailed { run: call.run, token: call.token, step: call.step, failure };
+    let Some(model) = shared.handle.config().models.get(&call.model) else {
+        return failed(unassembled(&Unassembled::UnknownModel(call.model.clone())));
+    };
+    let request = match assemble(shared, call, &model.name, model.max_output_tokens).await {
+        Ok(request) => request,
+        Err(error) => return failed(unassembled(&error)),
+    };
+    let live = shared.handle.live();
+    let mut on_delta = |delta| live.delta(call, delta);
+    match model.provider.call(&request, &mut on_delta).await {
+        Ok(reply) => Event::ModelReplied {
+            run: call.run,
+            token: call.token,
+            step: call.step,
+            reply: planned(shared, &request.prefix, reply),
+        },
+        Err(error) => failed(ModelFailure {
+            class: error.class(),
+            message: error.to_string(),
+            retry_after_ms: error
+                .retry_after()
+                .map(|after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX)),
+            paid: error.paid(),
+        }),
+    }
+}
+
+fn unassembled(error: &Unassembled) -> ModelFailure {
+    let class = match error {
+        Unassembled::UnknownModel(_) => FailureClass::UnknownModel,
+        _ => FailureClass::Internal,
+    };
+    ModelFailure { class, message: error.to_string(), retry_after_ms: None, paid: false }
+}
+
+async fn assemble(
+    shared: &Shared,
+    call: &ModelCall,
+    model: &str,
+    max_output_tokens: u32,
+) -> Result<ModelRequest, Unassembled> {
+    let store = shared.handle.store();
+    let prefix = prefix(shared, call.prefix).await?;
+    let mut messages = Vec::new();
+    let mut from = call.first_seq;
+    loop {
+        let page = store.entries(call.session_id, from, PAGE).await?;
+        for entry in &page {
+            let line = Line { seq: entry.seq, kind: entry.kind, body: &entry.body };
+            messages.push(prompt::message(line)?);
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE => from = last.seq + 1,
+            _ => break,
+        }
+    }
+    Ok(ModelRequest {
+        model: model.to_owned(),
+        prefix,
+        messages: prompt::in_order(messages),
+        max_output_tokens,
+        idempotency_key: format!("{}-{}", call.run, call.step),
+    })
+}
+
+async fn prefix(shared: &Shared, hash: Hash) -> Result<Arc<Prefix>, Unassembled> {
+    if let Some(prefix) = shared.prefixes.get(hash) {
+        return Ok(prefix);
+    }
+    let text = shared.handle.store().blob(hash).await?.ok_or(Unassembled::Prefix(hash))?;
+    let prefix: Prefix = serde_json::from_str(&text).map_err(|_| Unassembled::Prefix(hash))?;
+    Ok(shared.prefixes.keep(hash, prefix))
+}
+
+impl Prefixes {
+    fn get(&self, hash: Hash) -> Option<Arc<Prefix>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&hash).cloned()
+    }
+
+    fn keep(&self, hash: Hash, prefix: Prefix) -> Arc<Prefix> {
+        let prefix = Arc::new(prefix);
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= PREFIXES_MAX {
+            kept.clear();
+        }
+        kept.insert(hash, Arc::clone(&prefix));
+        prefix
+    }
+}
+
+/// Looks each call of an answer up, so that the machine can decide without knowing tools.
+fn planned(shared: &Shared, prefix: &Prefix, reply: Reply) -> ModelReply {
+    let calls = reply.message.calls.iter().map(|call| PlannedCall {
+        call_id: call.id.clone(),
+        name: call.name.clone(),
+        arguments: call.arguments.clone(),
+        plan: plan(shared, prefix, call),
+    });
+    ModelReply {
+        calls: calls.collect(),
+        text: reply.message.text.clone(),
+        usage: reply.usage,
+        model: reply.message.model.clone(),
+        body: serde_json::to_string(&reply.message).expect("a message is JSON"),
+    }
+}
+
+fn plan(shared: &Shared, prefix: &Prefix, call: &ToolCall) -> CallPlan {
+    // The set that was pinned decides, at the call: a model can name what it was not given.
+    if !prefix.tools.iter().any(|tool| tool.name == call.name) {
+        let names: Vec<&str> = prefix.tools.iter().map(|tool| tool.name.as_str()).collect();
+        return CallPlan::Refused(format!(
+            "There is no tool `{}` in this session. There are: {}.",
+            call.name,
+            names.join(", ")
+        ));
+    }
+    if let Some(tool) = shared.toolbox.get(&call.name) {
+        return CallPlan::External(tool.effect());
+    }
+    match tools::sessions::parse(&call.name, &call.arguments) {
+        Ok(SessionsCall::Internal(call)) => CallPlan::Internal(call),
+        Ok(SessionsCall::Read(_)) => CallPlan::External(EffectClass::Pure),
+        Err(why) => CallPlan::Refused(why),
+    }
+}

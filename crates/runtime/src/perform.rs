@@ -1,0 +1,178 @@
+//! Actions: each becomes one supervised task, and its end an event. A panic is an end too.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use machine::event::{ModelFailure, ToolDone};
+use machine::{Action, Event};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tools::Toolbox;
+use types::{FailureClass, RunId};
+
+use crate::clock::Clock;
+use crate::handle::Handle;
+use crate::model_call::{self, Prefixes};
+use crate::{pin, tool_call};
+
+/// How long aborted tools have to end their processes when the gateway stops: the grace between
+/// SIGTERM and SIGKILL, and a second.
+const ABORT_GRACE: Duration = Duration::from_secs(6);
+
+/// Starts what the machine has decided.
+#[derive(Debug)]
+pub struct Performer {
+    shared: Arc<Shared>,
+}
+
+/// What a task of the performer needs.
+#[derive(Debug)]
+pub struct Shared {
+    pub handle: Handle,
+    pub toolbox: Toolbox,
+    pub prefixes: Prefixes,
+    pub clock: Arc<dyn Clock>,
+    tasks: Mutex<HashMap<RunId, Tasks>>,
+    changed: Notify,
+}
+
+/// The tasks of one run.
+#[derive(Debug, Default)]
+struct Tasks {
+    cancel: CancellationToken,
+    count: usize,
+}
+
+impl Performer {
+    pub fn new(handle: Handle, clock: Arc<dyn Clock>) -> Performer {
+        let toolbox = Toolbox::builtin(&handle.config().tools);
+        let prefixes = Prefixes::default();
+        let (tasks, changed) = (Mutex::default(), Notify::new());
+        Performer { shared: Arc::new(Shared { handle, toolbox, prefixes, clock, tasks, changed }) }
+    }
+
+    /// Starts an action. It may be started again after a crash, so each carries its own key.
+    pub fn start(&self, action: Action) {
+        let (run, on_panic) = match &action {
+            Action::Abort { run } => return self.shared.abort(*run),
+            Action::Pin { run, .. } => (*run, None),
+            Action::CallModel(call) => (call.run, Some(model_panicked(call))),
+            Action::StartTool(start) => (start.run, Some(tool_panicked(start))),
+        };
+        let cancel = self.shared.enter(run);
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            let work = perform(&shared, action, cancel);
+            let event = match AssertUnwindSafe(work).catch_unwind().await {
+                Ok(event) => event,
+                Err(_) => on_panic,
+            };
+            if let Some(event) = event {
+                shared.handle.hand_in(event).await;
+            }
+            shared.leave(run);
+        });
+    }
+
+    /// Tasks that are out.
+    pub fn in_flight(&self) -> usize {
+        self.shared.locked().values().map(|tasks| tasks.count).sum()
+    }
+
+    /// Waits until a task has ended.
+    pub async fn idle(&self) {
+        self.shared.changed.notified().await;
+    }
+
+    /// Cancels everything, and gives tools the time to end their processes.
+    pub async fn abort_all(&self) {
+        for tasks in self.shared.locked().values() {
+            tasks.cancel.cancel();
+        }
+        let all_gone = async {
+            while self.in_flight() > 0 {
+                self.idle().await;
+            }
+        };
+        let _ = tokio::time::timeout(ABORT_GRACE, all_gone).await;
+    }
+}
+
+impl Shared {
+    fn locked(&self) -> std::sync::MutexGuard<'_, HashMap<RunId, Tasks>> {
+        // The map is consistent between any two of its calls, so a poisoned lock is usable.
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, run: RunId) -> CancellationToken {
+        let mut tasks = self.locked();
+        let of_run = tasks.entry(run).or_default();
+        of_run.count += 1;
+        of_run.cancel.clone()
+    }
+
+    fn leave(&self, run: RunId) {
+        let mut tasks = self.locked();
+        if let Some(of_run) = tasks.get_mut(&run) {
+            of_run.count -= 1;
+            if of_run.count == 0 {
+                tasks.remove(&run);
+            }
+        }
+        drop(tasks);
+        self.changed.notify_waiters();
+        self.changed.notify_one();
+    }
+
+    fn abort(&self, run: RunId) {
+        if let Some(of_run) = self.locked().get(&run) {
+            of_run.cancel.cancel();
+        }
+    }
+}
+
+/// Does the work of one action. `None` says that it was cancelled, and nobody waits for it.
+async fn perform(shared: &Shared, action: Action, cancel: CancellationToken) -> Option<Event> {
+    match action {
+        Action::Pin { run, token, agent, depth, .. } => {
+            let (prefix, tokens) = pin::render(shared, &agent, depth).await;
+            Some(Event::Pinned { run, token, prefix, tokens })
+        }
+        Action::CallModel(call) => {
+            // Dropping the call closes the connection, and with it the provider's work.
+            tokio::select! {
+                event = model_call::call_model(shared, &call) => Some(event),
+                () = cancel.cancelled() => None,
+            }
+        }
+        Action::StartTool(start) => tool_call::call_tool(shared, &start, cancel).await,
+        Action::Abort { .. } => None,
+    }
+}
+
+fn model_panicked(call: &machine::effect::ModelCall) -> Event {
+    Event::ModelFailed {
+        run: call.run,
+        token: call.token,
+        step: call.step,
+        failure: ModelFailure {
+            class: FailureClass::Internal,
+            message: "the adapter of the model's provider panicked, a bug".to_owned(),
+            retry_after_ms: None,
+            paid: true,
+        },
+    }
+}
+
+fn tool_panicked(start: &machine::effect::ToolStart) -> Event {
+    let text = format!("The tool {} panicked, a bug. Its outcome is unknown.", start.name);
+    Event::ToolFinished {
+        run: start.run,
+        token: start.token,
+        step: start.step,
+        result: ToolDone { text, is_error: true, unknown: true },
+    }
+}

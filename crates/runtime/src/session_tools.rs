@@ -1,0 +1,270 @@
+//! Questions of agents about sessions and tasks, answered from the store.
+//!
+//! An agent sees what belongs to the owner of its own session, and of tasks those below itself.
+//! What it is told of a run is derived by `machine::status`, as everywhere.
+
+use machine::rows::{EntryKind, Lifecycle};
+use machine::run::Phase;
+use machine::status;
+use serde_json::{Value, json};
+use store::StoreError;
+use store::view::{EntryView, RunFacts, SessionFilter, SessionView, TaskFilter, TaskView};
+use tools::ToolOutput;
+use tools::sessions::{SessionKind, SessionsRead};
+use types::{AssistantMessage, SessionKey, TaskTarget, Timestamp, ToolResult};
+
+use crate::perform::Shared;
+
+/// Characters of one message in a history. The rest can be paged through.
+const MESSAGE_BYTES_MAX: usize = 4_000;
+
+/// Tasks that a tree is searched for.
+const TASKS_MAX: usize = 1_000;
+
+/// Why a question has no answer: words for the model.
+struct Unanswered(String);
+
+impl From<StoreError> for Unanswered {
+    fn from(error: StoreError) -> Unanswered {
+        Unanswered(format!("The store could not be read: {error}"))
+    }
+}
+
+type Told = Result<Value, Unanswered>;
+
+/// Answers a question of the session `caller`.
+pub async fn read(shared: &Shared, caller: &SessionKey, question: SessionsRead) -> ToolOutput {
+    let asked = Asked { shared, caller };
+    let told = match question {
+        SessionsRead::List { limit, kinds, active_minutes } => {
+            asked.list(limit, kinds, active_minutes).await
+        }
+        SessionsRead::History { session_key, limit, include_tools, offset } => {
+            asked.history(&session_key, limit, include_tools, offset).await
+        }
+        SessionsRead::SubagentsList { recent_minutes } => asked.subagents(recent_minutes).await,
+        SessionsRead::SubagentsInfo { target } => asked.info(&target).await,
+        SessionsRead::SubagentsLog { target, limit } => asked.log(&target, limit).await,
+    };
+    match told {
+        Ok(value) => ToolOutput::ok(value.to_string()),
+        Err(Unanswered(why)) => ToolOutput::error(why),
+    }
+}
+
+/// Who asks, and where the answers are.
+struct Asked<'a> {
+    shared: &'a Shared,
+    caller: &'a SessionKey,
+}
+
+impl Asked<'_> {
+    fn store(&self) -> &dyn store::Store {
+        self.shared.handle.store()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    async fn owner(&self) -> Result<String, StoreError> {
+        let session = self.store().session(self.caller).await?;
+        Ok(session.map(|session| session.owner).unwrap_or_default())
+    }
+
+    async fn list(
+        &self,
+        limit: u32,
+        kinds: Option<Vec<SessionKind>>,
+        active_minutes: Option<u32>,
+    ) -> Told {
+        let now = self.now();
+        let since = |minutes: u32| Timestamp(now.ms() - i64::from(minutes) * 60_000);
+        let owner = self.owner().await?;
+        let limit = limit as usize;
+        let filter = SessionFilter {
+            active_since: active_minutes.map(since),
+            limit: limit + 1,
+            ..SessionFilter::default()
+        };
+        let sessions = self.store().sessions(filter).await?;
+        let has_more = sessions.len() > limit;
+        let of_kind = |session: &SessionView| {
+            kinds.as_ref().is_none_or(|kinds| kinds.contains(&SessionKind::of(&session.key.scope)))
+        };
+        let rows: Vec<Value> = sessions
+            .iter()
+            .take(limit)
+            .filter(|session| session.owner == owner && of_kind(session))
+            .map(|session| session_row(session, now))
+            .collect();
+        Ok(json!({ "count": rows.len(), "hasMore": has_more, "sessions": rows }))
+    }
+
+    async fn history(&self, key: &str, limit: u32, include_tools: bool, offset: u32) -> Told {
+        let key = SessionKey::resolve(key, &self.caller.agent)
+            .map_err(|error| Unanswered(error.to_string()))?;
+        let owner = self.owner().await?;
+        let session = self.store().session(&key).await?;
+        // A session of another owner is not there.
+        let session = session
+            .filter(|session| session.owner == owner)
+            .ok_or_else(|| Unanswered(format!("There is no session {key}.")))?;
+        self.transcript(&session, limit, include_tools, offset).await
+    }
+
+    async fn transcript(
+        &self,
+        session: &SessionView,
+        limit: u32,
+        include_tools: bool,
+        offset: u32,
+    ) -> Told {
+        let last = self.store().history(session.session_id, None, 0).await?.total;
+        let before = last + 1 - i64::from(offset);
+        let page = self.store().history(session.session_id, Some(before), limit as usize).await?;
+        let messages: Vec<Value> =
+            page.entries.iter().filter_map(|entry| message(entry, include_tools)).collect();
+        let shown = page.entries.first().map_or(before, |entry| entry.seq);
+        Ok(json!({
+            "sessionKey": session.key,
+            "messages": messages,
+            "truncated": shown > 1,
+            "nextOffset": (shown > 1).then(|| last + 1 - shown),
+        }))
+    }
+
+    /// Tasks below the caller, oldest first.
+    async fn below(&self) -> Result<Vec<TaskView>, Unanswered> {
+        let Some(session) = self.store().session(self.caller).await? else {
+            return Ok(Vec::new());
+        };
+        let filter =
+            TaskFilter { root: Some(session.root_key), limit: TASKS_MAX, ..TaskFilter::default() };
+        let mut tasks = self.store().tasks(filter).await?;
+        tasks.reverse();
+        let mut below: Vec<TaskView> = Vec::new();
+        for task in tasks {
+            let child_of_ours = below.iter().any(|above| Some(above.id) == task.parent);
+            if task.requester_key == *self.caller || child_of_ours {
+                below.push(task);
+            }
+        }
+        Ok(below)
+    }
+
+    async fn subagents(&self, recent_minutes: u32) -> Told {
+        let now = self.now();
+        let since = now.ms() - i64::from(recent_minutes) * 60_000;
+        let (open, ended): (Vec<_>, Vec<_>) =
+            self.below().await?.into_iter().partition(|task| task.ended.is_none());
+        let recent = ended.iter().filter(|task| task.ended.is_some_and(|at| at.ms() >= since));
+        Ok(json!({
+            "requesterSessionKey": self.caller,
+            "active": open.iter().map(|task| task_row(task, now)).collect::<Vec<_>>(),
+            "recent": recent.map(|task| task_row(task, now)).collect::<Vec<_>>(),
+        }))
+    }
+
+    async fn find(&self, target: &TaskTarget) -> Result<TaskView, Unanswered> {
+        let text = target.0.as_str();
+        let found = self.below().await?.into_iter().rev().find(|task| {
+            task.id.to_string() == text
+                || task.session_key.to_string() == text
+                || task.task_name.as_deref() == Some(text)
+        });
+        found.ok_or_else(|| {
+            Unanswered(format!(
+                "There is no task `{text}` below this session. Name it by its taskId, its \
+                 taskName, or its session key; subagents with action \"list\" shows them."
+            ))
+        })
+    }
+
+    async fn info(&self, target: &TaskTarget) -> Told {
+        let task = self.find(target).await?;
+        let mut row = task_row(&task, self.now());
+        if let Some(run) = self.store().run(task.run_id).await? {
+            row["model"] = json!(run.model);
+            row["usage"] = json!(run.usage);
+            row["steps"] = json!(run.steps);
+        }
+        Ok(row)
+    }
+
+    async fn log(&self, target: &TaskTarget, limit: u32) -> Told {
+        let task = self.find(target).await?;
+        let session = self.store().session(&task.session_key).await?;
+        let session = session.ok_or_else(|| Unanswered("Its session is gone.".to_owned()))?;
+        self.transcript(&session, limit, true, 0).await
+    }
+}
+
+/// The words of a status, from facts.
+fn words(lifecycle: Lifecycle, run: Option<&RunFacts>, now: Timestamp) -> Value {
+    let phase: Option<Phase> = run.map(|run| run.phase);
+    let live = run.is_some_and(|run| run.lease_live(now));
+    json!({
+        "lifecycle": lifecycle,
+        "activity": status::activity(phase, live),
+        "lastTurn": status::last_turn(phase),
+        "taskStatus": status::task_status(phase),
+        "resumable": status::resumable(lifecycle),
+        "note": status::note(lifecycle, phase),
+        "status": status::openclaw_status(phase, live),
+    })
+}
+
+fn session_row(session: &SessionView, now: Timestamp) -> Value {
+    let mut row = words(session.lifecycle, session.newest_run(), now);
+    row["key"] = json!(session.key);
+    row["kind"] = json!(SessionKind::of(&session.key.scope));
+    row["label"] = json!(session.label);
+    row["model"] = json!(session.model);
+    row["contextTokens"] = json!(session.context_tokens);
+    row["totalTokens"] = json!(session.usage.total());
+    row["openChildren"] = json!(session.open_children);
+    row["updatedAt"] = json!(session.active);
+    row
+}
+
+fn task_row(task: &TaskView, now: Timestamp) -> Value {
+    let mut row = words(Lifecycle::Open, task.run.as_ref(), now);
+    row["taskId"] = json!(task.id);
+    row["taskName"] = json!(task.task_name);
+    row["label"] = json!(task.label);
+    row["sessionKey"] = json!(task.session_key);
+    row["parentTaskId"] = json!(task.parent);
+    row["depth"] = json!(task.depth);
+    row["error"] = json!(task.run.as_ref().and_then(|run| run.error.as_ref()));
+    if let Some(started) = task.run.as_ref().and_then(|run| run.started) {
+        let ended = task.ended.unwrap_or(now);
+        row["runtimeMs"] = json!(ended.since(started).as_millis() as u64);
+    }
+    row
+}
+
+/// One message of a history, shortened. Tool calls and results are shown only where asked for.
+fn message(entry: &EntryView, include_tools: bool) -> Option<Value> {
+    let (role, text) = match entry.kind {
+        EntryKind::Assistant => {
+            let answer: AssistantMessage = serde_json::from_str(&entry.body).ok()?;
+            let calls = answer.calls.iter().map(|call| format!("[call {}]", call.name));
+            let calls = calls.collect::<Vec<_>>().join(" ");
+            match (answer.text.is_empty(), include_tools) {
+                (true, false) => return None,
+                (_, false) => ("assistant", answer.text),
+                (_, true) => ("assistant", format!("{}{calls}", answer.text)),
+            }
+        }
+        EntryKind::ToolResult if !include_tools => return None,
+        EntryKind::ToolResult => {
+            let result: ToolResult = serde_json::from_str(&entry.body).ok()?;
+            ("toolResult", result.text)
+        }
+        kind => (kind.as_str(), entry.body.clone()),
+    };
+    let cut = text.len() > MESSAGE_BYTES_MAX;
+    let shown = &text[..text.floor_char_boundary(MESSAGE_BYTES_MAX)];
+    Some(json!({ "seq": entry.seq, "role": role, "text": shown, "truncated": cut }))
+}

@@ -1,0 +1,110 @@
+//! One tool call: find its arguments, run it, bound the result.
+
+use machine::Event;
+use machine::effect::ToolStart;
+use machine::event::ToolDone;
+use tokio_util::sync::CancellationToken;
+use tools::sessions::SessionsCall;
+use tools::{Probe, Tool, ToolContext, ToolOutput};
+use types::{AssistantMessage, Hash};
+
+use crate::perform::Shared;
+use crate::session_tools;
+
+/// Runs the tool. `None` says that the call has gone on its way as another event.
+pub async fn call_tool(
+    shared: &Shared,
+    start: &ToolStart,
+    cancel: CancellationToken,
+) -> Option<Event> {
+    let done = |result: ToolDone| {
+        let (run, token, step) = (start.run, start.token, start.step);
+        Some(Event::ToolFinished { run, token, step, result })
+    };
+    let arguments = match arguments(shared, start).await {
+        Ok(arguments) => arguments,
+        Err(why) => return done(told(ToolOutput::error(why))),
+    };
+    if let Some(tool) = shared.toolbox.get(&start.name) {
+        let context = context(shared, start, cancel).await;
+        return done(run_tool(&*tool, &context, &arguments, start.again).await);
+    }
+    match tools::sessions::parse(&start.name, &arguments) {
+        Ok(SessionsCall::Internal(call)) => {
+            let (run, token, step) = (start.run, start.token, start.step);
+            Some(Event::InternalCall { run, token, step, call })
+        }
+        Ok(SessionsCall::Read(read)) => {
+            done(told(session_tools::read(shared, &start.session, read).await))
+        }
+        Err(why) => done(told(ToolOutput::error(why))),
+    }
+}
+
+fn told(output: ToolOutput) -> ToolDone {
+    ToolDone { text: output.text, is_error: output.is_error, unknown: false }
+}
+
+/// Reads the call's arguments from the answer that asked for it: the transcript is the truth,
+/// before and after a crash.
+async fn arguments(shared: &Shared, start: &ToolStart) -> Result<String, String> {
+    let entry = shared
+        .handle
+        .store()
+        .entry_of_step(start.run, start.asked_by)
+        .await
+        .map_err(|error| format!("The call could not be read back: {error}"))?
+        .ok_or("The answer that asked for this call is not in the transcript.")?;
+    let message: AssistantMessage = serde_json::from_str(&entry.body)
+        .map_err(|error| format!("The answer that asked for this call is damaged: {error}"))?;
+    let call = message.calls.into_iter().find(|call| call.id == start.call_id);
+    call.map(|call| call.arguments)
+        .ok_or_else(|| format!("The answer holds no call `{}`.", start.call_id))
+}
+
+async fn context(shared: &Shared, start: &ToolStart, cancel: CancellationToken) -> ToolContext {
+    let config = shared.handle.config();
+    let workspace = config
+        .agents
+        .get(&start.session.agent)
+        .map(|agent| agent.workspace.clone())
+        .unwrap_or_default();
+    let cwd = match shared.handle.store().session(&start.session).await {
+        Ok(session) => session.and_then(|session| session.cwd),
+        Err(_) => None,
+    };
+    // `join` keeps an absolute `cwd` as it is; the file tools bind it to the workspace.
+    let workspace = cwd.map_or(workspace.clone(), |cwd| workspace.join(cwd));
+    if let Err(error) = tokio::fs::create_dir_all(&workspace).await {
+        tracing::warn!(path = %workspace.display(), %error, "no workspace folder");
+    }
+    let key = Hash::of(format!("{}/{}/{}", start.run, start.step, start.call_id));
+    ToolContext {
+        workspace,
+        run: start.run,
+        idempotency_key: key.to_string(),
+        cancel,
+        env: Vec::new(),
+    }
+}
+
+/// Runs a tool, or finds out first whether a crash has cut it after it was done.
+async fn run_tool(
+    tool: &dyn Tool,
+    context: &ToolContext,
+    arguments: &str,
+    again: bool,
+) -> ToolDone {
+    if again && tool.effect() == types::EffectClass::Probed {
+        match tool.probe(context, arguments).await {
+            Probe::Done(output) => return told(output),
+            Probe::NotDone => {}
+            Probe::Unsure => {
+                let text = "Interrupted by a gateway restart. The outcome is unknown. Check \
+                            before doing it again.";
+                return ToolDone { text: text.to_owned(), is_error: true, unknown: true };
+            }
+        }
+    }
+    told(tool.call(context, arguments).await)
+}
