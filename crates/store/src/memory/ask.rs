@@ -1,0 +1,246 @@
+//! The questions of readers, put to the tables.
+
+use machine::check::{EntryHead, World};
+use machine::rows::{EntryKind, LedgerRow, NodeState, Run, Session, Task};
+use types::{Hash, RunId, SessionId, SessionKey, TaskId, Timestamp};
+
+use super::tables::Tables;
+use crate::error::StoreError;
+use crate::query::Query;
+use crate::view::{
+    EntryView, HistoryPage, InputView, JournalView, LaneView, LedgerScope, LedgerTotal, NodeView,
+    RunFacts, RunView, SessionFilter, SessionView, TaskFilter, TaskView,
+};
+
+impl Tables {
+    fn lease_until(&self, run: &Run) -> Option<Timestamp> {
+        run.slot?;
+        let node = self.nodes.get(&run.node?)?;
+        (node.state != NodeState::Down).then_some(node.lease_until)
+    }
+
+    fn facts(&self, run: &Run) -> RunFacts {
+        RunFacts::new(run.clone(), self.lease_until(run))
+    }
+
+    fn run_view(&self, run: &Run) -> Option<RunView> {
+        let agent = self.sessions.get(&run.session_key)?.agent.clone();
+        Some(RunView::new(run.clone(), agent, self.lease_until(run)))
+    }
+
+    fn session_view(&self, session: &Session) -> SessionView {
+        let key = &session.key;
+        let ended = |run: &&Run| run.session_key == *key && run.phase.ended();
+        let last_run = self.runs.values().filter(ended).max_by_key(|run| (run.ended, run.id));
+        let open_run = session.open_run.and_then(|id| self.runs.get(&id));
+        let waiting = self.waiting.keys().filter(|(session, _)| session == key).count();
+        let children = self.children.keys().filter(|(session, _)| session == key).count();
+        let transcript = self.transcripts.get(&session.session_id);
+        let session = session.clone();
+        SessionView {
+            usage: self.sum(|row| row.session_key == *key).usage,
+            open_run: open_run.map(|run| self.facts(run)),
+            last_run: last_run.map(|run| self.facts(run)),
+            queued: u32::try_from(waiting).unwrap_or(u32::MAX),
+            open_children: u32::try_from(children).unwrap_or(u32::MAX),
+            context_tokens: transcript.map_or(0, |transcript| transcript.context_tokens),
+            key: session.key,
+            session_id: session.session_id,
+            agent: session.agent,
+            owner: session.owner,
+            parent_key: session.parent_key,
+            root_key: session.root_key,
+            depth: session.depth,
+            lifecycle: session.lifecycle,
+            label: session.label,
+            model: session.model,
+            cwd: session.cwd,
+            rev: session.rev,
+            created: session.created,
+            active: session.active,
+            archived: session.archived,
+        }
+    }
+
+    fn task_view(&self, task: &Task) -> TaskView {
+        TaskView::new(task.clone(), self.runs.get(&task.run).map(|run| self.facts(run)))
+    }
+
+    fn sum(&self, counts: impl Fn(&LedgerRow) -> bool) -> LedgerTotal {
+        let mut total = LedgerTotal::default();
+        for row in self.ledger.values().filter(|row| counts(row)) {
+            total.usage += row.usage;
+            total.rows += 1;
+            total.estimated += u64::from(row.estimated);
+        }
+        total
+    }
+}
+
+impl Query for Tables {
+    fn entries(
+        &self,
+        session: SessionId,
+        from_seq: i64,
+        limit: usize,
+    ) -> Result<Vec<EntryView>, StoreError> {
+        let range = (session, from_seq)..=(session, i64::MAX);
+        Ok(self.entries.range(range).map(|(_, entry)| entry.clone()).take(limit).collect())
+    }
+
+    fn entry_of_step(&self, run: RunId, step: u32) -> Result<Option<EntryView>, StoreError> {
+        let Some(seq) = self.written.get(&(run, step)) else { return Ok(None) };
+        let session = self.runs.get(&run).map(|run| run.session_id);
+        Ok(session.and_then(|session| self.entries.get(&(session, *seq)).cloned()))
+    }
+
+    fn history(
+        &self,
+        session: SessionId,
+        before_seq: Option<i64>,
+        limit: usize,
+    ) -> Result<HistoryPage, StoreError> {
+        let all = self.entries.range((session, i64::MIN)..=(session, i64::MAX));
+        let total = i64::try_from(all.count()).unwrap_or(i64::MAX);
+        let before = before_seq.unwrap_or(i64::MAX);
+        let earlier = self.entries.range((session, i64::MIN)..(session, before));
+        let mut entries: Vec<EntryView> =
+            earlier.rev().take(limit).map(|(_, entry)| entry.clone()).collect();
+        entries.reverse();
+        Ok(HistoryPage { total, entries })
+    }
+
+    fn blob(&self, hash: Hash) -> Result<Option<String>, StoreError> {
+        Ok(self.blobs.get(&hash).cloned())
+    }
+
+    fn sessions(&self, filter: &SessionFilter) -> Result<Vec<SessionView>, StoreError> {
+        let wanted = |session: &&Session| {
+            filter.agent.as_ref().is_none_or(|agent| *agent == session.agent)
+                && filter.active_since.is_none_or(|since| session.active >= since)
+                && filter.parent.as_ref().is_none_or(|key| session.parent_key.as_ref() == Some(key))
+        };
+        let mut found: Vec<&Session> = self.sessions.values().filter(wanted).collect();
+        found.sort_by_cached_key(|session| {
+            (std::cmp::Reverse(session.active), session.key.to_string())
+        });
+        let page = found.into_iter().skip(filter.offset).take(filter.limit);
+        Ok(page.map(|session| self.session_view(session)).collect())
+    }
+
+    fn session(&self, key: &SessionKey) -> Result<Option<SessionView>, StoreError> {
+        Ok(self.sessions.get(key).map(|session| self.session_view(session)))
+    }
+
+    fn run(&self, id: RunId) -> Result<Option<RunView>, StoreError> {
+        Ok(self.runs.get(&id).and_then(|run| self.run_view(run)))
+    }
+
+    fn run_by_wire(&self, wire_id: &str) -> Result<Option<RunView>, StoreError> {
+        self.wire_ids.get(wire_id).map_or(Ok(None), |id| Query::run(self, *id))
+    }
+
+    fn input(&self, session: &SessionKey, idem_key: &str) -> Result<Option<InputView>, StoreError> {
+        let seq = self.inputs.get(&(session.clone(), idem_key.to_owned()));
+        let row = seq.and_then(|seq| self.inbox.get(seq));
+        Ok(row.map(|row| InputView { message: row.id, state: row.state, run: row.run }))
+    }
+
+    fn last_answer(&self, run: RunId) -> Result<Option<String>, StoreError> {
+        let Some(row) = self.runs.get(&run) else { return Ok(None) };
+        let written = self.written.range((run, 0)..=(run, u32::MAX)).rev();
+        let mut entries = written.filter_map(|(_, seq)| self.entries.get(&(row.session_id, *seq)));
+        let answer = entries.find(|entry| entry.kind == EntryKind::Assistant);
+        Ok(answer.map(|entry| entry.body.clone()))
+    }
+
+    fn tasks(&self, filter: &TaskFilter) -> Result<Vec<TaskView>, StoreError> {
+        let wanted = |task: &&Task| {
+            filter.root.as_ref().is_none_or(|root| *root == task.root_key)
+                && filter.requester.as_ref().is_none_or(|key| *key == task.requester_key)
+                && !(filter.open_only && task.outcome.is_some())
+        };
+        let newest = self.tasks.values().rev().filter(wanted).take(filter.limit);
+        Ok(newest.map(|task| self.task_view(task)).collect())
+    }
+
+    fn task(&self, id: TaskId) -> Result<Option<TaskView>, StoreError> {
+        Ok(self.tasks.get(&id).map(|task| self.task_view(task)))
+    }
+
+    fn lanes(&self) -> Result<Vec<LaneView>, StoreError> {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let mut lanes: Vec<LaneView> = self
+            .lanes
+            .values()
+            .map(|lane| LaneView {
+                name: lane.name,
+                capacity: lane.capacity,
+                held: count(self.slots.keys().filter(|(name, _)| *name == lane.name).count()),
+                queued: count(self.queue.keys().filter(|(name, ..)| *name == lane.name).count()),
+            })
+            .collect();
+        lanes.sort_by_key(|lane| lane.name.as_str());
+        Ok(lanes)
+    }
+
+    fn nodes(&self, limit: usize) -> Result<Vec<NodeView>, StoreError> {
+        let newest = self.nodes.values().rev().take(limit).cloned();
+        Ok(newest
+            .map(|node| NodeView {
+                id: node.id,
+                pid: node.pid,
+                version: node.version,
+                state: node.state,
+                beat: node.beat,
+                lease_until: node.lease_until,
+                started: node.started,
+            })
+            .collect())
+    }
+
+    fn ledger(&self, scope: &LedgerScope) -> Result<LedgerTotal, StoreError> {
+        Ok(match scope {
+            LedgerScope::All => self.sum(|_| true),
+            LedgerScope::Session(key) => self.sum(|row| row.session_key == *key),
+            LedgerScope::Tree(key) => self.sum(|row| row.root_key == *key),
+        })
+    }
+
+    fn journal(&self, after_seq: i64, limit: usize) -> Result<Vec<JournalView>, StoreError> {
+        let after = (std::ops::Bound::Excluded(after_seq), std::ops::Bound::Unbounded);
+        Ok(self.journal.range(after).map(|(_, line)| line.clone()).take(limit).collect())
+    }
+
+    fn snapshot(&self) -> Result<World, StoreError> {
+        let head = |entry: &EntryView| EntryHead {
+            session_id: entry.session_id,
+            seq: entry.seq,
+            run: entry.run,
+            step: entry.step,
+            kind: entry.kind,
+            call_id: entry.call_id.clone(),
+        };
+        let mut world = World {
+            lanes: self.lanes.values().cloned().collect(),
+            nodes: self.nodes.values().cloned().collect(),
+            sessions: self.sessions.values().cloned().collect(),
+            transcripts: self.transcripts.values().cloned().collect(),
+            episodes: self.episodes.values().cloned().collect(),
+            entries: self.entries.values().map(head).collect(),
+            inbox: self.inbox.values().cloned().collect(),
+            runs: self.runs.values().cloned().collect(),
+            steps: self.steps.values().cloned().collect(),
+            tasks: self.tasks.values().cloned().collect(),
+            timers: self.timers.values().cloned().collect(),
+            ledger: self.ledger.values().cloned().collect(),
+        };
+        // As the database sorts: by the text of the keys.
+        world.lanes.sort_by_key(|lane| lane.name.as_str());
+        world.sessions.sort_by_cached_key(|session| session.key.to_string());
+        world
+            .timers
+            .sort_by(|a, b| (a.kind.as_str(), &a.subject).cmp(&(b.kind.as_str(), &b.subject)));
+        Ok(world)
+    }
+}

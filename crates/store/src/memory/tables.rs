@@ -1,0 +1,254 @@
+//! The tables, their indexes, and the constraints that the schema of the file has as well.
+//!
+//! A broken constraint panics: it is a bug of the machine, and ends the event that has it.
+
+use machine::rows::{
+    Body, Entry, Episode, InboxKind, InboxRow, InboxState, Lane, LaneName, LedgerRow, Lifecycle,
+    Node, Run, Session, Step, StepKind, StepState, Task, Timer, TimerKind, Transcript,
+};
+use machine::run::Phase;
+use types::{Hash, NodeId, RunId, SessionId, SessionKey, TaskId};
+
+use super::table::Table;
+use crate::view::{EntryView, JournalView};
+
+/// Defines the set of tables, and marks that go through all of them.
+macro_rules! tables {
+    ($($(#[$meta:meta])* $name:ident: $key:ty => $row:ty,)+) => {
+        #[derive(Debug, Default)]
+        pub struct Tables { $($(#[$meta])* pub $name: Table<$key, $row>,)+ }
+
+        impl Tables {
+            pub fn mark(&mut self) {
+                $(self.$name.mark();)+
+            }
+
+            pub fn undo(&mut self) {
+                $(self.$name.roll_back();)+
+            }
+        }
+    };
+}
+
+tables! {
+    lanes: LaneName => Lane,
+    nodes: NodeId => Node,
+    sessions: SessionKey => Session,
+    transcripts: SessionId => Transcript,
+    episodes: (SessionId, u32) => Episode,
+    tasks: TaskId => Task,
+    runs: RunId => Run,
+    steps: (RunId, u32) => Step,
+    inbox: i64 => InboxRow,
+    bodies: i64 => String,
+    entries: (SessionId, i64) => EntryView,
+    timers: (TimerKind, String) => Timer,
+    ledger: (RunId, u32) => LedgerRow,
+    journal: i64 => JournalView,
+    blobs: Hash => String,
+
+    // Indexes. Those of open things hold nothing else.
+    inputs: (SessionKey, String) => i64,
+    waiting: (SessionKey, i64) => (),
+    wire_ids: String => RunId,
+    open_runs: SessionKey => RunId,
+    /// With the root of the run's tree.
+    queue: (LaneName, i64, RunId) => SessionKey,
+    slots: (LaneName, u32) => RunId,
+    task_keys: (SessionKey, String) => TaskId,
+    open_names: (SessionKey, String) => TaskId,
+    children: (SessionKey, TaskId) => (),
+    trees: (SessionKey, TaskId) => (),
+    carried: (SessionKey, TaskId) => (),
+    written: (RunId, u32) => i64,
+}
+
+impl Tables {
+    pub fn write_session(&mut self, row: &Session) {
+        let archived = row.lifecycle == Lifecycle::Archived;
+        assert_eq!(archived, row.archived.is_some(), "{}: archived has a time", row.key);
+        self.sessions.put(row.key.clone(), row.clone());
+    }
+
+    pub fn write_task(&mut self, row: &Task) {
+        assert_eq!(row.outcome.is_some(), row.ended.is_some(), "{}: an end has a time", row.id);
+        let old = self.tasks.get(&row.id);
+        let ended = old.and_then(|old| old.outcome);
+        assert!(ended.is_none() || ended == row.outcome, "{} would get another outcome", row.id);
+        let open = row.outcome.is_none();
+        let name = |row: &Task| Some((row.requester_key.clone(), row.task_name.clone()?));
+        if old.is_none() {
+            if let Some(key) = &row.idem_key {
+                let key = (row.requester_key.clone(), key.clone());
+                assert!(!self.task_keys.contains(&key), "two tasks of the key {key:?}");
+                self.task_keys.put(key, row.id);
+            }
+            if let Some(name) = name(row).filter(|_| open) {
+                assert!(!self.open_names.contains(&name), "two open tasks of the name {name:?}");
+                self.open_names.put(name, row.id);
+            }
+            self.carried.put((row.session_key.clone(), row.id), ());
+            if open {
+                self.children.put((row.requester_key.clone(), row.id), ());
+                self.trees.put((row.root_key.clone(), row.id), ());
+            }
+        } else if ended.is_none() && !open {
+            if let Some(name) = name(row) {
+                self.open_names.remove(&name);
+            }
+            self.children.remove(&(row.requester_key.clone(), row.id));
+            self.trees.remove(&(row.root_key.clone(), row.id));
+        }
+        self.tasks.put(row.id, row.clone());
+    }
+
+    pub fn write_run(&mut self, row: &Run) {
+        check_run(row);
+        if let Some(old) = self.runs.get(&row.id).cloned() {
+            let same_end = !old.phase.ended() || old.phase == row.phase;
+            assert!(
+                same_end && row.generation >= old.generation,
+                "{} would go back in its life",
+                row.id
+            );
+            self.unindex_run(&old);
+        } else {
+            assert!(self.sessions.contains(&row.session_key), "no session {}", row.session_key);
+            assert!(!self.wire_ids.contains(&row.wire_id), "two runs named {}", row.wire_id);
+            self.wire_ids.put(row.wire_id.clone(), row.id);
+        }
+        self.index_run(row);
+        self.runs.put(row.id, row.clone());
+    }
+
+    fn unindex_run(&mut self, old: &Run) {
+        if !old.phase.ended() {
+            self.open_runs.remove(&old.session_key);
+        }
+        if let (Phase::Queued, Some(rank)) = (old.phase, old.rank) {
+            self.queue.remove(&(old.lane, rank, old.id));
+        }
+        if let Some(slot) = old.slot {
+            self.slots.remove(&(old.lane, slot));
+        }
+    }
+
+    fn index_run(&mut self, row: &Run) {
+        if !row.phase.ended() {
+            let key = &row.session_key;
+            assert!(!self.open_runs.contains(key), "two open runs in {key}");
+            self.open_runs.put(key.clone(), row.id);
+        }
+        if let (Phase::Queued, Some(rank)) = (row.phase, row.rank) {
+            self.queue.put((row.lane, rank, row.id), row.root_key.clone());
+        }
+        if let Some(slot) = row.slot {
+            let slot = (row.lane, slot);
+            assert!(!self.slots.contains(&slot), "two runs in slot {slot:?}");
+            self.slots.put(slot, row.id);
+        }
+    }
+
+    pub fn write_step(&mut self, row: &Step) {
+        let (key, tool) = ((row.run, row.n), row.kind == StepKind::Tool);
+        assert!(self.runs.contains(&row.run), "no run {}", row.run);
+        assert_eq!(tool, row.asked_by.is_some(), "{key:?}: a tool step says who asked");
+        assert_eq!(tool, row.call_id.is_some(), "{key:?}: a tool step has a call");
+        let open = row.state == StepState::Intent;
+        assert_eq!(open, row.ended.is_none(), "{key:?}: an end has a time");
+        match self.steps.get(&key) {
+            Some(old) => assert!(
+                old.state == StepState::Intent || old.state == row.state,
+                "{key:?} would change its end"
+            ),
+            None => {
+                let same = |old: &Step| old.asked_by == row.asked_by && old.call_id == row.call_id;
+                let twice = tool && self.steps_of(row.run).any(same);
+                assert!(!twice, "{key:?}: two steps for one call");
+            }
+        }
+        self.steps.put(key, row.clone());
+    }
+
+    pub fn steps_of(&self, run: RunId) -> impl Iterator<Item = &Step> {
+        self.steps.range((run, 0)..=(run, u32::MAX)).map(|(_, step)| step)
+    }
+
+    pub fn write_inbox(&mut self, row: &InboxRow) {
+        check_inbox(row);
+        let mut new = self.inbox.get(&row.seq).cloned();
+        let new = new.as_mut().unwrap_or_else(|| panic!("there is no inbox row {}", row.seq));
+        (new.state, new.place, new.run, new.done) = (row.state, row.place, row.run, row.done);
+        let waiting = (new.session_key.clone(), new.seq);
+        if new.state == InboxState::Queued {
+            self.waiting.put(waiting, ());
+        } else {
+            self.waiting.remove(&waiting);
+        }
+        self.inbox.put(row.seq, new.clone());
+    }
+
+    pub fn insert_inbox(&mut self, row: &InboxRow, body: &str) {
+        check_inbox(row);
+        assert!(!self.inbox.contains(&row.seq), "two inbox rows {}", row.seq);
+        let input = (row.session_key.clone(), row.idem_key.clone());
+        assert!(!self.inputs.contains(&input), "two inputs of the key {input:?}");
+        self.inputs.put(input, row.seq);
+        if row.state == InboxState::Queued {
+            self.waiting.put((row.session_key.clone(), row.seq), ());
+        }
+        self.bodies.put(row.seq, body.to_owned());
+        self.inbox.put(row.seq, row.clone());
+    }
+
+    pub fn insert_entry(&mut self, row: &Entry) {
+        let id = row.session_id;
+        let last = self.entries.range((id, i64::MIN)..=(id, i64::MAX)).next_back();
+        let due = last.map_or(1, |((_, seq), _)| seq + 1);
+        assert_eq!(row.seq, due, "the transcript {id} would get a gap");
+        assert!(self.runs.contains(&row.run), "no run {}", row.run);
+        if let Some(step) = row.step {
+            assert!(!self.written.contains(&(row.run, step)), "two entries of step {step}");
+            self.written.put((row.run, step), row.seq);
+        }
+        let body = match &row.body {
+            Body::Text(text) => text.clone(),
+            Body::Inbox(seq) => match self.bodies.get(seq) {
+                Some(body) => body.clone(),
+                None => panic!("there is no inbox row {seq} to take a body from"),
+            },
+        };
+        let entry = EntryView {
+            session_id: id,
+            seq: row.seq,
+            run: row.run,
+            step: row.step,
+            kind: row.kind,
+            call_id: row.call_id.clone(),
+            body,
+            tokens: row.tokens,
+            at: row.at,
+        };
+        self.entries.put((id, row.seq), entry);
+    }
+}
+
+fn check_run(row: &Run) {
+    let id = row.id;
+    let work = row.phase.holds_slot();
+    assert!(!work || row.slot.is_some(), "{id}: work holds a slot");
+    let may = work || row.phase == Phase::Queued;
+    assert!(row.slot.is_none() || may, "{id}: no slot without work");
+    assert!(row.slot.is_none() || row.node.is_some(), "{id}: a slot is held by a node");
+    assert!(row.rank.is_none() || row.phase == Phase::Queued, "{id}: only queued runs have a rank");
+    assert_eq!(row.phase.ended(), row.ended.is_some(), "{id}: an end has a time");
+}
+
+fn check_inbox(row: &InboxRow) {
+    let id = row.id;
+    assert_eq!(row.state != InboxState::Queued, row.done.is_some(), "{id}: an end has a time");
+    let consumed = row.state == InboxState::Consumed;
+    assert!(!consumed || row.run.is_some(), "{id}: consumed names the run");
+    let of_task = matches!(row.kind, InboxKind::Announce | InboxKind::Brief);
+    assert_eq!(of_task, row.task.is_some(), "{id}: rows of a task name it");
+}

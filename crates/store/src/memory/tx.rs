@@ -1,0 +1,260 @@
+//! The tables, as the machine sees them.
+
+use machine::Tx;
+use machine::rows::{
+    Entry, Episode, InboxRow, JournalLine, Lane, LaneName, LedgerRow, Node, Run, Session, Step,
+    StepState, Task, Timer, TimerKind, Transcript,
+};
+use types::{Hash, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
+use uuid::Uuid;
+
+use super::tables::Tables;
+use crate::commit::Savepoints;
+use crate::error::StoreError;
+use crate::view::JournalView;
+
+const TASK_MIN: TaskId = TaskId::new(Uuid::nil());
+const TASK_MAX: TaskId = TaskId::new(Uuid::max());
+const RUN_MIN: RunId = RunId::new(Uuid::nil());
+const RUN_MAX: RunId = RunId::new(Uuid::max());
+
+impl Savepoints for Tables {
+    fn savepoint(&mut self) -> Result<(), StoreError> {
+        self.mark();
+        Ok(())
+    }
+
+    fn release(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn roll_back(&mut self) -> Result<(), StoreError> {
+        self.undo();
+        Ok(())
+    }
+
+    fn next_wake(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.timers.values().map(|timer| timer.due).min())
+    }
+}
+
+impl Tables {
+    fn open_children_of(&self, requester: &SessionKey) -> impl Iterator<Item = TaskId> {
+        let range = (requester.clone(), TASK_MIN)..=(requester.clone(), TASK_MAX);
+        self.children.range(range).map(|((_, id), ())| *id)
+    }
+
+    fn is_cancelled(&self, id: TaskId) -> bool {
+        self.tasks.get(&id).is_some_and(|task| task.cancelled.is_some())
+    }
+}
+
+impl Tx for Tables {
+    fn lane(&mut self, name: LaneName) -> Option<Lane> {
+        self.lanes.get(&name).cloned()
+    }
+
+    fn put_lane(&mut self, lane: &Lane) {
+        self.lanes.put(lane.name, lane.clone());
+    }
+
+    fn node(&mut self, id: NodeId) -> Option<Node> {
+        self.nodes.get(&id).cloned()
+    }
+
+    fn put_node(&mut self, node: &Node) {
+        self.nodes.put(node.id, node.clone());
+    }
+
+    fn session(&mut self, key: &SessionKey) -> Option<Session> {
+        self.sessions.get(key).cloned()
+    }
+
+    fn put_session(&mut self, session: &Session) {
+        self.write_session(session);
+    }
+
+    fn transcript(&mut self, id: SessionId) -> Option<Transcript> {
+        self.transcripts.get(&id).cloned()
+    }
+
+    fn put_transcript(&mut self, transcript: &Transcript) {
+        self.transcripts.put(transcript.session_id, transcript.clone());
+    }
+
+    fn episode(&mut self, key: (SessionId, u32)) -> Option<Episode> {
+        self.episodes.get(&key).cloned()
+    }
+
+    fn put_episode(&mut self, episode: &Episode) {
+        self.episodes.put((episode.session_id, episode.n), episode.clone());
+    }
+
+    fn run(&mut self, id: RunId) -> Option<Run> {
+        self.runs.get(&id).cloned()
+    }
+
+    fn put_run(&mut self, run: &Run) {
+        self.write_run(run);
+    }
+
+    fn step(&mut self, key: (RunId, u32)) -> Option<Step> {
+        self.steps.get(&key).cloned()
+    }
+
+    fn put_step(&mut self, step: &Step) {
+        self.write_step(step);
+    }
+
+    fn task(&mut self, id: TaskId) -> Option<Task> {
+        self.tasks.get(&id).cloned()
+    }
+
+    fn put_task(&mut self, task: &Task) {
+        self.write_task(task);
+    }
+
+    fn inbox(&mut self, seq: i64) -> Option<InboxRow> {
+        self.inbox.get(&seq).cloned()
+    }
+
+    fn put_inbox(&mut self, row: &InboxRow) {
+        self.write_inbox(row);
+    }
+
+    fn next_inbox_seq(&mut self) -> i64 {
+        self.inbox.keys().next_back().map_or(1, |last| last + 1)
+    }
+
+    fn add_inbox(&mut self, row: &InboxRow, body: &str) {
+        self.insert_inbox(row, body);
+    }
+
+    fn add_entry(&mut self, entry: &Entry) {
+        self.insert_entry(entry);
+    }
+
+    fn add_ledger(&mut self, row: &LedgerRow) {
+        let key = (row.run, row.step);
+        assert!(!self.ledger.contains(&key), "step {key:?} would be paid for twice");
+        self.ledger.put(key, row.clone());
+    }
+
+    fn add_journal(&mut self, line: &JournalLine) {
+        let seq = self.journal.keys().next_back().map_or(1, |last| last + 1);
+        let line = JournalView {
+            seq,
+            kind: line.kind.to_owned(),
+            subject: line.subject.clone(),
+            root_key: line.root_key.clone(),
+            detail: line.detail.clone(),
+            at: line.at,
+        };
+        self.journal.put(seq, line);
+    }
+
+    fn add_blob(&mut self, hash: Hash, data: &str) {
+        if !self.blobs.contains(&hash) {
+            self.blobs.put(hash, data.to_owned());
+        }
+    }
+
+    fn put_timer(&mut self, timer: &Timer) {
+        self.timers.put((timer.kind, timer.subject.clone()), timer.clone());
+    }
+
+    fn delete_timer(&mut self, kind: TimerKind, subject: &str) {
+        self.timers.remove(&(kind, subject.to_owned()));
+    }
+
+    fn inbox_by_idem(&mut self, session: &SessionKey, idem_key: &str) -> Option<i64> {
+        self.inputs.get(&(session.clone(), idem_key.to_owned())).copied()
+    }
+
+    fn queued_rows(&mut self, session: &SessionKey, limit: usize) -> Vec<i64> {
+        let range = (session.clone(), i64::MIN)..=(session.clone(), i64::MAX);
+        self.waiting.range(range).map(|((_, seq), ())| *seq).take(limit).collect()
+    }
+
+    fn run_by_wire_id(&mut self, wire_id: &str) -> Option<RunId> {
+        self.wire_ids.get(wire_id).copied()
+    }
+
+    fn open_steps(&mut self, run: RunId) -> Vec<u32> {
+        let open = |step: &&Step| step.state == StepState::Intent;
+        self.steps_of(run).filter(open).map(|step| step.n).collect()
+    }
+
+    fn open_children(&mut self, requester: &SessionKey) -> Vec<TaskId> {
+        self.open_children_of(requester).collect()
+    }
+
+    fn open_tasks_by_hash(&mut self, requester: &SessionKey, dup_hash: Hash) -> Vec<TaskId> {
+        let equal = |id: &TaskId| self.tasks.get(id).is_some_and(|task| task.dup_hash == dup_hash);
+        self.open_children_of(requester).filter(equal).collect()
+    }
+
+    fn open_task_by_name(&mut self, requester: &SessionKey, name: &str) -> Option<TaskId> {
+        self.open_names.get(&(requester.clone(), name.to_owned())).copied()
+    }
+
+    fn task_by_idem(&mut self, requester: &SessionKey, idem_key: &str) -> Option<TaskId> {
+        self.task_keys.get(&(requester.clone(), idem_key.to_owned())).copied()
+    }
+
+    fn task_of_session(&mut self, session: &SessionKey) -> Option<TaskId> {
+        let range = (session.clone(), TASK_MIN)..=(session.clone(), TASK_MAX);
+        self.carried.range(range).next_back().map(|((_, id), ())| *id)
+    }
+
+    fn open_tasks_of_tree(&mut self, root: &SessionKey) -> u32 {
+        let range = (root.clone(), TASK_MIN)..=(root.clone(), TASK_MAX);
+        u32::try_from(self.trees.range(range).count()).unwrap_or(u32::MAX)
+    }
+
+    fn queued_runs(&mut self, lane: LaneName, limit: usize) -> Vec<RunId> {
+        let range = (lane, i64::MIN, RUN_MIN)..=(lane, i64::MAX, RUN_MAX);
+        self.queue.range(range).map(|((_, _, id), _)| *id).take(limit).collect()
+    }
+
+    fn last_rank(&mut self, lane: LaneName, root: &SessionKey) -> Option<i64> {
+        let range = (lane, i64::MIN, RUN_MIN)..=(lane, i64::MAX, RUN_MAX);
+        let mut queue = self.queue.range(range).rev();
+        queue.find(|(_, tree)| *tree == root).map(|((_, rank, _), _)| *rank)
+    }
+
+    fn held_slots(&mut self, lane: LaneName) -> Vec<u32> {
+        self.slots.range((lane, 0)..=(lane, u32::MAX)).map(|((_, slot), _)| *slot).collect()
+    }
+
+    fn stranded_runs(&mut self, node: NodeId, limit: usize) -> Vec<RunId> {
+        let stranded = |id: &&RunId| self.runs.get(*id).is_some_and(|run| run.node != Some(node));
+        let mut runs: Vec<RunId> = self.slots.values().filter(stranded).copied().collect();
+        runs.sort_unstable();
+        runs.truncate(limit);
+        runs
+    }
+
+    fn cancelled_open_tasks(&mut self, limit: usize) -> Vec<TaskId> {
+        let cut = |id: &TaskId| {
+            let parent = self.tasks.get(id).and_then(|task| task.parent);
+            self.is_cancelled(*id) || parent.is_some_and(|id| self.is_cancelled(id))
+        };
+        let mut tasks: Vec<TaskId> = self.trees.keys().map(|(_, id)| *id).filter(cut).collect();
+        tasks.sort_unstable();
+        tasks.truncate(limit);
+        tasks
+    }
+
+    fn due_timers(&mut self, now: Timestamp, limit: usize) -> Vec<Timer> {
+        let mut due: Vec<Timer> =
+            self.timers.values().filter(|timer| timer.due <= now).cloned().collect();
+        // As the database sorts: by the words of the kinds.
+        due.sort_by(|a, b| {
+            let key = |timer: &Timer| (timer.due, timer.kind.as_str());
+            key(a).cmp(&key(b)).then_with(|| a.subject.cmp(&b.subject))
+        });
+        due.truncate(limit);
+        due
+    }
+}

@@ -1,0 +1,188 @@
+//! The questions that readers ask. None of them changes a row, and none is for a decision.
+//!
+//! [`Query`] is one snapshot of the rows, asked in the thread that has it; [`Reads`] asks a store
+//! for a snapshot and puts one question to it.
+
+use async_trait::async_trait;
+use machine::check::World;
+use types::{AssistantMessage, Hash, RunId, SessionId, SessionKey, TaskId};
+
+use crate::error::StoreError;
+use crate::view::{
+    EntryView, HistoryPage, InputView, JournalView, LaneView, LedgerScope, LedgerTotal, NodeView,
+    RunView, SessionFilter, SessionView, TaskFilter, TaskView,
+};
+
+/// Rows as they are between two commits.
+pub trait Query {
+    /// Entries of a transcript from `from_seq` on, ascending.
+    fn entries(
+        &self,
+        session: SessionId,
+        from_seq: i64,
+        limit: usize,
+    ) -> Result<Vec<EntryView>, StoreError>;
+
+    /// The entry that a step has written: a model's answer, or a tool's result.
+    fn entry_of_step(&self, run: RunId, step: u32) -> Result<Option<EntryView>, StoreError>;
+
+    /// The newest entries before `before_seq`, or of all, ascending.
+    fn history(
+        &self,
+        session: SessionId,
+        before_seq: Option<i64>,
+        limit: usize,
+    ) -> Result<HistoryPage, StoreError>;
+
+    /// The body under a hash.
+    fn blob(&self, hash: Hash) -> Result<Option<String>, StoreError>;
+
+    fn sessions(&self, filter: &SessionFilter) -> Result<Vec<SessionView>, StoreError>;
+    fn session(&self, key: &SessionKey) -> Result<Option<SessionView>, StoreError>;
+    fn run(&self, id: RunId) -> Result<Option<RunView>, StoreError>;
+    fn run_by_wire(&self, wire_id: &str) -> Result<Option<RunView>, StoreError>;
+    fn input(&self, session: &SessionKey, idem_key: &str) -> Result<Option<InputView>, StoreError>;
+
+    /// Body of the last answer of a run, as JSON.
+    fn last_answer(&self, run: RunId) -> Result<Option<String>, StoreError>;
+
+    fn tasks(&self, filter: &TaskFilter) -> Result<Vec<TaskView>, StoreError>;
+    fn task(&self, id: TaskId) -> Result<Option<TaskView>, StoreError>;
+    fn lanes(&self) -> Result<Vec<LaneView>, StoreError>;
+
+    /// Starts of gateways, newest first.
+    fn nodes(&self, limit: usize) -> Result<Vec<NodeView>, StoreError>;
+    fn ledger(&self, scope: &LedgerScope) -> Result<LedgerTotal, StoreError>;
+
+    /// Lines of history after the line `after_seq`, ascending.
+    fn journal(&self, after_seq: i64, limit: usize) -> Result<Vec<JournalView>, StoreError>;
+
+    /// All rows, for checks of the invariants. Each table by its key.
+    fn snapshot(&self) -> Result<World, StoreError>;
+
+    /// Text of the last answer of a run. None if it has given none.
+    fn final_text(&self, run: RunId) -> Result<Option<String>, StoreError> {
+        let Some(body) = self.last_answer(run)? else { return Ok(None) };
+        let message: AssistantMessage = serde_json::from_str(&body)
+            .map_err(|error| StoreError::Broken(format!("answer of {run}: {error}")))?;
+        Ok(Some(message.text))
+    }
+}
+
+/// One piece of work on a snapshot.
+pub type Job = Box<dyn FnOnce(&dyn Query) + Send>;
+
+/// Asks a store without holding up its writer.
+#[async_trait]
+pub trait Reads: Send + Sync {
+    /// Runs `job` on a snapshot: several questions in one see the same rows.
+    async fn with_snapshot(&self, job: Job) -> Result<(), StoreError>;
+
+    async fn entries(
+        &self,
+        session: SessionId,
+        from_seq: i64,
+        limit: usize,
+    ) -> Result<Vec<EntryView>, StoreError> {
+        ask(self, move |rows| rows.entries(session, from_seq, limit)).await
+    }
+
+    async fn entry_of_step(&self, run: RunId, step: u32) -> Result<Option<EntryView>, StoreError> {
+        ask(self, move |rows| rows.entry_of_step(run, step)).await
+    }
+
+    async fn history(
+        &self,
+        session: SessionId,
+        before_seq: Option<i64>,
+        limit: usize,
+    ) -> Result<HistoryPage, StoreError> {
+        ask(self, move |rows| rows.history(session, before_seq, limit)).await
+    }
+
+    async fn blob(&self, hash: Hash) -> Result<Option<String>, StoreError> {
+        ask(self, move |rows| rows.blob(hash)).await
+    }
+
+    async fn sessions(&self, filter: SessionFilter) -> Result<Vec<SessionView>, StoreError> {
+        ask(self, move |rows| rows.sessions(&filter)).await
+    }
+
+    async fn session(&self, key: &SessionKey) -> Result<Option<SessionView>, StoreError> {
+        let key = key.clone();
+        ask(self, move |rows| rows.session(&key)).await
+    }
+
+    async fn run(&self, id: RunId) -> Result<Option<RunView>, StoreError> {
+        ask(self, move |rows| rows.run(id)).await
+    }
+
+    /// Finds a run by the id that clients see, or by its own.
+    async fn run_by_wire(&self, wire_id: &str) -> Result<Option<RunView>, StoreError> {
+        let wire_id = wire_id.to_owned();
+        ask(self, move |rows| match rows.run_by_wire(&wire_id)? {
+            Some(run) => Ok(Some(run)),
+            None => wire_id.parse().map_or(Ok(None), |id| rows.run(id)),
+        })
+        .await
+    }
+
+    async fn input(
+        &self,
+        session: &SessionKey,
+        idem_key: &str,
+    ) -> Result<Option<InputView>, StoreError> {
+        let (session, idem_key) = (session.clone(), idem_key.to_owned());
+        ask(self, move |rows| rows.input(&session, &idem_key)).await
+    }
+
+    async fn final_text(&self, run: RunId) -> Result<Option<String>, StoreError> {
+        ask(self, move |rows| rows.final_text(run)).await
+    }
+
+    async fn tasks(&self, filter: TaskFilter) -> Result<Vec<TaskView>, StoreError> {
+        ask(self, move |rows| rows.tasks(&filter)).await
+    }
+
+    async fn task(&self, id: TaskId) -> Result<Option<TaskView>, StoreError> {
+        ask(self, move |rows| rows.task(id)).await
+    }
+
+    async fn lanes(&self) -> Result<Vec<LaneView>, StoreError> {
+        ask(self, |rows| rows.lanes()).await
+    }
+
+    async fn nodes(&self, limit: usize) -> Result<Vec<NodeView>, StoreError> {
+        ask(self, move |rows| rows.nodes(limit)).await
+    }
+
+    async fn ledger(&self, scope: LedgerScope) -> Result<LedgerTotal, StoreError> {
+        ask(self, move |rows| rows.ledger(&scope)).await
+    }
+
+    async fn journal(&self, after_seq: i64, limit: usize) -> Result<Vec<JournalView>, StoreError> {
+        ask(self, move |rows| rows.journal(after_seq, limit)).await
+    }
+
+    async fn snapshot(&self) -> Result<World, StoreError> {
+        ask(self, |rows| rows.snapshot()).await
+    }
+}
+
+/// Puts one question to a snapshot of `store`.
+pub async fn ask<S, T>(
+    store: &S,
+    question: impl FnOnce(&dyn Query) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError>
+where
+    S: Reads + ?Sized,
+    T: Send + 'static,
+{
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let job: Job = Box::new(move |rows| {
+        // The asker may have gone away; then nobody wants to know.
+        let _ = sender.send(question(rows));
+    });
+    store.with_snapshot(job).await?;
+    receiver.await.map_err(|_| StoreError::Broken("a question panicked".to_owned()))?
+}

@@ -1,0 +1,328 @@
+//! The questions of readers, in SQL.
+
+use machine::check::{EntryHead, World};
+use machine::rows::{InboxState, LaneName};
+use rusqlite::params;
+use types::{AgentId, Hash, MessageId, RunId, SessionId, SessionKey, TaskId, Timestamp};
+
+use super::columns::{self, Columns, Text, columns, int, number};
+use super::link::Link;
+use crate::error::StoreError;
+use crate::query::Query;
+use crate::view::{
+    EntryView, HistoryPage, InputView, JournalView, LaneView, LedgerScope, LedgerTotal, NodeView,
+    RunFacts, RunView, SessionFilter, SessionView, TaskFilter, TaskView,
+};
+
+/// A read transaction on this connection.
+#[derive(Debug)]
+pub struct Snapshot<'c> {
+    pub link: Link<'c>,
+}
+
+/// Until when the node of a run has a lease, if the run holds a slot of it.
+macro_rules! lease {
+    () => {
+        "(select lease_until_ms from nodes where nodes.id = runs.node_id \
+         and nodes.state <> 'down' and runs.slot is not null)"
+    };
+}
+
+macro_rules! runs_where {
+    ($rest:literal) => {
+        concat!("select ", columns!(runs), ", ", lease!(), " from runs where ", $rest)
+    };
+}
+
+macro_rules! run_views_where {
+    ($rest:literal) => {
+        concat!(
+            "select ",
+            columns!(runs),
+            ", ",
+            lease!(),
+            ", (select agent from sessions where sessions.key = runs.session_key) \
+             from runs where ",
+            $rest
+        )
+    };
+}
+
+macro_rules! entries_where {
+    ($rest:literal) => {
+        concat!("select ", columns!(entries), " from entries where ", $rest)
+    };
+}
+
+macro_rules! all {
+    ($table:ident, $order:literal) => {
+        concat!("select ", columns!($table), " from ", stringify!($table), " order by ", $order)
+    };
+}
+
+fn run_facts(c: &mut Columns<'_, '_>) -> rusqlite::Result<RunFacts> {
+    Ok(RunFacts::new(columns::run(c)?, c.time_or_none()?))
+}
+
+fn run_view(c: &mut Columns<'_, '_>) -> rusqlite::Result<RunView> {
+    let run = columns::run(c)?;
+    let lease = c.time_or_none()?;
+    Ok(RunView::new(run, columns::one::<AgentId>(c)?, lease))
+}
+
+fn input(c: &mut Columns<'_, '_>) -> rusqlite::Result<InputView> {
+    Ok(InputView {
+        message: columns::one::<MessageId>(c)?,
+        state: columns::one::<InboxState>(c)?,
+        run: c.parsed_or_none()?,
+    })
+}
+
+fn lane_view(c: &mut Columns<'_, '_>) -> rusqlite::Result<LaneView> {
+    Ok(LaneView {
+        name: columns::one::<LaneName>(c)?,
+        capacity: c.get()?,
+        held: c.get()?,
+        queued: c.get()?,
+    })
+}
+
+fn node_view(c: &mut Columns<'_, '_>) -> rusqlite::Result<NodeView> {
+    let node = columns::node(c)?;
+    Ok(NodeView {
+        id: node.id,
+        pid: node.pid,
+        version: node.version,
+        state: node.state,
+        beat: node.beat,
+        lease_until: node.lease_until,
+        started: node.started,
+    })
+}
+
+fn ledger_total(c: &mut Columns<'_, '_>) -> rusqlite::Result<LedgerTotal> {
+    Ok(LedgerTotal { usage: c.usage()?, rows: c.count()?, estimated: c.count()? })
+}
+
+fn entry_head(c: &mut Columns<'_, '_>) -> rusqlite::Result<EntryHead> {
+    Ok(EntryHead {
+        session_id: columns::one(c)?,
+        seq: c.get()?,
+        run: columns::one(c)?,
+        step: c.get()?,
+        kind: columns::one(c)?,
+        call_id: c.get()?,
+    })
+}
+
+const LEDGER_SUM: &str = "select coalesce(sum(input), 0), coalesce(sum(output), 0), \
+     coalesce(sum(cache_read), 0), coalesce(sum(cache_write), 0), count(*), \
+     coalesce(sum(estimated), 0) from ledger";
+
+impl Snapshot<'_> {
+    fn view(&self, session: machine::rows::Session) -> Result<SessionView, StoreError> {
+        let key = Text(&session.key);
+        let open_run = match session.open_run {
+            Some(run) => self.link.row(runs_where!("id = ?1"), [Text(run)], run_facts)?,
+            None => None,
+        };
+        let last = runs_where!(
+            "session_key = ?1 and phase = 'ended' order by ended_ms desc, id desc limit 1"
+        );
+        let last_run = self.link.row(last, [&key], run_facts)?;
+        let count = |sql: &str| self.link.row(sql, [&key], number::<u32>);
+        let queued =
+            count("select count(*) from inbox where session_key = ?1 and state = 'queued'")?;
+        let children =
+            count("select count(*) from tasks where requester_key = ?1 and ended_ms is null")?;
+        let sql = "select context_tokens from transcripts where session_id = ?1";
+        let tokens = self.link.row(sql, [Text(session.session_id)], |c| c.count())?;
+        let usage = self.ledger(&LedgerScope::Session(session.key.clone()))?.usage;
+        Ok(SessionView {
+            key: session.key,
+            session_id: session.session_id,
+            agent: session.agent,
+            owner: session.owner,
+            parent_key: session.parent_key,
+            root_key: session.root_key,
+            depth: session.depth,
+            lifecycle: session.lifecycle,
+            label: session.label,
+            model: session.model,
+            cwd: session.cwd,
+            rev: session.rev,
+            created: session.created,
+            active: session.active,
+            archived: session.archived,
+            open_run,
+            last_run,
+            queued: queued.unwrap_or(0),
+            open_children: children.unwrap_or(0),
+            context_tokens: tokens.unwrap_or(0),
+            usage,
+        })
+    }
+
+    fn task_view(&self, task: machine::rows::Task) -> Result<TaskView, StoreError> {
+        let run = self.link.row(runs_where!("id = ?1"), [Text(task.run)], run_facts)?;
+        Ok(TaskView::new(task, run))
+    }
+}
+
+impl Query for Snapshot<'_> {
+    fn entries(
+        &self,
+        session: SessionId,
+        from_seq: i64,
+        limit: usize,
+    ) -> Result<Vec<EntryView>, StoreError> {
+        let sql = entries_where!("session_id = ?1 and seq >= ?2 order by seq limit ?3");
+        self.link.rows(sql, params![Text(session), from_seq, int(limit as u64)], columns::entry)
+    }
+
+    fn entry_of_step(&self, run: RunId, step: u32) -> Result<Option<EntryView>, StoreError> {
+        let sql = entries_where!("run_id = ?1 and step_n = ?2");
+        self.link.row(sql, params![Text(run), step], columns::entry)
+    }
+
+    fn history(
+        &self,
+        session: SessionId,
+        before_seq: Option<i64>,
+        limit: usize,
+    ) -> Result<HistoryPage, StoreError> {
+        let sql = "select count(*) from entries where session_id = ?1";
+        let total = self.link.row(sql, [Text(session)], number)?.unwrap_or(0);
+        let sql = entries_where!("session_id = ?1 and seq < ?2 order by seq desc limit ?3");
+        let before = before_seq.unwrap_or(i64::MAX);
+        let params = params![Text(session), before, int(limit as u64)];
+        let mut entries = self.link.rows(sql, params, columns::entry)?;
+        entries.reverse();
+        Ok(HistoryPage { total, entries })
+    }
+
+    fn blob(&self, hash: Hash) -> Result<Option<String>, StoreError> {
+        self.link.row("select data from blobs where hash = ?1", [Text(hash)], number)
+    }
+
+    fn sessions(&self, filter: &SessionFilter) -> Result<Vec<SessionView>, StoreError> {
+        let sql = concat!(
+            "select ",
+            columns!(sessions),
+            " from sessions where (?1 is null or agent = ?1) \
+             and (?2 is null or active_ms >= ?2) and (?3 is null or parent_key = ?3) \
+             order by active_ms desc, key limit ?4 offset ?5"
+        );
+        let params = params![
+            filter.agent.as_ref().map(AgentId::as_str),
+            filter.active_since.map(Timestamp::ms),
+            filter.parent.as_ref().map(Text),
+            int(filter.limit as u64),
+            int(filter.offset as u64),
+        ];
+        let rows = self.link.rows(sql, params, columns::session)?;
+        rows.into_iter().map(|row| self.view(row)).collect()
+    }
+
+    fn session(&self, key: &SessionKey) -> Result<Option<SessionView>, StoreError> {
+        let sql = concat!("select ", columns!(sessions), " from sessions where key = ?1");
+        let row = self.link.row(sql, [Text(key)], columns::session)?;
+        row.map(|row| self.view(row)).transpose()
+    }
+
+    fn run(&self, id: RunId) -> Result<Option<RunView>, StoreError> {
+        self.link.row(run_views_where!("id = ?1"), [Text(id)], run_view)
+    }
+
+    fn run_by_wire(&self, wire_id: &str) -> Result<Option<RunView>, StoreError> {
+        self.link.row(run_views_where!("wire_id = ?1"), [wire_id], run_view)
+    }
+
+    fn input(&self, session: &SessionKey, idem_key: &str) -> Result<Option<InputView>, StoreError> {
+        let sql = "select id, state, run_id from inbox where session_key = ?1 and idem_key = ?2";
+        self.link.row(sql, params![Text(session), idem_key], input)
+    }
+
+    fn last_answer(&self, run: RunId) -> Result<Option<String>, StoreError> {
+        let sql = "select body from entries where run_id = ?1 and step_n is not null \
+                   and kind = 'assistant' order by step_n desc limit 1";
+        self.link.row(sql, [Text(run)], number)
+    }
+
+    fn tasks(&self, filter: &TaskFilter) -> Result<Vec<TaskView>, StoreError> {
+        let sql = concat!(
+            "select ",
+            columns!(tasks),
+            " from tasks where (?1 is null or root_key = ?1) \
+             and (?2 is null or requester_key = ?2) and (not ?3 or ended_ms is null) \
+             order by id desc limit ?4"
+        );
+        let params = params![
+            filter.root.as_ref().map(Text),
+            filter.requester.as_ref().map(Text),
+            filter.open_only,
+            int(filter.limit as u64),
+        ];
+        let rows = self.link.rows(sql, params, columns::task)?;
+        rows.into_iter().map(|row| self.task_view(row)).collect()
+    }
+
+    fn task(&self, id: TaskId) -> Result<Option<TaskView>, StoreError> {
+        let sql = concat!("select ", columns!(tasks), " from tasks where id = ?1");
+        let row = self.link.row(sql, [Text(id)], columns::task)?;
+        row.map(|row| self.task_view(row)).transpose()
+    }
+
+    fn lanes(&self) -> Result<Vec<LaneView>, StoreError> {
+        let sql = "select name, capacity, \
+             (select count(*) from runs where lane = name and slot is not null), \
+             (select count(*) from runs where lane = name and phase = 'queued' \
+              and rank is not null) \
+             from lanes order by name";
+        self.link.rows(sql, [], lane_view)
+    }
+
+    fn nodes(&self, limit: usize) -> Result<Vec<NodeView>, StoreError> {
+        let sql = concat!("select ", columns!(nodes), " from nodes order by id desc limit ?1");
+        self.link.rows(sql, [int(limit as u64)], node_view)
+    }
+
+    fn ledger(&self, scope: &LedgerScope) -> Result<LedgerTotal, StoreError> {
+        let (which, key) = match scope {
+            LedgerScope::All => ("?1 is null", None),
+            LedgerScope::Session(key) => ("session_key = ?1", Some(Text(key))),
+            LedgerScope::Tree(key) => ("root_key = ?1", Some(Text(key))),
+        };
+        let sql = format!("{LEDGER_SUM} where {which}");
+        Ok(self.link.row(&sql, [key], ledger_total)?.unwrap_or_default())
+    }
+
+    fn journal(&self, after_seq: i64, limit: usize) -> Result<Vec<JournalView>, StoreError> {
+        let sql = concat!(
+            "select seq, ",
+            columns!(journal),
+            " from journal where seq > ?1 order by seq limit ?2"
+        );
+        self.link.rows(sql, params![after_seq, int(limit as u64)], columns::journal)
+    }
+
+    fn snapshot(&self) -> Result<World, StoreError> {
+        let link = self.link;
+        let heads = "select session_id, seq, run_id, step_n, kind, call_id from entries \
+                     order by session_id, seq";
+        Ok(World {
+            lanes: link.rows(all!(lanes, "name"), [], columns::lane)?,
+            nodes: link.rows(all!(nodes, "id"), [], columns::node)?,
+            sessions: link.rows(all!(sessions, "key"), [], columns::session)?,
+            transcripts: link.rows(all!(transcripts, "session_id"), [], columns::transcript)?,
+            episodes: link.rows(all!(episodes, "session_id, n"), [], columns::episode)?,
+            entries: link.rows(heads, [], entry_head)?,
+            inbox: link.rows(all!(inbox, "seq"), [], columns::inbox)?,
+            runs: link.rows(all!(runs, "id"), [], columns::run)?,
+            steps: link.rows(all!(steps, "run_id, n"), [], columns::step)?,
+            tasks: link.rows(all!(tasks, "id"), [], columns::task)?,
+            timers: link.rows(all!(timers, "kind, subject"), [], columns::timer)?,
+            ledger: link.rows(all!(ledger, "run_id, step_n"), [], columns::ledger)?,
+        })
+    }
+}

@@ -1,0 +1,379 @@
+//! Columns to fields and back. Each table's columns are listed once, in the order in which its
+//! row is read and written.
+
+use std::fmt;
+use std::str::FromStr;
+
+use machine::rows::{
+    Episode, InboxRow, Lane, LedgerRow, Node, Run, Session, Step, Task, Timer, Transcript,
+};
+use machine::run::Phase;
+use rusqlite::types::{FromSql, ToSqlOutput, Type, Value};
+use rusqlite::{Result, Row, ToSql};
+use types::{Timestamp, Usage};
+
+use crate::view::{EntryView, JournalView};
+
+/// The columns of a table, as a literal to be put into a statement.
+macro_rules! columns {
+    (lanes) => {
+        "name, capacity, vtime, generation"
+    };
+    (nodes) => {
+        "id, pid, version, state, beat_ms, lease_until_ms, started_ms"
+    };
+    (sessions) => {
+        "key, session_id, agent, owner, parent_key, root_key, depth, lifecycle, open_run, label, \
+         model, cwd, rev, created_ms, active_ms, archived_ms"
+    };
+    (transcripts) => {
+        "session_id, session_key, next_seq, episode, context_tokens, started_ms"
+    };
+    (episodes) => {
+        "session_id, n, first_seq, prefix_hash, prefix_tokens, at_ms"
+    };
+    (tasks) => {
+        "id, requester_key, parent_id, root_key, depth, session_key, run_id, task_name, label, \
+         idem_key, dup_hash, announce, cleanup, origin, waited_by, cancel_ms, outcome, \
+         result_hash, created_ms, ended_ms"
+    };
+    (runs) => {
+        "id, wire_id, session_key, session_id, task_id, lane, root_key, phase, wait_kind, \
+         outcome, wait_need, rank, slot, node_id, gen, nonce, next_step, recoveries, retries, \
+         model, origin, timeout_ms, deadline_ms, usage_input, usage_output, usage_cache_read, \
+         usage_cache_write, error_class, error, queued_ms, started_ms, ended_ms"
+    };
+    (steps) => {
+        "run_id, n, kind, asked_by, name, call_id, args_hash, effect, state, result_hash, model, \
+         started_ms, ended_ms"
+    };
+    // Without the body, which the machine never reads.
+    (inbox) => {
+        "seq, id, session_key, kind, place, idem_key, body_hash, tokens, origin, task_id, state, \
+         run_id, timeout_ms, at_ms, done_ms"
+    };
+    (entries) => {
+        "session_id, seq, run_id, step_n, kind, call_id, body, tokens, at_ms"
+    };
+    (timers) => {
+        "kind, subject, due_ms"
+    };
+    (ledger) => {
+        "run_id, step_n, session_key, session_id, agent, task_id, root_key, model, input, output, \
+         cache_read, cache_write, estimated, at_ms"
+    };
+    (journal) => {
+        "kind, subject, root_key, detail, at_ms"
+    };
+}
+pub(crate) use columns;
+
+/// A value that is stored as its text.
+#[derive(Debug)]
+pub struct Text<T>(pub T);
+
+impl<T: fmt::Display> ToSql for Text<T> {
+    fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Owned(Value::Text(self.0.to_string())))
+    }
+}
+
+/// A count as the database has it. What does not fit is more than anything can count.
+pub fn int(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// Takes the columns of a row one after the other.
+#[derive(Debug)]
+pub struct Columns<'r, 's> {
+    row: &'r Row<'s>,
+    next: usize,
+}
+
+impl<'r, 's> Columns<'r, 's> {
+    pub fn new(row: &'r Row<'s>) -> Columns<'r, 's> {
+        Columns { row, next: 0 }
+    }
+
+    pub fn get<T: FromSql>(&mut self) -> Result<T> {
+        self.next += 1;
+        self.row.get(self.next - 1)
+    }
+
+    fn parsed<T>(&mut self) -> Result<T>
+    where
+        T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+    {
+        let column = self.next;
+        self.next += 1;
+        parse(self.row.get_ref(column)?.as_str()?, column)
+    }
+
+    pub fn parsed_or_none<T>(&mut self) -> Result<Option<T>>
+    where
+        T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+    {
+        let column = self.next;
+        self.next += 1;
+        let text = self.row.get_ref(column)?.as_str_or_null()?;
+        text.map(|text| parse(text, column)).transpose()
+    }
+
+    fn time(&mut self) -> Result<Timestamp> {
+        self.get().map(Timestamp)
+    }
+
+    pub fn time_or_none(&mut self) -> Result<Option<Timestamp>> {
+        Ok(self.get::<Option<i64>>()?.map(Timestamp))
+    }
+
+    pub fn count(&mut self) -> Result<u64> {
+        let column = self.next;
+        let count: i64 = self.get()?;
+        u64::try_from(count).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, count))
+    }
+
+    /// Four counts in the order of [`Usage`].
+    pub fn usage(&mut self) -> Result<Usage> {
+        Ok(Usage {
+            input: self.count()?,
+            output: self.count()?,
+            cache_read: self.count()?,
+            cache_write: self.count()?,
+        })
+    }
+
+    fn phase(&mut self) -> Result<Phase> {
+        let column = self.next;
+        let word: String = self.get()?;
+        let (wait, outcome) = (self.parsed_or_none()?, self.parsed_or_none()?);
+        Phase::from_words(&word, wait, outcome)
+            .ok_or_else(|| unreadable(column, format!("{word}, {wait:?}, {outcome:?}").into()))
+    }
+}
+
+fn parse<T>(text: &str, column: usize) -> Result<T>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    text.parse().map_err(|error| unreadable(column, Box::new(error)))
+}
+
+fn unreadable(
+    column: usize,
+    error: Box<dyn std::error::Error + Send + Sync + 'static>,
+) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error)
+}
+
+pub fn lane(c: &mut Columns<'_, '_>) -> Result<Lane> {
+    Ok(Lane { name: c.parsed()?, capacity: c.get()?, vtime: c.get()?, generation: c.get()? })
+}
+
+pub fn node(c: &mut Columns<'_, '_>) -> Result<Node> {
+    Ok(Node {
+        id: c.parsed()?,
+        pid: c.get()?,
+        version: c.get()?,
+        state: c.parsed()?,
+        beat: c.time()?,
+        lease_until: c.time()?,
+        started: c.time()?,
+    })
+}
+
+pub fn session(c: &mut Columns<'_, '_>) -> Result<Session> {
+    Ok(Session {
+        key: c.parsed()?,
+        session_id: c.parsed()?,
+        agent: c.parsed()?,
+        owner: c.get()?,
+        parent_key: c.parsed_or_none()?,
+        root_key: c.parsed()?,
+        depth: c.get()?,
+        lifecycle: c.parsed()?,
+        open_run: c.parsed_or_none()?,
+        label: c.get()?,
+        model: c.get()?,
+        cwd: c.get()?,
+        rev: c.get()?,
+        created: c.time()?,
+        active: c.time()?,
+        archived: c.time_or_none()?,
+    })
+}
+
+pub fn transcript(c: &mut Columns<'_, '_>) -> Result<Transcript> {
+    Ok(Transcript {
+        session_id: c.parsed()?,
+        session_key: c.parsed()?,
+        next_seq: c.get()?,
+        episode: c.get()?,
+        context_tokens: c.count()?,
+        started: c.time()?,
+    })
+}
+
+pub fn episode(c: &mut Columns<'_, '_>) -> Result<Episode> {
+    Ok(Episode {
+        session_id: c.parsed()?,
+        n: c.get()?,
+        first_seq: c.get()?,
+        prefix_hash: c.parsed_or_none()?,
+        prefix_tokens: c.count()?,
+        at: c.time()?,
+    })
+}
+
+pub fn task(c: &mut Columns<'_, '_>) -> Result<Task> {
+    Ok(Task {
+        id: c.parsed()?,
+        requester_key: c.parsed()?,
+        parent: c.parsed_or_none()?,
+        root_key: c.parsed()?,
+        depth: c.get()?,
+        session_key: c.parsed()?,
+        run: c.parsed()?,
+        task_name: c.get()?,
+        label: c.get()?,
+        idem_key: c.get()?,
+        dup_hash: c.parsed()?,
+        announce: c.parsed()?,
+        cleanup: c.parsed()?,
+        origin: c.get()?,
+        waited_by: c.parsed_or_none()?,
+        cancelled: c.time_or_none()?,
+        outcome: c.parsed_or_none()?,
+        result_hash: c.parsed_or_none()?,
+        created: c.time()?,
+        ended: c.time_or_none()?,
+    })
+}
+
+pub fn run(c: &mut Columns<'_, '_>) -> Result<Run> {
+    Ok(Run {
+        id: c.parsed()?,
+        wire_id: c.get()?,
+        session_key: c.parsed()?,
+        session_id: c.parsed()?,
+        task: c.parsed_or_none()?,
+        lane: c.parsed()?,
+        root_key: c.parsed()?,
+        phase: c.phase()?,
+        wait_need: c.get()?,
+        rank: c.get()?,
+        slot: c.get()?,
+        node: c.parsed_or_none()?,
+        generation: c.get()?,
+        nonce: c.get()?,
+        next_step: c.get()?,
+        recoveries: c.get()?,
+        retries: c.get()?,
+        model: c.get()?,
+        origin: c.get()?,
+        timeout_ms: c.get()?,
+        deadline: c.time_or_none()?,
+        usage: c.usage()?,
+        error_class: c.parsed_or_none()?,
+        error: c.get()?,
+        queued: c.time()?,
+        started: c.time_or_none()?,
+        ended: c.time_or_none()?,
+    })
+}
+
+pub fn step(c: &mut Columns<'_, '_>) -> Result<Step> {
+    Ok(Step {
+        run: c.parsed()?,
+        n: c.get()?,
+        kind: c.parsed()?,
+        asked_by: c.get()?,
+        name: c.get()?,
+        call_id: c.get()?,
+        args_hash: c.parsed_or_none()?,
+        effect: c.parsed_or_none()?,
+        state: c.parsed()?,
+        result_hash: c.parsed_or_none()?,
+        model: c.get()?,
+        started: c.time()?,
+        ended: c.time_or_none()?,
+    })
+}
+
+pub fn inbox(c: &mut Columns<'_, '_>) -> Result<InboxRow> {
+    Ok(InboxRow {
+        seq: c.get()?,
+        id: c.parsed()?,
+        session_key: c.parsed()?,
+        kind: c.parsed()?,
+        place: c.parsed()?,
+        idem_key: c.get()?,
+        body_hash: c.parsed()?,
+        tokens: c.count()?,
+        origin: c.get()?,
+        task: c.parsed_or_none()?,
+        state: c.parsed()?,
+        run: c.parsed_or_none()?,
+        timeout_ms: c.get()?,
+        at: c.time()?,
+        done: c.time_or_none()?,
+    })
+}
+
+pub fn entry(c: &mut Columns<'_, '_>) -> Result<EntryView> {
+    Ok(EntryView {
+        session_id: c.parsed()?,
+        seq: c.get()?,
+        run: c.parsed()?,
+        step: c.get()?,
+        kind: c.parsed()?,
+        call_id: c.get()?,
+        body: c.get()?,
+        tokens: c.count()?,
+        at: c.time()?,
+    })
+}
+
+pub fn timer(c: &mut Columns<'_, '_>) -> Result<Timer> {
+    Ok(Timer { kind: c.parsed()?, subject: c.get()?, due: c.time()? })
+}
+
+pub fn ledger(c: &mut Columns<'_, '_>) -> Result<LedgerRow> {
+    Ok(LedgerRow {
+        run: c.parsed()?,
+        step: c.get()?,
+        session_key: c.parsed()?,
+        session_id: c.parsed()?,
+        agent: c.parsed()?,
+        task: c.parsed_or_none()?,
+        root_key: c.parsed()?,
+        model: c.get()?,
+        usage: c.usage()?,
+        estimated: c.get()?,
+        at: c.time()?,
+    })
+}
+
+pub fn journal(c: &mut Columns<'_, '_>) -> Result<JournalView> {
+    Ok(JournalView {
+        seq: c.get()?,
+        kind: c.get()?,
+        subject: c.get()?,
+        root_key: c.parsed_or_none()?,
+        detail: c.get()?,
+        at: c.time()?,
+    })
+}
+
+/// An id, a key or a word alone.
+pub fn one<T>(c: &mut Columns<'_, '_>) -> Result<T>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    c.parsed()
+}
+
+/// A number alone.
+pub fn number<T: FromSql>(c: &mut Columns<'_, '_>) -> Result<T> {
+    c.get()
+}

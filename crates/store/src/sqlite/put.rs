@@ -1,0 +1,385 @@
+//! How rows are written. A row that is there is changed in its mutable columns only, and a change
+//! that would go back in a run's life is refused.
+
+use machine::rows::{
+    Entry, Episode, InboxRow, JournalLine, Lane, LedgerRow, Node, Run, Session, Step, Task, Timer,
+    Transcript,
+};
+use rusqlite::params;
+use types::Hash;
+
+use super::columns::{Text, columns, int};
+use super::link::Link;
+use crate::error::StoreError;
+
+type Put = Result<(), StoreError>;
+
+/// One row must have been written, or the caller's idea of the rows is wrong.
+fn one(changed: usize, what: impl FnOnce() -> String) -> Put {
+    if changed == 1 { Ok(()) } else { Err(StoreError::Broken(what())) }
+}
+
+/// `insert … on conflict do update` over the columns of a table.
+macro_rules! upsert {
+    ($table:ident, $values:literal, $key:literal, $set:literal) => {
+        concat!(
+            "insert into ",
+            stringify!($table),
+            " (",
+            columns!($table),
+            ") values (",
+            $values,
+            ") on conflict (",
+            $key,
+            ") do update set ",
+            $set
+        )
+    };
+}
+
+macro_rules! insert {
+    ($table:ident, $values:literal) => {
+        concat!(
+            "insert into ",
+            stringify!($table),
+            " (",
+            columns!($table),
+            ") values (",
+            $values,
+            ")"
+        )
+    };
+}
+
+pub fn lane(link: Link<'_>, row: &Lane) -> Put {
+    let sql = upsert!(
+        lanes,
+        "?1, ?2, ?3, ?4",
+        "name",
+        "capacity = excluded.capacity, vtime = excluded.vtime, generation = excluded.generation"
+    );
+    let params = params![row.name.as_str(), row.capacity, row.vtime, row.generation];
+    link.run(sql, params).map(drop)
+}
+
+pub fn node(link: Link<'_>, row: &Node) -> Put {
+    let sql = upsert!(
+        nodes,
+        "?1, ?2, ?3, ?4, ?5, ?6, ?7",
+        "id",
+        "state = excluded.state, beat_ms = excluded.beat_ms, \
+         lease_until_ms = excluded.lease_until_ms"
+    );
+    let params = params![
+        Text(row.id),
+        row.pid,
+        row.version,
+        row.state.as_str(),
+        row.beat.ms(),
+        row.lease_until.ms(),
+        row.started.ms(),
+    ];
+    link.run(sql, params).map(drop)
+}
+
+pub fn session(link: Link<'_>, row: &Session) -> Put {
+    let sql = upsert!(
+        sessions,
+        "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16",
+        "key",
+        "session_id = excluded.session_id, owner = excluded.owner, \
+         lifecycle = excluded.lifecycle, open_run = excluded.open_run, label = excluded.label, \
+         model = excluded.model, cwd = excluded.cwd, rev = excluded.rev, \
+         active_ms = excluded.active_ms, archived_ms = excluded.archived_ms"
+    );
+    let params = params![
+        Text(&row.key),
+        Text(row.session_id),
+        row.agent.as_str(),
+        row.owner,
+        row.parent_key.as_ref().map(Text),
+        Text(&row.root_key),
+        row.depth,
+        row.lifecycle.as_str(),
+        row.open_run.map(Text),
+        row.label,
+        row.model,
+        row.cwd,
+        row.rev,
+        row.created.ms(),
+        row.active.ms(),
+        row.archived.map(|at| at.ms()),
+    ];
+    link.run(sql, params).map(drop)
+}
+
+pub fn transcript(link: Link<'_>, row: &Transcript) -> Put {
+    let sql = upsert!(
+        transcripts,
+        "?1, ?2, ?3, ?4, ?5, ?6",
+        "session_id",
+        "next_seq = excluded.next_seq, episode = excluded.episode, \
+         context_tokens = excluded.context_tokens"
+    );
+    let params = params![
+        Text(row.session_id),
+        Text(&row.session_key),
+        row.next_seq,
+        row.episode,
+        int(row.context_tokens),
+        row.started.ms(),
+    ];
+    link.run(sql, params).map(drop)
+}
+
+pub fn episode(link: Link<'_>, row: &Episode) -> Put {
+    let sql = upsert!(
+        episodes,
+        "?1, ?2, ?3, ?4, ?5, ?6",
+        "session_id, n",
+        "prefix_hash = excluded.prefix_hash, prefix_tokens = excluded.prefix_tokens"
+    );
+    let params = params![
+        Text(row.session_id),
+        row.n,
+        row.first_seq,
+        row.prefix_hash.map(Text),
+        int(row.prefix_tokens),
+        row.at.ms(),
+    ];
+    link.run(sql, params).map(drop)
+}
+
+pub fn task(link: Link<'_>, row: &Task) -> Put {
+    let sql = upsert!(
+        tasks,
+        "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
+         ?20",
+        "id",
+        "announce = excluded.announce, waited_by = excluded.waited_by, \
+         cancel_ms = excluded.cancel_ms, outcome = excluded.outcome, \
+         result_hash = excluded.result_hash, ended_ms = excluded.ended_ms \
+         where tasks.outcome is null or tasks.outcome = excluded.outcome"
+    );
+    let params = params![
+        Text(row.id),
+        Text(&row.requester_key),
+        row.parent.map(Text),
+        Text(&row.root_key),
+        row.depth,
+        Text(&row.session_key),
+        Text(row.run),
+        row.task_name,
+        row.label,
+        row.idem_key,
+        Text(row.dup_hash),
+        row.announce.as_str(),
+        row.cleanup.as_str(),
+        row.origin,
+        row.waited_by.map(Text),
+        row.cancelled.map(|at| at.ms()),
+        row.outcome.map(|outcome| outcome.as_str()),
+        row.result_hash.map(Text),
+        row.created.ms(),
+        row.ended.map(|at| at.ms()),
+    ];
+    one(link.run(sql, params)?, || format!("{} would get another outcome", row.id))
+}
+
+pub fn run(link: Link<'_>, row: &Run) -> Put {
+    let sql = upsert!(
+        runs,
+        "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
+         ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32",
+        "id",
+        "phase = excluded.phase, wait_kind = excluded.wait_kind, outcome = excluded.outcome, \
+         wait_need = excluded.wait_need, rank = excluded.rank, slot = excluded.slot, \
+         node_id = excluded.node_id, gen = excluded.gen, nonce = excluded.nonce, \
+         next_step = excluded.next_step, recoveries = excluded.recoveries, \
+         retries = excluded.retries, model = excluded.model, origin = excluded.origin, \
+         timeout_ms = excluded.timeout_ms, deadline_ms = excluded.deadline_ms, \
+         usage_input = excluded.usage_input, usage_output = excluded.usage_output, \
+         usage_cache_read = excluded.usage_cache_read, \
+         usage_cache_write = excluded.usage_cache_write, error_class = excluded.error_class, \
+         error = excluded.error, started_ms = excluded.started_ms, ended_ms = excluded.ended_ms \
+         where excluded.gen >= runs.gen \
+         and (runs.phase <> 'ended' or runs.outcome = excluded.outcome)"
+    );
+    let params = params![
+        Text(row.id),
+        row.wire_id,
+        Text(&row.session_key),
+        Text(row.session_id),
+        row.task.map(Text),
+        row.lane.as_str(),
+        Text(&row.root_key),
+        row.phase.word(),
+        row.phase.wait_kind().map(|kind| kind.as_str()),
+        row.phase.outcome().map(|outcome| outcome.as_str()),
+        row.wait_need,
+        row.rank,
+        row.slot,
+        row.node.map(Text),
+        row.generation,
+        row.nonce,
+        row.next_step,
+        row.recoveries,
+        row.retries,
+        row.model,
+        row.origin,
+        row.timeout_ms,
+        row.deadline.map(|at| at.ms()),
+        int(row.usage.input),
+        int(row.usage.output),
+        int(row.usage.cache_read),
+        int(row.usage.cache_write),
+        row.error_class.map(|class| class.as_str()),
+        row.error,
+        row.queued.ms(),
+        row.started.map(|at| at.ms()),
+        row.ended.map(|at| at.ms()),
+    ];
+    one(link.run(sql, params)?, || format!("{} would go back in its life", row.id))
+}
+
+pub fn step(link: Link<'_>, row: &Step) -> Put {
+    let sql = upsert!(
+        steps,
+        "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13",
+        "run_id, n",
+        "effect = excluded.effect, state = excluded.state, result_hash = excluded.result_hash, \
+         model = excluded.model, ended_ms = excluded.ended_ms \
+         where steps.state = 'intent' or steps.state = excluded.state"
+    );
+    let params = params![
+        Text(row.run),
+        row.n,
+        row.kind.as_str(),
+        row.asked_by,
+        row.name,
+        row.call_id,
+        row.args_hash.map(Text),
+        row.effect.map(|effect| effect.as_str()),
+        row.state.as_str(),
+        row.result_hash.map(Text),
+        row.model,
+        row.started.ms(),
+        row.ended.map(|at| at.ms()),
+    ];
+    one(link.run(sql, params)?, || format!("step {} of {} would change its end", row.n, row.run))
+}
+
+pub fn inbox(link: Link<'_>, row: &InboxRow) -> Put {
+    let sql = "update inbox set state = ?2, place = ?3, run_id = ?4, done_ms = ?5 where seq = ?1";
+    let params = params![
+        row.seq,
+        row.state.as_str(),
+        row.place.as_str(),
+        row.run.map(Text),
+        row.done.map(|at| at.ms()),
+    ];
+    one(link.run(sql, params)?, || format!("there is no inbox row {}", row.seq))
+}
+
+pub fn new_inbox(link: Link<'_>, row: &InboxRow, body: &str) -> Put {
+    let sql = concat!(
+        "insert into inbox (",
+        columns!(inbox),
+        ", body) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
+    );
+    let params = params![
+        row.seq,
+        Text(row.id),
+        Text(&row.session_key),
+        row.kind.as_str(),
+        row.place.as_str(),
+        row.idem_key,
+        Text(row.body_hash),
+        int(row.tokens),
+        row.origin,
+        row.task.map(Text),
+        row.state.as_str(),
+        row.run.map(Text),
+        row.timeout_ms,
+        row.at.ms(),
+        row.done.map(|at| at.ms()),
+        body,
+    ];
+    link.run(sql, params).map(drop)
+}
+
+pub fn entry(link: Link<'_>, row: &Entry, body: &str) -> Put {
+    let sql = insert!(entries, "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9");
+    let params = params![
+        Text(row.session_id),
+        row.seq,
+        Text(row.run),
+        row.step,
+        row.kind.as_str(),
+        row.call_id,
+        body,
+        int(row.tokens),
+        row.at.ms(),
+    ];
+    link.run(sql, params).map(drop)
+}
+
+/// The body moves inside the database.
+pub fn entry_from_inbox(link: Link<'_>, row: &Entry, inbox: i64) -> Put {
+    let sql = concat!(
+        "insert into entries (",
+        columns!(entries),
+        ") select ?1, ?2, ?3, ?4, ?5, ?6, body, ?7, ?8 from inbox where seq = ?9"
+    );
+    let params = params![
+        Text(row.session_id),
+        row.seq,
+        Text(row.run),
+        row.step,
+        row.kind.as_str(),
+        row.call_id,
+        int(row.tokens),
+        row.at.ms(),
+        inbox,
+    ];
+    one(link.run(sql, params)?, || format!("there is no inbox row {inbox} to take a body from"))
+}
+
+pub fn ledger(link: Link<'_>, row: &LedgerRow) -> Put {
+    let sql = insert!(ledger, "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14");
+    let params = params![
+        Text(row.run),
+        row.step,
+        Text(&row.session_key),
+        Text(row.session_id),
+        row.agent.as_str(),
+        row.task.map(Text),
+        Text(&row.root_key),
+        row.model,
+        int(row.usage.input),
+        int(row.usage.output),
+        int(row.usage.cache_read),
+        int(row.usage.cache_write),
+        row.estimated,
+        row.at.ms(),
+    ];
+    link.run(sql, params).map(drop)
+}
+
+pub fn journal(link: Link<'_>, row: &JournalLine) -> Put {
+    let sql = insert!(journal, "?1, ?2, ?3, ?4, ?5");
+    let params =
+        params![row.kind, row.subject, row.root_key.as_ref().map(Text), row.detail, row.at.ms()];
+    link.run(sql, params).map(drop)
+}
+
+pub fn blob(link: Link<'_>, hash: Hash, data: &str) -> Put {
+    let sql = "insert into blobs (hash, bytes, data) values (?1, ?2, ?3) \
+               on conflict (hash) do nothing";
+    link.run(sql, params![Text(hash), int(data.len() as u64), data]).map(drop)
+}
+
+pub fn timer(link: Link<'_>, row: &Timer) -> Put {
+    let sql = upsert!(timers, "?1, ?2, ?3", "kind, subject", "due_ms = excluded.due_ms");
+    link.run(sql, params![row.kind.as_str(), row.subject, row.due.ms()]).map(drop)
+}

@@ -1,0 +1,277 @@
+//! The open transaction of a SQLite file, as the machine sees it.
+//!
+//! Whatever goes wrong unwinds with a [`StoreError`]: see [`machine::Tx`].
+
+use std::panic::resume_unwind;
+
+use machine::Tx;
+use machine::rows::{
+    Body, Entry, Episode, InboxRow, JournalLine, Lane, LaneName, LedgerRow, Node, Run, Session,
+    Step, Task, Timer, TimerKind, Transcript,
+};
+use rusqlite::params;
+use types::{Hash, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
+
+use super::columns::{self, Text, columns, int, number};
+use super::link::{Link, Read};
+use super::put;
+use crate::commit::Savepoints;
+use crate::error::StoreError;
+
+/// A transaction that has begun on this connection.
+#[derive(Debug)]
+pub struct SqlTx<'c> {
+    pub link: Link<'c>,
+}
+
+/// Lists without a bound of their own are bounded by the limits on spawns. More than this many
+/// would be a bug there.
+const ROWS_MAX: usize = 100_000;
+
+fn bound(limit: usize) -> i64 {
+    int(limit.min(ROWS_MAX) as u64)
+}
+
+fn must<T>(result: Result<T, StoreError>) -> T {
+    result.unwrap_or_else(|error| resume_unwind(Box::new(error)))
+}
+
+impl SqlTx<'_> {
+    fn row<T>(&self, sql: &str, params: impl rusqlite::Params, read: Read<T>) -> Option<T> {
+        must(self.link.row(sql, params, read))
+    }
+
+    fn rows<T>(&self, sql: &str, params: impl rusqlite::Params, read: Read<T>) -> Vec<T> {
+        must(self.link.rows(sql, params, read))
+    }
+}
+
+impl Savepoints for SqlTx<'_> {
+    fn savepoint(&mut self) -> Result<(), StoreError> {
+        self.link.run("savepoint event", []).map(drop)
+    }
+
+    fn release(&mut self) -> Result<(), StoreError> {
+        self.link.run("release event", []).map(drop)
+    }
+
+    fn roll_back(&mut self) -> Result<(), StoreError> {
+        self.link.run("rollback to event", [])?;
+        self.release()
+    }
+
+    fn next_wake(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        let due = self.link.row("select min(due_ms) from timers", [], number::<Option<i64>>)?;
+        Ok(due.flatten().map(Timestamp))
+    }
+}
+
+macro_rules! by_key {
+    ($table:ident, $where:literal) => {
+        concat!("select ", columns!($table), " from ", stringify!($table), " where ", $where)
+    };
+}
+
+impl Tx for SqlTx<'_> {
+    fn lane(&mut self, name: LaneName) -> Option<Lane> {
+        self.row(by_key!(lanes, "name = ?1"), [name.as_str()], columns::lane)
+    }
+
+    fn put_lane(&mut self, lane: &Lane) {
+        must(put::lane(self.link, lane));
+    }
+
+    fn node(&mut self, id: NodeId) -> Option<Node> {
+        self.row(by_key!(nodes, "id = ?1"), [Text(id)], columns::node)
+    }
+
+    fn put_node(&mut self, node: &Node) {
+        must(put::node(self.link, node));
+    }
+
+    fn session(&mut self, key: &SessionKey) -> Option<Session> {
+        self.row(by_key!(sessions, "key = ?1"), [Text(key)], columns::session)
+    }
+
+    fn put_session(&mut self, session: &Session) {
+        must(put::session(self.link, session));
+    }
+
+    fn transcript(&mut self, id: SessionId) -> Option<Transcript> {
+        self.row(by_key!(transcripts, "session_id = ?1"), [Text(id)], columns::transcript)
+    }
+
+    fn put_transcript(&mut self, transcript: &Transcript) {
+        must(put::transcript(self.link, transcript));
+    }
+
+    fn episode(&mut self, (id, n): (SessionId, u32)) -> Option<Episode> {
+        let sql = by_key!(episodes, "session_id = ?1 and n = ?2");
+        self.row(sql, params![Text(id), n], columns::episode)
+    }
+
+    fn put_episode(&mut self, episode: &Episode) {
+        must(put::episode(self.link, episode));
+    }
+
+    fn run(&mut self, id: RunId) -> Option<Run> {
+        self.row(by_key!(runs, "id = ?1"), [Text(id)], columns::run)
+    }
+
+    fn put_run(&mut self, run: &Run) {
+        must(put::run(self.link, run));
+    }
+
+    fn step(&mut self, (run, n): (RunId, u32)) -> Option<Step> {
+        self.row(by_key!(steps, "run_id = ?1 and n = ?2"), params![Text(run), n], columns::step)
+    }
+
+    fn put_step(&mut self, step: &Step) {
+        must(put::step(self.link, step));
+    }
+
+    fn task(&mut self, id: TaskId) -> Option<Task> {
+        self.row(by_key!(tasks, "id = ?1"), [Text(id)], columns::task)
+    }
+
+    fn put_task(&mut self, task: &Task) {
+        must(put::task(self.link, task));
+    }
+
+    fn inbox(&mut self, seq: i64) -> Option<InboxRow> {
+        self.row(by_key!(inbox, "seq = ?1"), [seq], columns::inbox)
+    }
+
+    fn put_inbox(&mut self, row: &InboxRow) {
+        must(put::inbox(self.link, row));
+    }
+
+    fn next_inbox_seq(&mut self) -> i64 {
+        let sql = "select coalesce(max(seq), 0) + 1 from inbox";
+        self.row(sql, [], number).unwrap_or(1)
+    }
+
+    fn add_inbox(&mut self, row: &InboxRow, body: &str) {
+        must(put::new_inbox(self.link, row, body));
+    }
+
+    fn add_entry(&mut self, entry: &Entry) {
+        match &entry.body {
+            Body::Text(text) => must(put::entry(self.link, entry, text)),
+            Body::Inbox(seq) => must(put::entry_from_inbox(self.link, entry, *seq)),
+        }
+    }
+
+    fn add_ledger(&mut self, row: &LedgerRow) {
+        must(put::ledger(self.link, row));
+    }
+
+    fn add_journal(&mut self, line: &JournalLine) {
+        must(put::journal(self.link, line));
+    }
+
+    fn add_blob(&mut self, hash: Hash, data: &str) {
+        must(put::blob(self.link, hash, data));
+    }
+
+    fn put_timer(&mut self, timer: &Timer) {
+        must(put::timer(self.link, timer));
+    }
+
+    fn delete_timer(&mut self, kind: TimerKind, subject: &str) {
+        let sql = "delete from timers where kind = ?1 and subject = ?2";
+        must(self.link.run(sql, [kind.as_str(), subject]));
+    }
+
+    fn inbox_by_idem(&mut self, session: &SessionKey, idem_key: &str) -> Option<i64> {
+        let sql = "select seq from inbox where session_key = ?1 and idem_key = ?2";
+        self.row(sql, params![Text(session), idem_key], number)
+    }
+
+    fn queued_rows(&mut self, session: &SessionKey, limit: usize) -> Vec<i64> {
+        let sql = "select seq from inbox where session_key = ?1 and state = 'queued' \
+                   order by seq limit ?2";
+        self.rows(sql, params![Text(session), bound(limit)], number)
+    }
+
+    fn run_by_wire_id(&mut self, wire_id: &str) -> Option<RunId> {
+        self.row("select id from runs where wire_id = ?1", [wire_id], columns::one)
+    }
+
+    fn open_steps(&mut self, run: RunId) -> Vec<u32> {
+        let sql = "select n from steps where run_id = ?1 and state = 'intent' order by n";
+        self.rows(sql, [Text(run)], number)
+    }
+
+    fn open_children(&mut self, requester: &SessionKey) -> Vec<TaskId> {
+        let sql = "select id from tasks where requester_key = ?1 and ended_ms is null order by id";
+        self.rows(sql, [Text(requester)], columns::one)
+    }
+
+    fn open_tasks_by_hash(&mut self, requester: &SessionKey, dup_hash: Hash) -> Vec<TaskId> {
+        let sql = "select id from tasks where requester_key = ?1 and dup_hash = ?2 \
+                   and ended_ms is null order by id";
+        self.rows(sql, params![Text(requester), Text(dup_hash)], columns::one)
+    }
+
+    fn open_task_by_name(&mut self, requester: &SessionKey, name: &str) -> Option<TaskId> {
+        let sql = "select id from tasks where requester_key = ?1 and task_name = ?2 \
+                   and ended_ms is null";
+        self.row(sql, params![Text(requester), name], columns::one)
+    }
+
+    fn task_by_idem(&mut self, requester: &SessionKey, idem_key: &str) -> Option<TaskId> {
+        let sql = "select id from tasks where requester_key = ?1 and idem_key = ?2";
+        self.row(sql, params![Text(requester), idem_key], columns::one)
+    }
+
+    fn task_of_session(&mut self, session: &SessionKey) -> Option<TaskId> {
+        let sql = "select id from tasks where session_key = ?1 order by id desc limit 1";
+        self.row(sql, [Text(session)], columns::one)
+    }
+
+    fn open_tasks_of_tree(&mut self, root: &SessionKey) -> u32 {
+        let sql = "select count(*) from tasks where root_key = ?1 and ended_ms is null";
+        self.row(sql, [Text(root)], number).unwrap_or(0)
+    }
+
+    fn queued_runs(&mut self, lane: LaneName, limit: usize) -> Vec<RunId> {
+        let sql = "select id from runs where lane = ?1 and phase = 'queued' and rank is not null \
+                   order by rank, id limit ?2";
+        self.rows(sql, params![lane.as_str(), bound(limit)], columns::one)
+    }
+
+    fn last_rank(&mut self, lane: LaneName, root: &SessionKey) -> Option<i64> {
+        let sql = "select max(rank) from runs where lane = ?1 and root_key = ?2 \
+                   and phase = 'queued' and rank is not null";
+        self.row(sql, params![lane.as_str(), Text(root)], number::<Option<i64>>).flatten()
+    }
+
+    fn held_slots(&mut self, lane: LaneName) -> Vec<u32> {
+        let sql = "select slot from runs where lane = ?1 and slot is not null order by slot";
+        self.rows(sql, [lane.as_str()], number)
+    }
+
+    fn stranded_runs(&mut self, node: NodeId, limit: usize) -> Vec<RunId> {
+        let sql = "select id from runs where slot is not null and node_id <> ?1 \
+                   order by id limit ?2";
+        self.rows(sql, params![Text(node), bound(limit)], columns::one)
+    }
+
+    fn cancelled_open_tasks(&mut self, limit: usize) -> Vec<TaskId> {
+        let sql = "select id from tasks as t where t.ended_ms is null and (t.cancel_ms is not null \
+                   or exists (select 1 from tasks as p \
+                              where p.id = t.parent_id and p.cancel_ms is not null)) \
+                   order by id limit ?1";
+        self.rows(sql, [bound(limit)], columns::one)
+    }
+
+    fn due_timers(&mut self, now: Timestamp, limit: usize) -> Vec<Timer> {
+        let sql = concat!(
+            "select ",
+            columns!(timers),
+            " from timers where due_ms <= ?1 order by due_ms, kind, subject limit ?2"
+        );
+        self.rows(sql, params![now.ms(), bound(limit)], columns::timer)
+    }
+}

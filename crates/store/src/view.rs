@@ -1,0 +1,319 @@
+//! What readers are shown: facts of rows, joined where a reader would have to ask twice.
+//!
+//! No word here is derived: "running" and its like follow from these facts in `machine::status`,
+//! with the reader's own clock.
+
+use machine::rows::{EntryKind, InboxState, LaneName, Lifecycle, NodeState, Outcome, Run, Task};
+use machine::run::{Phase, WaitKind};
+use serde::{Serialize, Serializer};
+use types::{
+    AgentId, Announce, Cleanup, FailureClass, Hash, MessageId, NodeId, RunId, SessionId,
+    SessionKey, TaskId, Timestamp, Usage,
+};
+
+fn phase_word<S: Serializer>(phase: &Phase, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(phase.word())
+}
+
+/// One entry of a transcript, with its body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EntryView {
+    pub session_id: SessionId,
+    pub seq: i64,
+    pub run: RunId,
+    pub step: Option<u32>,
+    pub kind: EntryKind,
+    pub call_id: Option<String>,
+    pub body: String,
+    pub tokens: u64,
+    pub at: Timestamp,
+}
+
+/// A page of a transcript, in ascending order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryPage {
+    /// Entries of the whole transcript.
+    pub total: i64,
+    pub entries: Vec<EntryView>,
+}
+
+/// Which sessions to list: most recently active first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionFilter {
+    pub agent: Option<AgentId>,
+    pub active_since: Option<Timestamp>,
+    pub parent: Option<SessionKey>,
+    pub limit: usize,
+    pub offset: usize,
+}
+
+impl Default for SessionFilter {
+    fn default() -> SessionFilter {
+        SessionFilter { agent: None, active_since: None, parent: None, limit: 100, offset: 0 }
+    }
+}
+
+/// A session, with the run that is open and the one that ended last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionView {
+    pub key: SessionKey,
+    pub session_id: SessionId,
+    pub agent: AgentId,
+    pub owner: String,
+    pub parent_key: Option<SessionKey>,
+    pub root_key: SessionKey,
+    pub depth: u32,
+    pub lifecycle: Lifecycle,
+    pub label: Option<String>,
+    pub model: Option<String>,
+    pub cwd: Option<String>,
+    pub rev: i64,
+    pub created: Timestamp,
+    pub active: Timestamp,
+    pub archived: Option<Timestamp>,
+    pub open_run: Option<RunFacts>,
+    pub last_run: Option<RunFacts>,
+    /// Inbox rows that have not been taken in.
+    pub queued: u32,
+    pub open_children: u32,
+    /// Tokens that the next prompt will hold.
+    pub context_tokens: u64,
+    /// Everything that its model calls have used.
+    pub usage: Usage,
+}
+
+impl SessionView {
+    /// The run that is open, else the one that ended last: what `machine::status` asks for.
+    pub fn newest_run(&self) -> Option<&RunFacts> {
+        self.open_run.as_ref().or(self.last_run.as_ref())
+    }
+}
+
+/// What a status needs to know of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunFacts {
+    pub id: RunId,
+    pub wire_id: String,
+    #[serde(serialize_with = "phase_word")]
+    pub phase: Phase,
+    pub wait_kind: Option<WaitKind>,
+    pub wait_need: u32,
+    pub outcome: Option<Outcome>,
+    pub lane: LaneName,
+    /// How long the node that holds its slot has a lease. None if it holds none, or if the node
+    /// has said that it is down.
+    pub lease_until: Option<Timestamp>,
+    pub error_class: Option<FailureClass>,
+    pub error: Option<String>,
+    pub queued: Timestamp,
+    pub started: Option<Timestamp>,
+    pub ended: Option<Timestamp>,
+}
+
+impl RunFacts {
+    pub(crate) fn new(run: Run, lease_until: Option<Timestamp>) -> RunFacts {
+        RunFacts {
+            id: run.id,
+            wire_id: run.wire_id,
+            phase: run.phase,
+            wait_kind: run.phase.wait_kind(),
+            wait_need: run.wait_need,
+            outcome: run.phase.outcome(),
+            lane: run.lane,
+            lease_until,
+            error_class: run.error_class,
+            error: run.error,
+            queued: run.queued,
+            started: run.started,
+            ended: run.ended,
+        }
+    }
+
+    /// Does the node that holds its slot have a lease at `now`?
+    pub fn lease_live(&self, now: Timestamp) -> bool {
+        self.lease_until.is_some_and(|until| until > now)
+    }
+}
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunView {
+    #[serde(flatten)]
+    pub facts: RunFacts,
+    pub session_key: SessionKey,
+    pub session_id: SessionId,
+    pub agent: AgentId,
+    pub task: Option<TaskId>,
+    pub root_key: SessionKey,
+    pub rank: Option<i64>,
+    pub slot: Option<u32>,
+    pub node: Option<NodeId>,
+    pub generation: i64,
+    pub steps: u32,
+    pub recoveries: u32,
+    pub retries: u32,
+    pub model: String,
+    pub origin: String,
+    pub timeout_ms: Option<i64>,
+    pub deadline: Option<Timestamp>,
+    pub usage: Usage,
+}
+
+impl RunView {
+    pub(crate) fn new(run: Run, agent: AgentId, lease_until: Option<Timestamp>) -> RunView {
+        RunView {
+            session_key: run.session_key.clone(),
+            session_id: run.session_id,
+            agent,
+            task: run.task,
+            root_key: run.root_key.clone(),
+            rank: run.rank,
+            slot: run.slot,
+            node: run.node,
+            generation: run.generation,
+            steps: run.next_step,
+            recoveries: run.recoveries,
+            retries: run.retries,
+            model: run.model.clone(),
+            origin: run.origin.clone(),
+            timeout_ms: run.timeout_ms,
+            deadline: run.deadline,
+            usage: run.usage,
+            facts: RunFacts::new(run, lease_until),
+        }
+    }
+}
+
+/// What became of an input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InputView {
+    pub message: MessageId,
+    pub state: InboxState,
+    /// The run that was made for it, or that has taken it in.
+    pub run: Option<RunId>,
+}
+
+/// Which tasks to list: newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskFilter {
+    pub root: Option<SessionKey>,
+    pub requester: Option<SessionKey>,
+    pub open_only: bool,
+    pub limit: usize,
+}
+
+impl Default for TaskFilter {
+    fn default() -> TaskFilter {
+        TaskFilter { root: None, requester: None, open_only: false, limit: 100 }
+    }
+}
+
+/// A task, with the run that carries it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskView {
+    pub id: TaskId,
+    pub requester_key: SessionKey,
+    pub parent: Option<TaskId>,
+    pub root_key: SessionKey,
+    pub depth: u32,
+    pub session_key: SessionKey,
+    pub run_id: RunId,
+    pub task_name: Option<String>,
+    pub label: Option<String>,
+    pub announce: Announce,
+    pub cleanup: Cleanup,
+    pub waited_by: Option<RunId>,
+    pub cancelled: Option<Timestamp>,
+    pub outcome: Option<Outcome>,
+    pub result_hash: Option<Hash>,
+    pub created: Timestamp,
+    pub ended: Option<Timestamp>,
+    pub run: Option<RunFacts>,
+}
+
+impl TaskView {
+    pub(crate) fn new(task: Task, run: Option<RunFacts>) -> TaskView {
+        TaskView {
+            id: task.id,
+            requester_key: task.requester_key,
+            parent: task.parent,
+            root_key: task.root_key,
+            depth: task.depth,
+            session_key: task.session_key,
+            run_id: task.run,
+            task_name: task.task_name,
+            label: task.label,
+            announce: task.announce,
+            cleanup: task.cleanup,
+            waited_by: task.waited_by,
+            cancelled: task.cancelled,
+            outcome: task.outcome,
+            result_hash: task.result_hash,
+            created: task.created,
+            ended: task.ended,
+            run,
+        }
+    }
+}
+
+/// A lane, and how busy it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LaneView {
+    pub name: LaneName,
+    pub capacity: u32,
+    pub held: u32,
+    pub queued: u32,
+}
+
+/// A start of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeView {
+    pub id: NodeId,
+    pub pid: u32,
+    pub version: String,
+    pub state: NodeState,
+    pub beat: Timestamp,
+    pub lease_until: Timestamp,
+    pub started: Timestamp,
+}
+
+/// Whose model calls to add up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LedgerScope {
+    All,
+    Session(SessionKey),
+    /// A session and everything below it, by the session at its head.
+    Tree(SessionKey),
+}
+
+/// A sum of ledger rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LedgerTotal {
+    pub usage: Usage,
+    pub rows: u64,
+    /// Rows whose numbers are ours: the call was cut.
+    pub estimated: u64,
+}
+
+/// One line of history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JournalView {
+    pub seq: i64,
+    pub kind: String,
+    pub subject: String,
+    pub root_key: Option<SessionKey>,
+    /// JSON.
+    pub detail: String,
+    pub at: Timestamp,
+}

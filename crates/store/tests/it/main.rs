@@ -1,0 +1,11 @@
+//! One suite for all stores, and what only the file can do.
+
+mod bench;
+mod conformance;
+mod constraints;
+mod file;
+mod full;
+mod life;
+mod reads;
+mod rows;
+mod views;

@@ -1,0 +1,264 @@
+//! Rows with every field set, by number.
+
+use machine::rows::{
+    Body, Entry, EntryKind, Episode, InboxKind, InboxRow, InboxState, Lane, LaneName, LedgerRow,
+    Lifecycle, Node, NodeState, Place, Run, Session, Step, StepKind, StepState, Task, Transcript,
+};
+use machine::run::Phase;
+use machine::{State, Tx};
+use types::{
+    AgentId, Announce, Cleanup, EffectClass, Hash, MessageId, NodeId, RunId, SessionId, SessionKey,
+    TaskId, Timestamp, Usage,
+};
+use uuid::Uuid;
+
+pub fn uuid(n: u128) -> Uuid {
+    Uuid::from_u128(n)
+}
+
+pub fn run_id(n: u128) -> RunId {
+    RunId::new(uuid(n))
+}
+
+pub fn task_id(n: u128) -> TaskId {
+    TaskId::new(uuid(n))
+}
+
+pub fn session_id(n: u128) -> SessionId {
+    SessionId::new(uuid(n))
+}
+
+pub fn main_key() -> SessionKey {
+    SessionKey::main(AgentId::main())
+}
+
+/// Session 1 is the main one; the others are threads below it.
+pub fn key(n: u128) -> SessionKey {
+    if n == 1 { main_key() } else { format!("agent:main:thread:t{n}").parse().unwrap() }
+}
+
+pub fn lane(name: LaneName) -> Lane {
+    Lane { name, capacity: 4, vtime: 3, generation: 2 }
+}
+
+pub fn node(n: u128) -> Node {
+    Node {
+        id: NodeId::new(uuid(n)),
+        pid: 4_000_000_000,
+        version: "0.1.0".to_owned(),
+        state: NodeState::Up,
+        beat: Timestamp(10),
+        lease_until: Timestamp(20_010),
+        started: Timestamp(5),
+    }
+}
+
+pub fn session(n: u128) -> Session {
+    Session {
+        key: key(n),
+        session_id: session_id(n),
+        agent: AgentId::main(),
+        owner: "ann".to_owned(),
+        parent_key: (n != 1).then(|| key(1)),
+        root_key: key(1),
+        depth: u32::from(n != 1),
+        lifecycle: Lifecycle::Open,
+        open_run: None,
+        label: Some("a \"label\", é".to_owned()),
+        model: Some("scripted/m".to_owned()),
+        cwd: Some("src".to_owned()),
+        rev: 1,
+        created: Timestamp(100),
+        active: Timestamp(100 + n as i64),
+        archived: None,
+    }
+}
+
+pub fn transcript(n: u128) -> Transcript {
+    Transcript {
+        session_id: session_id(n),
+        session_key: key(n),
+        next_seq: 1,
+        episode: 1,
+        context_tokens: 12,
+        started: Timestamp(100),
+    }
+}
+
+pub fn episode(n: u128) -> Episode {
+    Episode {
+        session_id: session_id(n),
+        n: 1,
+        first_seq: 1,
+        prefix_hash: None,
+        prefix_tokens: 7,
+        at: Timestamp(100),
+    }
+}
+
+/// Run `n` of session `n`, in line.
+pub fn run(n: u128) -> Run {
+    Run {
+        id: run_id(n),
+        wire_id: format!("client-key-{n}"),
+        session_key: key(n),
+        session_id: session_id(n),
+        task: None,
+        lane: LaneName::Main,
+        root_key: key(1),
+        phase: Phase::Queued,
+        wait_need: 0,
+        rank: Some(n as i64),
+        slot: None,
+        node: None,
+        generation: 0,
+        nonce: i64::MAX,
+        next_step: 3,
+        recoveries: 1,
+        retries: 2,
+        model: "scripted/m".to_owned(),
+        origin: "webchat".to_owned(),
+        timeout_ms: Some(5_000),
+        deadline: Some(Timestamp(6_000)),
+        usage: Usage { input: 1, output: 2, cache_read: 3, cache_write: 4 },
+        error_class: None,
+        error: None,
+        queued: Timestamp(110),
+        started: Some(Timestamp(111)),
+        ended: None,
+    }
+}
+
+/// The same run at work, in slot `slot` of node 1.
+pub fn working(n: u128, slot: u32) -> Run {
+    Run {
+        phase: Phase::AwaitingModel,
+        rank: None,
+        slot: Some(slot),
+        node: Some(node(1).id),
+        generation: 1,
+        ..run(n)
+    }
+}
+
+pub fn model_step(run: u128, n: u32) -> Step {
+    Step {
+        run: run_id(run),
+        n,
+        kind: StepKind::Model,
+        asked_by: None,
+        name: None,
+        call_id: None,
+        args_hash: None,
+        effect: None,
+        state: StepState::Intent,
+        result_hash: None,
+        model: Some("scripted/m".to_owned()),
+        started: Timestamp(120),
+        ended: None,
+    }
+}
+
+pub fn tool_step(run: u128, n: u32) -> Step {
+    Step {
+        kind: StepKind::Tool,
+        asked_by: Some(0),
+        name: Some("read".to_owned()),
+        call_id: Some(format!("call {n} \u{0}")),
+        args_hash: Some(Hash::of("args")),
+        effect: Some(EffectClass::Opaque),
+        model: None,
+        ..model_step(run, n)
+    }
+}
+
+/// Task `n`, asked for by the main session and carried by session and run `n`.
+pub fn task(n: u128) -> Task {
+    Task {
+        id: task_id(n),
+        requester_key: key(1),
+        parent: None,
+        root_key: key(1),
+        depth: 1,
+        session_key: key(n),
+        run: run_id(n),
+        task_name: Some(format!("name-{n}")),
+        label: Some("Find it".to_owned()),
+        idem_key: Some(format!("key-{n}")),
+        dup_hash: Hash::of("the same brief"),
+        announce: Announce::Parent,
+        cleanup: Cleanup::Keep,
+        origin: "webchat".to_owned(),
+        waited_by: None,
+        cancelled: None,
+        outcome: None,
+        result_hash: None,
+        created: Timestamp(130),
+        ended: None,
+    }
+}
+
+pub fn inbox(seq: i64, session: u128) -> InboxRow {
+    InboxRow {
+        seq,
+        id: MessageId::new(uuid(seq as u128)),
+        session_key: key(session),
+        kind: InboxKind::User,
+        place: Place::Own,
+        idem_key: format!("input-{seq}"),
+        body_hash: Hash::of("body"),
+        tokens: 5,
+        origin: "webchat".to_owned(),
+        task: None,
+        state: InboxState::Queued,
+        run: Some(run_id(session)),
+        timeout_ms: Some(5_000),
+        at: Timestamp(140),
+        done: None,
+    }
+}
+
+/// Entry `seq` of session and run `n`.
+pub fn entry(n: u128, seq: i64, step: Option<u32>, kind: EntryKind, body: &str) -> Entry {
+    Entry {
+        session_id: session_id(n),
+        seq,
+        run: run_id(n),
+        step,
+        kind,
+        call_id: (kind == EntryKind::ToolResult).then(|| format!("call {}", step.unwrap_or(0))),
+        body: Body::Text(body.to_owned()),
+        tokens: 9,
+        at: Timestamp(150),
+    }
+}
+
+pub fn ledger(run: u128, step: u32, estimated: bool) -> LedgerRow {
+    LedgerRow {
+        run: run_id(run),
+        step,
+        session_key: key(run),
+        session_id: session_id(run),
+        agent: AgentId::main(),
+        task: None,
+        root_key: key(1),
+        model: "scripted/m".to_owned(),
+        usage: Usage { input: 10, output: 20, cache_read: 30, cache_write: 40 },
+        estimated,
+        at: Timestamp(160),
+    }
+}
+
+/// Lanes, node 1, and sessions 1 to `sessions` with their transcripts and episodes.
+pub fn plant(state: &mut State<'_>, sessions: u128) {
+    let tx: &mut dyn Tx = state.tx();
+    for name in LaneName::ALL {
+        tx.put_lane(&lane(*name));
+    }
+    tx.put_node(&node(1));
+    for n in 1..=sessions {
+        tx.put_session(&session(n));
+        tx.put_transcript(&transcript(n));
+        tx.put_episode(&episode(n));
+    }
+}
