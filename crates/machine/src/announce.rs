@@ -9,9 +9,8 @@ use crate::finish::End;
 use crate::inbox;
 use crate::limits::{ANNOUNCE_BYTES_MAX, ANNOUNCE_HEAD_BYTES};
 use crate::rows::{InboxKind, InboxRow, InboxState, Lifecycle, Outcome, Place, Run, Task};
-use crate::run::{Phase, WaitKind};
 use crate::state::State;
-use crate::wait::{self, Turn, requeue};
+use crate::wait;
 
 /// The exact answer of a child that wants its requester not to be told.
 const ANNOUNCE_SKIP: &str = "ANNOUNCE_SKIP";
@@ -31,14 +30,8 @@ pub fn on_task_ended(state: &mut State<'_>, id: TaskId, end: &End) {
     if task.announce == Announce::Parent && !skip {
         put_announce(state, &task, end);
     }
-    // The requester may wait for more children than this one. Whoever counts down to zero wakes
-    // it, so it wakes once.
     if let Some(run) = waited_by {
-        let row = state.run_mut(&run);
-        row.wait_need = row.wait_need.saturating_sub(1);
-        if row.wait_need == 0 && row.phase == Phase::Waiting(WaitKind::Children) {
-            requeue(state, run, Turn::InLine);
-        }
+        wait::count_down(state, run);
     }
 }
 

@@ -48,7 +48,7 @@ pub fn carry_out(
     }
     let reply = match call {
         InternalCall::Spawn(request) => spawn::spawn(state, run, &request),
-        InternalCall::Yield(request) => wait::on_yield(state, run, &request),
+        InternalCall::Yield(request) => wait::on_yield(state, run, step, &request),
         InternalCall::Kill { target } => kill(state, run, &target),
         InternalCall::Steer { target, message } => steer(state, run, step, &target, message),
     };

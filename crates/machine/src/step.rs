@@ -5,7 +5,7 @@ use types::{EffectClass, Hash, RunId, TaskId, Usage};
 use crate::effect::{Action, Answer, ModelCall, Notice, ToolStart};
 use crate::event::{CallPlan, Event, ModelFailure, ModelReply, PlannedCall, Token, ToolDone};
 use crate::finish::{End, finish};
-use crate::internal;
+use crate::internal::is_yield;
 use crate::lane::token;
 use crate::retry;
 use crate::rows::{
@@ -57,7 +57,7 @@ pub fn call(state: &mut State<'_>, run: RunId) {
 }
 
 /// Ends the run if it, or something above it, has been stopped, or its time is over.
-fn ends_here(state: &mut State<'_>, run: RunId) -> bool {
+pub fn ends_here(state: &mut State<'_>, run: RunId) -> bool {
     if cancelled_above(state, run) {
         finish(state, run, End::without_answer(Outcome::Cancelled, "stopped").quietly());
         return true;
@@ -173,13 +173,10 @@ pub fn on_model_replied(
         return Answer::Fenced;
     }
     record_reply(state, run, step, &reply);
-    if ends_here(state, run) {
-        return Answer::Done;
-    }
-    if reply.calls.is_empty() {
-        answer(state, run, reply.text);
-    } else {
+    if !reply.calls.is_empty() {
         plan_tools(state, run, step, reply.calls);
+    } else if !ends_here(state, run) {
+        answer(state, run, reply.text);
     }
     Answer::Done
 }
@@ -243,20 +240,29 @@ pub fn book(
 }
 
 /// The run has given a text and asks for nothing more. A child whose own children are open waits
-/// for them as if it had yielded, so results climb one level at a time.
+/// for them as if it had yielded, and one in whose inbox something lies goes on with that: so
+/// results climb one level at a time, and a task does not end with one unread.
 fn answer(state: &mut State<'_>, run: RunId, text: String) {
-    if state.run(&run).task.is_some() && wait::wait_for_children(state, run) > 0 {
-        suspend(state, run, WaitKind::Children);
-        return;
+    if state.run(&run).task.is_some() {
+        if wait::wait_for_children(state, run) > 0 {
+            wait::rest(state, run);
+            return;
+        }
+        if !transcript::entering(state, run).is_empty() {
+            transcript::feed(state, run);
+            call(state, run);
+            return;
+        }
     }
     let outcome = if text.trim().is_empty() { Outcome::NoResult } else { Outcome::Completed };
     finish(state, run, End { outcome, text: Some(text), error: None, quiet: false });
 }
 
-/// Records the tool calls of an answer, and starts those that can be started. The machine's own
-/// come first, and of those a yield last: it waits for what the others have begun.
-fn plan_tools(state: &mut State<'_>, run: RunId, asked_by: u32, calls: Vec<PlannedCall>) {
+/// Records the tool calls of an answer, and starts those that can be started. A yield comes last,
+/// here and after a restart: it waits for what the others have begun.
+fn plan_tools(state: &mut State<'_>, run: RunId, asked_by: u32, mut calls: Vec<PlannedCall>) {
     transition(state, run, RunEvent::ToolsAsked);
+    calls.sort_by_key(|call| matches!(&call.plan, CallPlan::Internal(own) if is_yield(own)));
     let mut external = Vec::new();
     let mut own = Vec::new();
     for planned in calls {
@@ -281,6 +287,10 @@ fn plan_tools(state: &mut State<'_>, run: RunId, asked_by: u32, calls: Vec<Plann
             }
         }
     }
+    // The end comes after the calls are recorded: each of them gets its result with it.
+    if ends_here(state, run) {
+        return;
+    }
     if external.is_empty() && own.is_empty() {
         go_on(state, run);
         return;
@@ -291,7 +301,6 @@ fn plan_tools(state: &mut State<'_>, run: RunId, asked_by: u32, calls: Vec<Plann
     for n in external {
         start_tool(state, run, n, false);
     }
-    own.sort_by_key(|(n, call)| (internal::is_yield(call), *n));
     let token = token(state, run);
     for (step, call) in own {
         state.raised.push(Event::InternalCall { run, token, step, call });
@@ -356,7 +365,7 @@ fn go_on(state: &mut State<'_>, run: RunId) {
         return;
     }
     if state.run(&run).wait_need > 0 {
-        suspend(state, run, WaitKind::Children);
+        wait::rest(state, run);
         return;
     }
     transcript::feed(state, run);

@@ -51,29 +51,10 @@ pub fn append(state: &mut State<'_>, session_id: SessionId, new: NewEntry) {
 /// If a tool call of the run is open.
 pub fn feed(state: &mut State<'_>, run: RunId) {
     assert!(state.tx().open_steps(run).is_empty(), "{run} takes inputs in while a call is open");
-    let (key, origin, model) = {
-        let row = state.run(&run);
-        (row.session_key.clone(), row.origin.clone(), row.model.clone())
-    };
-    let limit = FEED_ROWS_MAX + state.limits.tasks_per_tree_max as usize;
-    let mut rows: Vec<InboxRow> = Vec::new();
-    for seq in state.tx().queued_rows(&key, limit) {
-        rows.push(state.inbox(&seq).clone());
-    }
-    let merging = rows.iter().any(|row| row.run == Some(run) && row.place == Place::Merge);
+    let model = state.run(&run).model.clone();
     let mut announce_tokens = state.limits.announce_tokens(&model);
     let mut announces = 0;
-    for row in rows {
-        let enters = row.run == Some(run)
-            || row.origin == origin
-                && match row.place {
-                    Place::Steer | Place::Hold => true,
-                    Place::Merge => merging,
-                    Place::Own => false,
-                };
-        if !enters {
-            continue;
-        }
+    for row in entering(state, run) {
         if row.kind == InboxKind::Announce {
             if announces > 0 && row.tokens > announce_tokens {
                 continue;
@@ -83,6 +64,31 @@ pub fn feed(state: &mut State<'_>, run: RunId) {
         }
         consume(state, run, &row);
     }
+}
+
+/// Queued rows that may enter the run at its next model boundary, oldest first.
+pub fn entering(state: &mut State<'_>, run: RunId) -> Vec<InboxRow> {
+    let (key, origin) = {
+        let row = state.run(&run);
+        (row.session_key.clone(), row.origin.clone())
+    };
+    let limit = FEED_ROWS_MAX + state.limits.tasks_per_tree_max as usize;
+    let mut rows: Vec<InboxRow> = Vec::new();
+    for seq in state.tx().queued_rows(&key, limit) {
+        rows.push(state.inbox(&seq).clone());
+    }
+    let merging = rows.iter().any(|row| row.run == Some(run) && row.place == Place::Merge);
+    let enters = |row: &InboxRow| {
+        row.run == Some(run)
+            || row.origin == origin
+                && match row.place {
+                    Place::Steer | Place::Hold => true,
+                    Place::Merge => merging,
+                    Place::Own => false,
+                }
+    };
+    rows.retain(enters);
+    rows
 }
 
 fn consume(state: &mut State<'_>, run: RunId, row: &InboxRow) {

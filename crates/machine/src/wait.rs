@@ -20,12 +20,13 @@ use crate::lane;
 use crate::rows::{InboxKind, LaneName, Outcome, Place, Run, TimerKind};
 use crate::run::{Phase, RunEvent, WaitKind};
 use crate::state::State;
+use crate::transcript;
 
 /// Lets the session know of the row `seq` in its inbox.
 pub fn wake(state: &mut State<'_>, key: &SessionKey, seq: i64) {
-    let (kind, place) = {
+    let (kind, place, origin) = {
         let row = state.inbox(&seq);
-        (row.kind, row.place)
+        (row.kind, row.place, row.origin.clone())
     };
     let Some(run) = state.session(key).open_run else {
         if place != Place::Hold {
@@ -40,6 +41,8 @@ pub fn wake(state: &mut State<'_>, key: &SessionKey, seq: i64) {
         // A child that ends counts the wait down itself.
         (InboxKind::Announce, _) | (_, Place::Hold) => {}
         (_, Place::Steer) => requeue(state, run, Turn::InLine),
+        // A run of its own, later: that is what was asked for.
+        (_, Place::Own | Place::Merge) if state.run(&run).origin == origin => {}
         // The answer of this run goes to somebody else: it ends here, and the results still to
         // come open another towards the first person.
         (_, Place::Own | Place::Merge) => {
@@ -143,6 +146,12 @@ pub enum Turn {
 /// Puts an open run back in line; whatever it waited for is over.
 pub fn requeue(state: &mut State<'_>, run: RunId, turn: Turn) {
     stop_waiting(state, run);
+    back_in_line(state, run, turn);
+}
+
+/// Puts an open run back in line. What a yield of it waits for stays marked: the run goes on with
+/// the tools that were called beside the yield, and waits after them.
+pub fn back_in_line(state: &mut State<'_>, run: RunId, turn: Turn) {
     transition(state, run, RunEvent::Requeued);
     state.clear_timer(TimerKind::Retry, run);
     let row = state.run_mut(&run);
@@ -187,14 +196,35 @@ pub fn suspend(state: &mut State<'_>, run: RunId, kind: WaitKind) {
     state.raised.push(Event::Admit(lane));
 }
 
-/// Makes the run wait for all its open children that will announce. Returns how many there are.
-pub fn wait_for_children(state: &mut State<'_>, run: RunId) -> u32 {
+/// Suspends a run that has yielded. A message that has come since the model was called counts as
+/// if it came now: otherwise nobody would wake the run for it.
+pub fn rest(state: &mut State<'_>, run: RunId) {
+    suspend(state, run, WaitKind::Children);
     let key = state.run(&run).session_key.clone();
+    let limit = state.limits.queued_rows_max + state.limits.tasks_per_tree_max as usize;
+    for seq in state.tx().queued_rows(&key, limit) {
+        if state.run(&run).phase != Phase::Waiting(WaitKind::Children) {
+            return;
+        }
+        // A note of the gateway to the run waits with it.
+        if state.inbox(&seq).kind != InboxKind::System {
+            wake(state, &key, seq);
+        }
+    }
+}
+
+/// Makes the run wait for all its open children whose results will enter it. Returns how many
+/// there are.
+pub fn wait_for_children(state: &mut State<'_>, run: RunId) -> u32 {
+    let (key, origin) = {
+        let row = state.run(&run);
+        (row.session_key.clone(), row.origin.clone())
+    };
     let mut need = 0;
     for child in state.tx().open_children(&key) {
-        let task = state.task_mut(&child);
-        if task.announce == types::Announce::Parent {
-            task.waited_by = Some(run);
+        let task = state.task(&child);
+        if task.announce == types::Announce::Parent && task.origin == origin {
+            state.task_mut(&child).waited_by = Some(run);
             need += 1;
         }
     }
@@ -203,9 +233,14 @@ pub fn wait_for_children(state: &mut State<'_>, run: RunId) -> u32 {
 }
 
 /// Carries `sessions_yield` out. The run gives up its slot when no other tool of it is out.
-pub fn on_yield(state: &mut State<'_>, run: RunId, request: &YieldRequest) -> Reply {
+pub fn on_yield(state: &mut State<'_>, run: RunId, step: u32, request: &YieldRequest) -> Reply {
     let key = state.run(&run).session_key.clone();
-    let arrived = announces_waiting(state, &key);
+    if let Err(reply) = check_tasks(state, &key, request) {
+        return reply;
+    }
+    // The last of several yields in one answer counts.
+    stop_waiting(state, run);
+    let arrived = announces_waiting(state, run);
     let open = wait_for_children(state, run);
     if open + arrived == 0 {
         return Reply::error(
@@ -214,13 +249,7 @@ pub fn on_yield(state: &mut State<'_>, run: RunId, request: &YieldRequest) -> Re
              answer, or call sessions_spawn first",
         );
     }
-    let chosen = match choose(state, run, request) {
-        Ok(chosen) => chosen,
-        Err(reply) => {
-            stop_waiting(state, run);
-            return reply;
-        }
-    };
+    let chosen = choose(state, run, request);
     let need = match &request.wait_for {
         WaitFor::Any | WaitFor::Message => 1,
         WaitFor::All | WaitFor::Tasks(_) => request.at_least.unwrap_or(u32::MAX),
@@ -237,7 +266,7 @@ pub fn on_yield(state: &mut State<'_>, run: RunId, request: &YieldRequest) -> Re
         state.set_timer(TimerKind::YieldTimeout, run, due);
     }
     if let Some(note) = &request.message {
-        note_to_self(state, run, &key, note);
+        note_to_self(state, run, step, note);
     }
     state.notices.push(Notice::Yielded {
         run,
@@ -253,18 +282,26 @@ pub fn on_yield(state: &mut State<'_>, run: RunId, request: &YieldRequest) -> Re
     }))
 }
 
-/// Marks only the children that the request names. Returns how many are waited for.
-fn choose(state: &mut State<'_>, run: RunId, request: &YieldRequest) -> Result<u32, Reply> {
-    let WaitFor::Tasks(wanted) = &request.wait_for else {
-        return Ok(state.run(&run).wait_need);
-    };
-    let key = state.run(&run).session_key.clone();
+/// Every task that the request names must be one of this session.
+fn check_tasks(
+    state: &mut State<'_>,
+    key: &SessionKey,
+    request: &YieldRequest,
+) -> Result<(), Reply> {
+    let WaitFor::Tasks(wanted) = &request.wait_for else { return Ok(()) };
     for id in wanted {
-        if state.find_task(id).is_none_or(|task| task.requester_key != key) {
+        if state.find_task(id).is_none_or(|task| task.requester_key != *key) {
             let why = format!("waitFor names {id}, which is no task of this session");
             return Err(Reply::error("invalid_argument", &why));
         }
     }
+    Ok(())
+}
+
+/// Marks only the children that the request names. Returns how many are waited for.
+fn choose(state: &mut State<'_>, run: RunId, request: &YieldRequest) -> u32 {
+    let WaitFor::Tasks(wanted) = &request.wait_for else { return state.run(&run).wait_need };
+    let key = state.run(&run).session_key.clone();
     let mut need = 0;
     for child in state.tx().open_children(&key) {
         let task = state.task_mut(&child);
@@ -274,41 +311,70 @@ fn choose(state: &mut State<'_>, run: RunId, request: &YieldRequest) -> Result<u
             task.waited_by = None;
         }
     }
-    Ok(need)
+    need
 }
 
-/// Results that lie in the inbox and have not been taken in.
-fn announces_waiting(state: &mut State<'_>, key: &SessionKey) -> u32 {
-    let limit = state.limits.queued_rows_max + state.limits.tasks_per_tree_max as usize;
-    let rows = state.tx().queued_rows(key, limit);
-    let announces = rows.iter().filter(|seq| state.inbox(seq).kind == InboxKind::Announce);
+/// Results that lie in the inbox and will enter the run at its next boundary.
+fn announces_waiting(state: &mut State<'_>, run: RunId) -> u32 {
+    let rows = transcript::entering(state, run);
+    let announces = rows.iter().filter(|row| row.kind == InboxKind::Announce);
     u32::try_from(announces.count()).unwrap_or(u32::MAX)
 }
 
 /// Leaves a private note of the yield for the run that goes on.
-fn note_to_self(state: &mut State<'_>, run: RunId, key: &SessionKey, note: &str) {
-    let (origin, step) = {
-        let row = state.run(&run);
-        (row.origin.clone(), row.next_step)
-    };
+fn note_to_self(state: &mut State<'_>, run: RunId, step: u32, note: &str) {
     let body = format!("[System] Your note when you yielded: {note}");
-    let idem_key = format!("note:{run}:{step}");
-    inbox::put(state, &Inbound::system(key.clone(), origin, idem_key, body), Place::Steer);
+    note_to(state, run, format!("note:{run}:{step}"), body);
+}
+
+/// Leaves a message of the gateway for the run's next model boundary.
+fn note_to(state: &mut State<'_>, run: RunId, idem_key: String, body: String) {
+    let row = state.run(&run);
+    let inbound = Inbound::system(row.session_key.clone(), row.origin.clone(), idem_key, body);
+    inbox::put(state, &inbound, Place::Steer);
+}
+
+/// One of the children that the run waits for has ended. Whoever counts down to zero wakes it,
+/// so it wakes once.
+pub fn count_down(state: &mut State<'_>, run: RunId) {
+    let row = state.run_mut(&run);
+    row.wait_need = row.wait_need.saturating_sub(1);
+    if row.wait_need > 0 {
+        return;
+    }
+    let next_step = row.next_step;
+    if row.phase != Phase::Waiting(WaitKind::Children) {
+        // It has not begun to wait yet, and will not.
+        stop_waiting(state, run);
+        return;
+    }
+    // A model cannot be asked to go on after its own last word.
+    if transcript::entering(state, run).is_empty() {
+        let body = "[System] The sub-agents that you waited for have ended, and have nothing to \
+                    report.";
+        note_to(state, run, format!("silent:{run}:{next_step}"), body.to_owned());
+    }
+    requeue(state, run, Turn::InLine);
 }
 
 /// The yield has waited long enough: the run goes on with what there is.
 pub fn on_yield_timeout(state: &mut State<'_>, run: RunId) {
-    let row = state.run(&run).clone();
-    if row.phase != Phase::Waiting(WaitKind::Children) {
+    let (phase, need, next_step) = {
+        let row = state.run(&run);
+        (row.phase, row.wait_need, row.next_step)
+    };
+    if phase.ended() || need == 0 {
         return;
     }
     let body = format!(
-        "[System] The wait has timed out. Results still missing: {}. Their children go on; yield \
-         again to wait for them.",
-        row.wait_need
+        "[System] The wait has timed out. Results still missing: {need}. Their children go on; \
+         yield again to wait for them.",
     );
-    let idem_key = format!("yield-timeout:{run}:{}", row.next_step);
-    let inbound = Inbound::system(row.session_key, row.origin, idem_key, body);
-    inbox::put(state, &inbound, Place::Steer);
-    requeue(state, run, Turn::InLine);
+    note_to(state, run, format!("yield-timeout:{run}:{next_step}"), body);
+    if phase == Phase::Waiting(WaitKind::Children) {
+        requeue(state, run, Turn::InLine);
+    } else {
+        // Tools beside the yield are still out: after them the run goes on.
+        stop_waiting(state, run);
+    }
 }
