@@ -1,0 +1,167 @@
+//! The driver over both stores, with the model that follows a script.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use machine::event::Inbound;
+use machine::limits::{AgentLimits, AllowAgents};
+use machine::rows::{InboxKind, Outcome};
+use machine::{Answer, Event, Limits, Notice};
+use providers::{Script, Scripted};
+use runtime::driver::Incarnation;
+use runtime::{Agent, Clock, Config, Driver, Handle, LiveEvent, Model, SystemClock};
+use store::{Memory, Sqlite, Store};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use types::{AgentId, NodeId};
+use uuid::Uuid;
+
+/// A driver that runs.
+struct Running {
+    handle: Handle,
+    shutdown: CancellationToken,
+    driver: JoinHandle<Result<(), runtime::DriverError>>,
+    folder: Arc<TempDir>,
+}
+
+fn limits() -> Arc<Limits> {
+    let agent = AgentLimits {
+        model: "scripted/demo".to_owned(),
+        child_model: None,
+        allow_agents: AllowAgents::These(Vec::new()),
+        require_agent: false,
+        child_timeout: None,
+        run_timeout: None,
+    };
+    Arc::new(Limits {
+        agents: BTreeMap::from([(AgentId::main(), agent)]),
+        models: BTreeMap::from([("scripted/demo".to_owned(), 200_000)]),
+        ..Limits::default()
+    })
+}
+
+fn node() -> NodeId {
+    let clock = SystemClock;
+    let nobody = NodeId::new(Uuid::nil());
+    NodeId::new(machine::At { now: clock.now(), seed: clock.seed(), node: nobody }.mint())
+}
+
+impl Running {
+    fn start(folder: Arc<TempDir>, store: Arc<dyn Store>, node: NodeId) -> Running {
+        let model = Model {
+            provider: Arc::new(Scripted::new(Script::demo())),
+            name: "demo".to_owned(),
+            max_output_tokens: 4_096,
+        };
+        let workspace = folder.path().join("workspace");
+        let agent = Agent { workspace, allowed_tools: None, denied_tools: Vec::new() };
+        let config = Config {
+            limits: limits(),
+            agents: BTreeMap::from([(AgentId::main(), agent)]),
+            models: BTreeMap::from([("scripted/demo".to_owned(), model)]),
+            tools: tools::Config::default(),
+            drain: Duration::from_secs(20),
+        };
+        let shutdown = CancellationToken::new();
+        let clock = Arc::new(SystemClock);
+        let (driver, handle) = Driver::new(store, clock, Arc::new(config), shutdown.clone());
+        let who = Incarnation { node, pid: std::process::id(), version: "test".to_owned() };
+        Running { handle, shutdown, driver: tokio::spawn(driver.run(who)), folder }
+    }
+
+    fn on_disk(folder: Arc<TempDir>) -> Running {
+        let node = node();
+        let store = Sqlite::open(folder.path(), limits(), node, machine::apply).unwrap();
+        Running::start(folder, Arc::new(store), node)
+    }
+
+    async fn send(&self, text: &str) -> Answer {
+        let event = Event::MessageReceived(Inbound {
+            session: "agent:main:main".parse().unwrap(),
+            kind: InboxKind::User,
+            body: text.to_owned(),
+            idem_key: format!("key of {text}"),
+            origin: "{}".to_owned(),
+            owner: "operator".to_owned(),
+            mode: None,
+            model: None,
+            label: None,
+            timeout_ms: None,
+        });
+        self.handle.submit(event).await.unwrap()
+    }
+
+    async fn stop(self) -> Arc<TempDir> {
+        self.shutdown.cancel();
+        self.driver.await.unwrap().unwrap();
+        self.folder
+    }
+}
+
+/// Waits for the end of a run that a person has opened.
+async fn answer(watch: &mut tokio::sync::broadcast::Receiver<Arc<LiveEvent>>) -> (Outcome, String) {
+    let ended = async {
+        loop {
+            let event = watch.recv().await.unwrap();
+            if let LiveEvent::Notice(Notice::RunEnded(end)) = &*event
+                && end.session.to_string() == "agent:main:main"
+            {
+                return (end.outcome, end.text.clone().unwrap_or_default());
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), ended).await.expect("no answer")
+}
+
+/// A person asks, three children work with real tools, and one answer quotes all three.
+async fn main_job(running: Running) {
+    let mut watch = running.handle.subscribe();
+    let Answer::Accepted(accepted) = running.send("Research A, analyse B, draft C.").await else {
+        panic!("not accepted");
+    };
+    assert!(!accepted.duplicate);
+    let (outcome, text) = answer(&mut watch).await;
+    assert_eq!(outcome, Outcome::Completed, "{text}");
+    let world = running.handle.store().snapshot().await.unwrap();
+    assert_eq!(machine::check::check(&world, &limits()), []);
+    assert_eq!(world.tasks.len(), 3);
+    assert!(world.tasks.iter().all(|task| task.outcome == Some(Outcome::Completed)));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn the_main_job_in_memory() {
+    let node = node();
+    let store = Arc::new(Memory::new(limits(), node, machine::apply));
+    main_job(Running::start(Arc::new(TempDir::new().unwrap()), store, node)).await;
+}
+
+#[tokio::test]
+async fn the_main_job_on_disk() {
+    main_job(Running::on_disk(Arc::new(TempDir::new().unwrap()))).await;
+}
+
+/// A drain in the middle of the main job lets every call end, and the next start goes on.
+#[tokio::test]
+async fn a_drain_loses_nothing() {
+    let running = Running::on_disk(Arc::new(TempDir::new().unwrap()));
+    running.send("Research A, analyse B, draft C.").await;
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    let folder = running.stop().await;
+
+    let running = Running::on_disk(folder);
+    let mut watch = running.handle.subscribe();
+    let (outcome, text) = answer(&mut watch).await;
+    assert_eq!(outcome, Outcome::Completed, "{text}");
+    let world = running.handle.store().snapshot().await.unwrap();
+    assert_eq!(machine::check::check(&world, &limits()), []);
+    assert!(world.runs.iter().all(|run| run.recoveries == 0));
+    assert!(world.ledger.iter().all(|row| !row.estimated), "a call was cut by the drain");
+    let Answer::Accepted(again) = running.send("Research A, analyse B, draft C.").await else {
+        panic!("not accepted");
+    };
+    assert!(again.duplicate, "the same key is the same message, also after a restart");
+    running.stop().await;
+}
