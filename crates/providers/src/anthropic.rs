@@ -5,8 +5,8 @@
 //! "Messages", "Streaming Messages" and "Prompt caching" in Anthropic's API reference, version
 //! `2023-06-01`.
 
-mod request;
-mod stream;
+pub(crate) mod request;
+pub(crate) mod stream;
 
 use async_trait::async_trait;
 use reqwest::header::{HeaderMap, HeaderValue};
@@ -41,9 +41,11 @@ impl Provider for Anthropic {
         };
         let mut headers = HeaderMap::new();
         headers.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
-        headers.extend(self.endpoint.key_header("").map(|key| {
-            (reqwest::header::HeaderName::from_static("x-api-key"), key)
-        }));
+        headers.extend(
+            self.endpoint
+                .key_header("")
+                .map(|key| (reqwest::header::HeaderName::from_static("x-api-key"), key)),
+        );
         let body = request::body(request)
             .map_err(|fault| ProviderError::new(self.endpoint.id(), fault, false))?;
         let post = Post {

@@ -1,9 +1,9 @@
 //! One POST, one event stream: time-outs and bounds, and what is told when it fails.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Response, Url};
 use types::Hash;
 
@@ -154,8 +154,9 @@ impl Endpoint {
         if is_loopback(&base) {
             builder = builder.no_proxy();
         }
-        let client = builder.build().map_err(|error| {
-            BadEndpoint::Client { id: id.clone(), reason: innermost(&error.without_url()) }
+        let client = builder.build().map_err(|error| BadEndpoint::Client {
+            id: id.clone(),
+            reason: innermost(&error.without_url()),
         })?;
         Ok(Endpoint {
             id,
@@ -274,7 +275,7 @@ impl Endpoint {
     /// Reads what a response without an event stream says.
     async fn refusal(&self, mut response: Response) -> Fault {
         let status = response.status().as_u16();
-        let retry_after = retry_after(response.headers(), SystemTime::now());
+        let retry_after = retry_after(response.headers());
         let mut body = Vec::new();
         while body.len() < REFUSAL_BYTES_MAX {
             match self.unless_stalled(response.chunk()).await {
@@ -324,22 +325,23 @@ fn innermost(error: &dyn std::error::Error) -> String {
     excerpt(&error.to_string())
 }
 
-/// Reads `retry-after-ms`, or `retry-after` as seconds or as a date.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+/// Reads `retry-after-ms`, or `retry-after` as seconds or as a date. A date is compared with the
+/// server's own `date`, so that it does not matter whose clock is wrong.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: HeaderName| Some(headers.get(name)?.to_str().ok()?.trim().to_owned());
     let number = |text: &str| text.parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
-    let bounded = |seconds: f64| {
-        Duration::from_secs_f64(seconds.min(RETRY_AFTER_MAX.as_secs_f64()))
-    };
+    let bounded =
+        |seconds: f64| Duration::from_secs_f64(seconds.min(RETRY_AFTER_MAX.as_secs_f64()));
     if let Some(ms) = text(HeaderName::from_static("retry-after-ms")).and_then(|t| number(&t)) {
         return Some(bounded(ms / 1_000.0));
     }
-    let text = text(RETRY_AFTER)?;
+    let (text, server_date) = (text(RETRY_AFTER)?, text(DATE));
     if let Some(seconds) = number(&text) {
         return Some(bounded(seconds));
     }
-    let date = httpdate::parse_http_date(&text).ok()?;
-    Some(date.duration_since(now).unwrap_or_default().min(RETRY_AFTER_MAX))
+    let then = httpdate::parse_http_date(&text).ok()?;
+    let now = httpdate::parse_http_date(&server_date?).ok()?;
+    Some(then.duration_since(now).unwrap_or_default().min(RETRY_AFTER_MAX))
 }
 
 /// The pure half of a wire: events in, a reply out.
@@ -411,7 +413,6 @@ mod tests {
 
     #[test]
     fn retry_after_in_every_form() {
-        let now = httpdate::parse_http_date("Sat, 21 Nov 2026 06:00:00 GMT").unwrap();
         #[rustfmt::skip]
         let table = [
             ("retry-after",    "7",                             Some(7_000)),
@@ -425,9 +426,13 @@ mod tests {
             ("retry-after",    "soon",                          None),
         ];
         for (name, value, ms) in table {
+            let mut headers = headers(name, value);
+            headers.insert(DATE, HeaderValue::from_static("Sat, 21 Nov 2026 06:00:00 GMT"));
             let expected = ms.map(Duration::from_millis);
-            assert_eq!(retry_after(&headers(name, value), now), expected, "{name}: {value}");
+            assert_eq!(retry_after(&headers), expected, "{name}: {value}");
         }
+        let undated = headers("retry-after", "Sat, 21 Nov 2026 06:00:30 GMT");
+        assert_eq!(retry_after(&undated), None);
     }
 
     #[test]

@@ -33,6 +33,11 @@ pub mod anthropic;
 pub mod openai_chat;
 pub mod scripted;
 
+#[cfg(test)]
+mod requests;
+#[cfg(test)]
+mod recorded;
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -5,8 +5,8 @@
 //! "Create chat completion" in OpenAI's API reference. The dialects are those of OpenRouter,
 //! Groq, DeepSeek, Gemini's compatible endpoint, vLLM, llama.cpp and Ollama.
 
-mod request;
-mod stream;
+pub(crate) mod request;
+pub(crate) mod stream;
 
 use async_trait::async_trait;
 use reqwest::header::{AUTHORIZATION, HeaderMap};

@@ -83,7 +83,7 @@ enum CacheControl {
 }
 
 /// Writes the body of the request.
-pub(super) fn body(request: &ModelRequest) -> Result<Vec<u8>, Fault> {
+pub(crate) fn body(request: &ModelRequest) -> Result<Vec<u8>, Fault> {
     let mut tools: Vec<Tool<'_>> = request.prefix.tools.iter().map(tool).collect();
     if let Some(last) = tools.last_mut() {
         last.cache_control = Some(CacheControl::Ephemeral);
@@ -106,8 +106,7 @@ pub(super) fn body(request: &ModelRequest) -> Result<Vec<u8>, Fault> {
         system,
         messages,
     };
-    serde_json::to_vec(&body)
-        .map_err(|error| Fault::new(FailureClass::Internal, error.to_string()))
+    serde_json::to_vec(&body).map_err(|error| Fault::new(FailureClass::Internal, error.to_string()))
 }
 
 fn tool(spec: &ToolSpec) -> Tool<'_> {

@@ -1,7 +1,8 @@
 //! The stream of a Messages call, to a whole answer.
 //!
 //! ```text
-//!  message_start ─▶ (block_start ─▶ block_delta … ─▶ block_stop) … ─▶ message_delta ─▶ message_stop
+//!  message_start ─▶ (block_start ─▶ block_delta … ─▶ block_stop) …
+//!                ─▶ message_delta ─▶ message_stop
 //! ```
 //!
 //! Blocks are kept as the JSON they came as, with the deltas merged in: an unknown kind of block

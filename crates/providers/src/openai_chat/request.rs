@@ -13,7 +13,7 @@ use crate::error::Fault;
 
 /// What the bound on the output is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Limit {
+pub(crate) enum Limit {
     /// Everyone's name for it.
     MaxTokens,
     /// OpenAI's own, since its newer models refuse the other.
@@ -94,7 +94,7 @@ struct CallFunction<'a> {
 }
 
 /// Writes the body of the request.
-pub(super) fn body(request: &ModelRequest, limit: Limit) -> Result<Vec<u8>, Fault> {
+pub(crate) fn body(request: &ModelRequest, limit: Limit) -> Result<Vec<u8>, Fault> {
     let mut messages = Vec::new();
     if !request.prefix.system.trim().is_empty() {
         messages.push(WireMessage::Role(Role::System { content: &request.prefix.system }));
@@ -112,8 +112,7 @@ pub(super) fn body(request: &ModelRequest, limit: Limit) -> Result<Vec<u8>, Faul
         tools: request.prefix.tools.iter().map(tool).collect(),
         messages,
     };
-    serde_json::to_vec(&body)
-        .map_err(|error| Fault::new(FailureClass::Internal, error.to_string()))
+    serde_json::to_vec(&body).map_err(|error| Fault::new(FailureClass::Internal, error.to_string()))
 }
 
 fn tool(spec: &ToolSpec) -> Tool<'_> {

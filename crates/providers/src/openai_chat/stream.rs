@@ -117,11 +117,11 @@ impl Decoder {
     fn place(&mut self, index: Option<u64>, id: &str, is_named: bool) -> usize {
         let same_id = |call: &Call| id.is_empty() || call.id.is_empty() || call.id == id;
         let place = match index {
-            Some(_) => {
-                self.calls.iter().rposition(|call| call.index == index).filter(|place| {
-                    same_id(&self.calls[*place])
-                })
-            }
+            Some(_) => self
+                .calls
+                .iter()
+                .rposition(|call| call.index == index)
+                .filter(|place| same_id(&self.calls[*place])),
             None if !id.is_empty() => self.calls.iter().rposition(|call| call.id == id),
             None if is_named => None,
             None => self.calls.len().checked_sub(1),

@@ -67,14 +67,20 @@ fn main_rules() -> Vec<Rule> {
     vec![
         // A person asks how it goes while helpers are at work.
         Rule {
-            call: call("sessions_yield", json!({ "acknowledgment": "Still at it: not all helpers are done." })),
+            call: call(
+                "sessions_yield",
+                json!({ "acknowledgment": "Still at it: not all helpers are done." }),
+            ),
             delay_ms: 300,
             when: When { turn: Some(0), waiting: Some(true), ..when() },
             ..Rule::default()
         },
         Rule {
             when: When { turn: Some(0), ..when() },
-            say: Some("I give this to three helpers: one researches, one analyses, one drafts.".to_owned()),
+            say: Some(
+                "I give this to three helpers: one researches, one analyses, one drafts."
+                    .to_owned(),
+            ),
             call: HELPERS.iter().map(spawn).collect(),
             delay_ms: 600,
             ..Rule::default()
@@ -103,11 +109,8 @@ fn main_rules() -> Vec<Rule> {
 fn helper_rules(helper: &Helper) -> Vec<Rule> {
     let Helper { name, note, result, .. } = helper;
     let file = format!("{name}-notes.md");
-    let at = |turn| When {
-        text: Some(format!("{BRIEF} {name}")),
-        turn: Some(turn),
-        ..When::default()
-    };
+    let at =
+        |turn| When { text: Some(format!("{BRIEF} {name}")), turn: Some(turn), ..When::default() };
     let content = format!("# Notes: {name}\n\n{note}\n");
     let step = |turn, delay_ms, tool, arguments| Rule {
         when: at(turn),

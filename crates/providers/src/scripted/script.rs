@@ -2,7 +2,8 @@
 //!
 //! ```json
 //! {"rules": [
-//!   {"when": {"text": "time", "turn": 0}, "call": [{"name": "exec", "arguments": {"command": "date"}}]},
+//!   {"when": {"text": "time", "turn": 0},
+//!    "call": [{"name": "exec", "arguments": {"command": "date"}}]},
 //!   {"when": {"text": "time"}, "say": "It is {tools}.", "delayMs": 300},
 //!   {"when": {"model": "broken"}, "fail": {"class": "overload"}},
 //!   {"say": "You said: {last}"}
@@ -14,7 +15,7 @@
 //! | placeholder | is replaced by                                                              |
 //! |-------------|-----------------------------------------------------------------------------|
 //! | `{last}`    | the newest message of a person, or the brief of a sub-agent                 |
-//! | `{results}` | the system's messages since then, with an empty line between two            |
+//! | `{results}` | the results of sub-agents since then, with an empty line between two       |
 //! | `{tools}`   | the results of the newest tool calls, with a line break between two         |
 
 use std::time::Duration;
@@ -38,8 +39,11 @@ pub struct Script {
     /// Multiplies every delay. Zero makes all answers immediate.
     #[serde(default = "one")]
     pub delay_factor: f64,
-    /// A message in the role of the user that holds one of these is the system's, not a person's.
-    #[serde(default = "default_marks")]
+    /// A message in the role of the user that begins with this is the result of a sub-agent.
+    #[serde(default = "default_result_mark")]
+    pub result_mark: String,
+    /// One that begins with any of these is the system's too, and no words of a person.
+    #[serde(default = "default_system_marks")]
     pub system_marks: Vec<String>,
     pub rules: Vec<Rule>,
 }
@@ -47,7 +51,12 @@ pub struct Script {
 impl Default for Script {
     /// A script without rules.
     fn default() -> Script {
-        Script { delay_factor: one(), system_marks: default_marks(), rules: Vec::new() }
+        Script {
+            delay_factor: one(),
+            result_mark: default_result_mark(),
+            system_marks: default_system_marks(),
+            rules: Vec::new(),
+        }
     }
 }
 
@@ -55,10 +64,12 @@ fn one() -> f64 {
     1.0
 }
 
-fn default_marks() -> Vec<String> {
-    ["[Subagent result]", "[System]", "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>"]
-        .map(str::to_owned)
-        .to_vec()
+fn default_result_mark() -> String {
+    "[Subagent result]".to_owned()
+}
+
+fn default_system_marks() -> Vec<String> {
+    ["[System]", "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>"].map(str::to_owned).to_vec()
 }
 
 /// Conditions, and what is done when they hold.
@@ -92,7 +103,7 @@ pub struct When {
     pub turn: Option<usize>,
     /// At most so many.
     pub turn_max: Option<usize>,
-    /// At least so many messages of the system have come since that message.
+    /// At least so many results of sub-agents have come since that message.
     pub results_min: Option<usize>,
     /// More sub-agents have been started in the conversation than results have come.
     pub waiting: Option<bool>,
@@ -138,7 +149,7 @@ pub(super) struct Step {
 impl Script {
     /// Returns what the first rule that `request` meets does.
     pub(super) fn step(&self, request: &ModelRequest) -> Option<Step> {
-        let scene = Scene::of(&request.messages, &self.system_marks);
+        let scene = Scene::of(&request.messages, self);
         let rule = self.rules.iter().find(|rule| rule.when.holds(&scene, request))?;
         let call = |call: &CallTemplate| CallTemplate {
             name: call.name.clone(),
@@ -149,8 +160,9 @@ impl Script {
             call: rule.call.iter().map(call).collect(),
             fail: rule.fail.clone(),
         };
-        // Not `clamp`: that keeps a NaN, and a Duration would panic on it.
-        let factor = self.delay_factor.max(0.0).min(DELAY_FACTOR_MAX);
+        // JSON has no NaN, but a factor set in code may be one, and a Duration would panic on it.
+        let factor = Some(self.delay_factor).filter(|factor| factor.is_finite());
+        let factor = factor.unwrap_or(0.0).clamp(0.0, DELAY_FACTOR_MAX);
         let delay = Duration::from_millis(rule.delay_ms.min(DELAY_MS_MAX)).mul_f64(factor);
         Some(Step { action, delay })
     }
@@ -158,9 +170,7 @@ impl Script {
 
 impl When {
     fn holds(&self, scene: &Scene<'_>, request: &ModelRequest) -> bool {
-        let within = |part: &String, text: &str| {
-            text.to_lowercase().contains(&part.to_lowercase())
-        };
+        let within = |part: &String, text: &str| text.to_lowercase().contains(&part.to_lowercase());
         self.text.as_ref().is_none_or(|part| within(part, scene.last))
             && self.system.as_ref().is_none_or(|part| within(part, &request.prefix.system))
             && self.model.as_ref().is_none_or(|model| *model == request.model)
@@ -182,16 +192,18 @@ struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    fn of(messages: &'a [Message], marks: &[String]) -> Scene<'a> {
+    fn of(messages: &'a [Message], script: &Script) -> Scene<'a> {
         let mut scene = Scene::default();
         let mut started = 0_usize;
         let mut ended = 0_usize;
         for message in messages {
             match message {
-                Message::User(text) if marks.iter().any(|mark| text.contains(mark.as_str())) => {
-                    scene.results.push(text);
-                    ended += 1;
+                Message::User(text) if begins(text, &script.result_mark) => {
+                    let results = results_in(text, &script.result_mark);
+                    ended += results.len();
+                    scene.results.extend(results);
                 }
+                Message::User(text) if script.system_marks.iter().any(|m| begins(text, m)) => {}
                 Message::User(text) => {
                     scene.last = text;
                     scene.turn = 0;
@@ -243,4 +255,35 @@ impl<'a> Scene<'a> {
             other => other.clone(),
         }
     }
+}
+
+fn begins(text: &str, mark: &str) -> bool {
+    !mark.is_empty() && text.trim_start().starts_with(mark)
+}
+
+/// Returns the results in a message. A line with the mark that says `bytes=N` is followed by so
+/// much text between `<result>` and `</result>`, which may itself quote results; a message
+/// without that is one result, as it is.
+fn results_in<'a>(text: &'a str, mark: &str) -> Vec<&'a str> {
+    let mut results = Vec::new();
+    let mut rest = text.trim_start();
+    while begins(rest, mark) {
+        let Some((result, after)) = framed(rest.trim_start()) else {
+            results.push(rest.trim());
+            break;
+        };
+        results.push(result);
+        // What explains the result stands behind its frame.
+        let next = after.match_indices('\n').map(|(at, _)| &after[at + 1..]);
+        rest = next.into_iter().find(|line| line.starts_with(mark)).unwrap_or_default();
+    }
+    results
+}
+
+fn framed(text: &str) -> Option<(&str, &str)> {
+    let (line, after) = text.split_once('\n')?;
+    let bytes = line.split_whitespace().find_map(|word| word.strip_prefix("bytes="))?;
+    let (_, inside) = after.split_once("<result>\n")?;
+    let (result, after) = inside.split_at_checked(bytes.parse().ok()?)?;
+    Some((result, after.strip_prefix("\n</result>")?))
 }
