@@ -1,0 +1,137 @@
+//! From a request to its answer: the method, the right to call it, its parameters, the function.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::Ordering;
+
+use futures::FutureExt;
+use protocol::sessions::SubscribeResult;
+use protocol::{Call, ErrorShape, Method, Request, Response, Scopes};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::gateway::Gateway;
+use crate::methods::{agents, chat, health, runs, sessions, tasks};
+use crate::subscribe::Subscriber;
+
+/// The methods that clients are told of: all but the one that they have called to hear of it.
+pub fn served() -> Vec<Method> {
+    Method::ALL.iter().copied().filter(|method| *method != Method::Connect).collect()
+}
+
+/// Answers a request, also when its work panics.
+pub async fn answer(
+    gateway: &Gateway,
+    client: &Subscriber,
+    scopes: &Scopes,
+    request: Request,
+) -> Response {
+    let id = request.id.clone();
+    let method = request.method.clone();
+    let work = AssertUnwindSafe(answer_unguarded(gateway, client, scopes, request));
+    work.catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!(method, "a call panicked");
+        let error = ErrorShape::unavailable(format!("internal error in {method}, a bug"));
+        Response::err(id, ErrorShape { retryable: Some(false), ..error })
+    })
+}
+
+async fn answer_unguarded(
+    gateway: &Gateway,
+    client: &Subscriber,
+    scopes: &Scopes,
+    request: Request,
+) -> Response {
+    let Request { id, method, params } = request;
+    let call = match permitted(&method, &params, scopes) {
+        Ok(call) => call,
+        Err(error) => return Response::err(id, error),
+    };
+    match call {
+        Call::Agent(params) => runs::agent(gateway, &client.outbox, &id, params).await,
+        call => match result(gateway, client, call).await {
+            Ok(payload) => Response { payload: Some(payload), ..Response::ok(id, &()) },
+            Err(error) => Response::err(id, error),
+        },
+    }
+}
+
+/// The one place where scopes are checked. Who may not call a method is not told how to.
+fn permitted(method: &str, params: &Value, scopes: &Scopes) -> Result<Call, ErrorShape> {
+    let known: Method = method.parse().map_err(|_| ErrorShape::unknown_method(method))?;
+    match known.scope() {
+        None => Err(ErrorShape::invalid_request("this connection is connected already")),
+        Some(scope) if !scopes.allow(scope) => {
+            Err(ErrorShape::missing_scope(method, scope, scopes))
+        }
+        Some(_) => Call::parse(method, params),
+    }
+}
+
+async fn result(gateway: &Gateway, client: &Subscriber, call: Call) -> Result<Value, ErrorShape> {
+    match call {
+        Call::Health(params) => json(&health::health(gateway, &params).await?),
+        Call::Status(_) => json(&health::status(gateway).await?),
+        Call::AgentWait(params) => json(&runs::wait(gateway, params).await?),
+        Call::ChatSend(params) => chat::send(gateway, params).await,
+        Call::ChatHistory(params) => json(&chat::history(gateway, params).await?),
+        Call::ChatAbort(params) => json(&chat::abort(gateway, params).await?),
+        Call::SessionsList(params) => json(&sessions::list(gateway, params).await?),
+        Call::SessionsDescribe(params) => json(&sessions::describe(gateway, params).await?),
+        Call::SessionsSubscribe(_) => {
+            client.sessions.store(true, Ordering::Relaxed);
+            json(&SubscribeResult { subscribed: true })
+        }
+        Call::AgentsList(_) => json(&agents::list(gateway)),
+        Call::TasksList(params) => json(&tasks::list(gateway, params).await?),
+        Call::SubagentsList(params) => json(&tasks::subagents(gateway, params).await?),
+        // Answered elsewhere: `agent` twice, `connect` once.
+        Call::Agent(_) | Call::Connect(_) => Err(ErrorShape::unknown_method("connect")),
+    }
+}
+
+fn json(result: &impl Serialize) -> Result<Value, ErrorShape> {
+    serde_json::to_value(result).map_err(|error| {
+        let error = ErrorShape::unavailable(format!("the result is no JSON, a bug: {error}"));
+        ErrorShape { retryable: Some(false), ..error }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::Scope;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn rights_come_before_parameters() {
+        let read = Scopes::from_iter([Scope::Read]);
+        let refusal = |method, params, scopes: &Scopes| {
+            permitted(method, &params, scopes).map_err(|error| error.message)
+        };
+        let none = Scopes::default();
+        for (method, scopes, told) in [
+            ("no.such", &read, "unknown method: no.such"),
+            (
+                "chat.send",
+                &read,
+                "missing scope: operator.write (`chat.send` needs it; this connection has operator.read)",
+            ),
+            (
+                "health",
+                &none,
+                "missing scope: operator.read (`health` needs it; this connection has none)",
+            ),
+            ("connect", &read, "this connection is connected already"),
+        ] {
+            assert_eq!(refusal(method, json!({}), scopes).unwrap_err(), told);
+        }
+        assert!(refusal("health", json!({}), &read).is_ok());
+    }
+
+    #[test]
+    fn what_is_listed_has_a_scope() {
+        assert!(served().iter().all(|method| method.scope().is_some()));
+        assert!(served().contains(&Method::Agent));
+    }
+}

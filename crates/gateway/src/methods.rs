@@ -1,0 +1,8 @@
+//! What each method does: one module a subject.
+
+pub mod agents;
+pub mod chat;
+pub mod health;
+pub mod runs;
+pub mod sessions;
+pub mod tasks;

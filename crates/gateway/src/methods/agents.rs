@@ -1,0 +1,19 @@
+//! `agents.list`
+
+use protocol::agents::{AgentModel, AgentRow, ListResult};
+
+use crate::gateway::Gateway;
+
+pub fn list(gateway: &Gateway) -> ListResult {
+    let config = gateway.handle.config();
+    let rows = config.agents.iter().map(|(id, agent)| {
+        let model = config.limits.agents.get(id).map(|limits| limits.model.clone());
+        AgentRow {
+            id: id.clone(),
+            name: None,
+            workspace: Some(agent.workspace.display().to_string()),
+            model: model.map(|model| AgentModel { primary: Some(model), fallbacks: Vec::new() }),
+        }
+    });
+    ListResult::new(gateway.info.default_agent.clone(), rows.collect())
+}

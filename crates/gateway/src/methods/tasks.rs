@@ -1,0 +1,274 @@
+//! `tasks.list` and `subagents.list`: the ledger of detached work, flat and as trees.
+
+use std::collections::BTreeMap;
+
+use machine::rows::{InboxState, Lifecycle};
+use machine::status;
+use protocol::ErrorShape;
+use protocol::tasks::{
+    DeliveryStatus, SubagentRow, SubagentsListParams, SubagentsListResult, TaskStatus, TaskSummary,
+    TasksListParams, TasksListResult,
+};
+use store::StoreError;
+use store::query::{Query, ask};
+use store::view::{InputView, TaskFilter, TaskView};
+use types::{Announce, SessionKey, TaskId, Timestamp};
+
+use crate::gateway::{Gateway, unreadable};
+use crate::view;
+
+/// Tasks that one call looks through, newest first.
+const SCAN_MAX: usize = 10_000;
+
+/// Longest excerpt of a result, in characters.
+const SUMMARY_CHARS_MAX: usize = 400;
+
+/// `tasks.list`
+pub async fn list(
+    gateway: &Gateway,
+    params: TasksListParams,
+) -> Result<TasksListResult, ErrorShape> {
+    let now = gateway.now();
+    let skip = cursor(params.cursor.as_deref())?;
+    let requester = params.session.clone().map(|key| key.resolve(&gateway.info.default_agent));
+    ask(gateway.handle.store(), move |rows| page(rows, &params, requester, skip, now))
+        .await
+        .map_err(unreadable)
+}
+
+/// A cursor is the id of the last task of the page before.
+fn cursor(text: Option<&str>) -> Result<Option<TaskId>, ErrorShape> {
+    let invalid = |error| ErrorShape::invalid_request(format!("invalid cursor: {error}"));
+    text.map(str::parse).transpose().map_err(invalid)
+}
+
+fn page(
+    rows: &dyn Query,
+    params: &TasksListParams,
+    requester: Option<SessionKey>,
+    after: Option<TaskId>,
+    now: Timestamp,
+) -> Result<TasksListResult, StoreError> {
+    let open_only = !params.status.is_empty() && params.status.iter().all(|s| s.is_open());
+    let filter = TaskFilter { root: None, requester, open_only, limit: SCAN_MAX };
+    let wanted = |task: &TaskView| {
+        let of_agent = params.agent.as_ref().is_none_or(|a| task.session_key.agent == *a);
+        let status = task_status(task, now);
+        of_agent && (params.status.is_empty() || params.status.contains(&status))
+    };
+    // The cursor's own task may have left the selection since. Ids sort by creation.
+    let later = |task: &TaskView| after.is_none_or(|after| task.id < after);
+    let limit = usize::try_from(params.limit).unwrap_or(usize::MAX);
+    let found = rows.tasks(&filter)?.into_iter().filter(|task| wanted(task) && later(task));
+    let mut found: Vec<TaskView> = found.take(limit.saturating_add(1)).collect();
+    let has_more = found.len() > limit;
+    found.truncate(limit);
+    let next_cursor = found.last().filter(|_| has_more).map(|task| task.id.to_string());
+    let tasks = found.into_iter().map(|task| summary(rows, task, now));
+    Ok(TasksListResult { tasks: tasks.collect::<Result<_, _>>()?, next_cursor })
+}
+
+fn task_status(task: &TaskView, now: Timestamp) -> TaskStatus {
+    // The words are OpenClaw's, and so are those of the enum: only `idle`, of a task whose run
+    // is gone, has none.
+    view::openclaw_status(task.run.as_ref(), now).parse().unwrap_or(TaskStatus::Queued)
+}
+
+fn summary(rows: &dyn Query, task: TaskView, now: Timestamp) -> Result<TaskSummary, StoreError> {
+    let status = task_status(&task, now);
+    let result = match task.outcome {
+        Some(_) => rows.final_text(task.run_id)?,
+        None => None,
+    };
+    let announce = rows.input(&task.requester_key, &format!("announce:{}", task.id))?;
+    let run = task.run.as_ref();
+    Ok(TaskSummary {
+        id: task.id,
+        runtime: "subagent".to_owned(),
+        status,
+        title: task.label.clone().or_else(|| task.task_name.clone()),
+        agent_id: task.session_key.agent.clone(),
+        run_id: Some(task.run_id),
+        parent_task_id: task.parent,
+        created_at: task.created,
+        updated_at: task.ended.or_else(|| run.and_then(|run| run.started)).unwrap_or(task.created),
+        started_at: run.and_then(|run| run.started),
+        ended_at: task.ended,
+        progress_summary: None,
+        terminal_summary: result.map(|text| view::clip(&text, SUMMARY_CHARS_MAX)),
+        error: run.and_then(|run| run.error.clone()),
+        delivery_status: Some(delivery(&task, announce)),
+        session_key: task.requester_key,
+        child_session_key: task.session_key,
+    })
+}
+
+fn delivery(task: &TaskView, announce: Option<InputView>) -> DeliveryStatus {
+    if task.announce == Announce::None {
+        return DeliveryStatus::NotApplicable;
+    }
+    match announce.map(|input| input.state) {
+        None if task.outcome.is_none() => DeliveryStatus::Pending,
+        None => DeliveryStatus::ParentMissing,
+        Some(InboxState::Queued) => DeliveryStatus::SessionQueued,
+        Some(InboxState::Consumed) => DeliveryStatus::Delivered,
+        Some(InboxState::Dropped | InboxState::Cancelled) => DeliveryStatus::Dismissed,
+        Some(InboxState::Dead) => DeliveryStatus::Failed,
+    }
+}
+
+/// `subagents.list`
+pub async fn subagents(
+    gateway: &Gateway,
+    params: SubagentsListParams,
+) -> Result<SubagentsListResult, ErrorShape> {
+    let now = gateway.now();
+    let below = params.session.clone().map(|key| key.resolve(&gateway.info.default_agent));
+    ask(gateway.handle.store(), move |rows| tree(rows, &params, below, now))
+        .await
+        .map_err(unreadable)
+}
+
+fn tree(
+    rows: &dyn Query,
+    params: &SubagentsListParams,
+    below: Option<SessionKey>,
+    now: Timestamp,
+) -> Result<SubagentsListResult, StoreError> {
+    let root = match &below {
+        Some(key) => rows.session(key)?.map(|session| session.root_key),
+        None => None,
+    };
+    if below.is_some() && root.is_none() {
+        return Ok(SubagentsListResult { ts: now, has_more: false, subagents: Vec::new() });
+    }
+    let open_only = !params.include_ended;
+    let filter = TaskFilter { root, requester: None, open_only, limit: SCAN_MAX };
+    let limit = usize::try_from(params.limit).unwrap_or(usize::MAX);
+    let mut tasks = in_tree_order(rows.tasks(&filter)?, below.as_ref());
+    let has_more = tasks.len() > limit;
+    tasks.truncate(limit);
+    let subagents = tasks.into_iter().map(|task| subagent(rows, task, now));
+    Ok(SubagentsListResult { ts: now, has_more, subagents: subagents.collect::<Result<_, _>>()? })
+}
+
+/// Puts each task after the one that asked for it and before that one's next sibling; oldest
+/// first. A task whose parent is not in the list stands at the top.
+fn in_tree_order(tasks: Vec<TaskView>, below: Option<&SessionKey>) -> Vec<TaskView> {
+    let mut by_id: BTreeMap<TaskId, TaskView> =
+        tasks.into_iter().map(|task| (task.id, task)).collect();
+    let mut children: BTreeMap<Option<TaskId>, Vec<TaskId>> = BTreeMap::new();
+    let mut tops = Vec::new();
+    for task in by_id.values() {
+        let parent = task.parent.filter(|parent| by_id.contains_key(parent));
+        let top = match below {
+            Some(key) => task.requester_key == *key,
+            None => parent.is_none(),
+        };
+        if top {
+            tops.push(task.id);
+        } else {
+            children.entry(parent).or_default().push(task.id);
+        }
+    }
+    tops.reverse();
+    let (mut stack, mut ordered) = (tops, Vec::new());
+    while let Some(id) = stack.pop() {
+        stack.extend(children.remove(&Some(id)).unwrap_or_default().into_iter().rev());
+        ordered.extend(by_id.remove(&id));
+    }
+    ordered
+}
+
+fn subagent(rows: &dyn Query, task: TaskView, now: Timestamp) -> Result<SubagentRow, StoreError> {
+    let session = rows.session(&task.session_key)?;
+    let run = task.run.as_ref();
+    let row = rows.run(task.run_id)?;
+    let lifecycle = session.as_ref().map_or(Lifecycle::Open, |session| session.lifecycle);
+    Ok(SubagentRow {
+        task_id: task.id,
+        parent_task_id: task.parent,
+        status: task_status(&task, now),
+        activity: Some(view::activity(run, now).to_string()),
+        last_turn: Some(view::last_turn(run).to_string()),
+        note: Some(status::note(lifecycle, run.map(|run| run.phase)).to_owned()),
+        open_children: session.as_ref().map_or(0, |session| session.open_children),
+        model: row.as_ref().map(|row| row.model.clone()),
+        usage: row.as_ref().map(|row| row.usage.into()),
+        agent_id: task.session_key.agent.clone(),
+        depth: task.depth,
+        created_at: task.created,
+        started_at: run.and_then(|run| run.started),
+        ended_at: task.ended,
+        error: run.and_then(|run| run.error.clone()),
+        session_key: task.session_key,
+        requester: task.requester_key,
+        label: task.label,
+        task_name: task.task_name,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use types::{Cleanup, RunId};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn task(id: u128, parent: Option<u128>) -> TaskView {
+        let key = |id: u128| format!("agent:main:subagent:{}", Uuid::from_u128(id));
+        let main = || "agent:main:main".to_owned();
+        TaskView {
+            id: TaskId::new(Uuid::from_u128(id)),
+            requester_key: parent.map_or_else(main, key).parse().unwrap(),
+            parent: parent.map(|id| TaskId::new(Uuid::from_u128(id))),
+            root_key: main().parse().unwrap(),
+            depth: 1,
+            session_key: key(id).parse().unwrap(),
+            run_id: RunId::new(Uuid::from_u128(id)),
+            task_name: None,
+            label: None,
+            announce: Announce::Parent,
+            cleanup: Cleanup::Keep,
+            waited_by: None,
+            cancelled: None,
+            outcome: None,
+            result_hash: None,
+            created: Timestamp(1),
+            ended: None,
+            run: None,
+        }
+    }
+
+    #[test]
+    fn a_tree_is_listed_depth_first() {
+        let tasks = || {
+            vec![task(5, Some(2)), task(4, None), task(3, Some(1)), task(2, Some(1)), task(1, None)]
+        };
+        let order = |tasks: Vec<TaskView>| -> Vec<u128> {
+            tasks.iter().map(|task| task.id.uuid().as_u128()).collect()
+        };
+        assert_eq!(order(in_tree_order(tasks(), None)), [1, 2, 5, 3, 4]);
+        let below = task(1, None).session_key;
+        assert_eq!(order(in_tree_order(tasks(), Some(&below))), [2, 5, 3]);
+        // The parent has ended and is not listed any more.
+        let orphans = vec![task(5, Some(2)), task(4, None)];
+        assert_eq!(order(in_tree_order(orphans, None)), [4, 5]);
+    }
+
+    #[test]
+    fn a_delivery_is_told_from_the_row_of_the_announce() {
+        let input = |state| {
+            let message = types::MessageId::new(Uuid::from_u128(1));
+            Some(InputView { message, state, run: None })
+        };
+        let open = task(1, None);
+        let ended = TaskView { outcome: Some(machine::rows::Outcome::Completed), ..open.clone() };
+        let silent = TaskView { announce: Announce::None, ..ended.clone() };
+        assert_eq!(delivery(&open, None), DeliveryStatus::Pending);
+        assert_eq!(delivery(&ended, None), DeliveryStatus::ParentMissing);
+        assert_eq!(delivery(&ended, input(InboxState::Queued)), DeliveryStatus::SessionQueued);
+        assert_eq!(delivery(&ended, input(InboxState::Consumed)), DeliveryStatus::Delivered);
+        assert_eq!(delivery(&silent, None), DeliveryStatus::NotApplicable);
+    }
+}

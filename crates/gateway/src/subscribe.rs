@@ -1,0 +1,364 @@
+//! From what happens to the sockets of those who watch.
+//!
+//! One task reads the runtime's news and drafts, turns them into events, encodes each once, and
+//! puts it into the outbox of every connection that gets it. It waits for no client: see
+//! [`crate::outbox`]. Text is sent at most every [`FLUSH`], however fast it comes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use machine::Notice;
+use machine::effect::RunEnded;
+use protocol::event::{Shutdown, Tick};
+use protocol::sessions::SessionsChanged;
+use protocol::{Event, Policy};
+use providers::Delta;
+use runtime::LiveEvent;
+use store::query::ask;
+use tokio::sync::broadcast;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use types::{RunId, SessionKey};
+
+use crate::feed::{Audience, Facts, Feed, Names, Out};
+use crate::gateway::Gateway;
+use crate::outbox::{Close, Outbox};
+use crate::view;
+
+/// Pause between two deltas of one run, and two notes of one session's change: faster than people
+/// read, and slow enough that an answer costs each client some ten frames a second.
+const FLUSH: Duration = Duration::from_millis(100);
+
+/// Ends that a waiting call may lag behind before it looks for itself.
+const SETTLED: usize = 1_024;
+
+/// Longest tool result that is shown live, in characters; the history has the whole.
+const RESULT_CHARS_MAX: usize = 8_192;
+
+/// Those who watch.
+#[derive(Debug)]
+pub struct Hub {
+    clients: Mutex<HashMap<u64, Arc<Subscriber>>>,
+    next: AtomicU64,
+    settled: broadcast::Sender<SessionKey>,
+    draining: AtomicBool,
+}
+
+/// One connection that gets events.
+#[derive(Debug)]
+pub struct Subscriber {
+    pub outbox: Outbox,
+    /// May it see what is said?
+    pub reads: bool,
+    /// Does it want to see tools?
+    pub tools: bool,
+    /// Has it asked for `sessions.changed`?
+    pub sessions: AtomicBool,
+}
+
+/// Takes a subscriber off the list when its connection ends.
+#[derive(Debug)]
+pub struct Registration {
+    gateway: Arc<Gateway>,
+    id: u64,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.gateway.hub.locked().remove(&self.id);
+    }
+}
+
+impl Default for Hub {
+    fn default() -> Hub {
+        Hub {
+            clients: Mutex::default(),
+            next: AtomicU64::new(0),
+            settled: broadcast::channel(SETTLED).0,
+            draining: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Hub {
+    fn locked(&self) -> MutexGuard<'_, HashMap<u64, Arc<Subscriber>>> {
+        // The map is consistent between any two of its calls, so a poisoned lock is usable.
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells of every session in which a run has ended or a message was dropped.
+    pub fn settled(&self) -> broadcast::Receiver<SessionKey> {
+        self.settled.subscribe()
+    }
+
+    pub fn draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Says once, to everybody, that the gateway goes down.
+    pub fn shut_down(&self) {
+        if !self.draining.swap(true, Ordering::Relaxed) {
+            let reason = "gateway stopping".to_owned();
+            self.send(&Event::Shutdown(Shutdown { reason, restart_expected_ms: None }), |_| true);
+        }
+    }
+
+    pub fn close_all(&self, why: &Close) {
+        for client in self.locked().values() {
+            client.outbox.close(why.clone());
+        }
+    }
+
+    fn send(&self, event: &Event, to: impl Fn(&Subscriber) -> bool) {
+        let clients: Vec<_> = self.locked().values().filter(|c| to(c)).cloned().collect();
+        if clients.is_empty() {
+            return;
+        }
+        let payload = event.encode();
+        for client in clients {
+            client.outbox.event(event.name(), Arc::clone(&payload));
+        }
+    }
+
+    fn publish(&self, out: Vec<Out>) {
+        for Out { audience, event } in out {
+            self.send(&event, |client| {
+                client.reads && (audience == Audience::Readers || client.tools)
+            });
+        }
+    }
+
+    fn any(&self, wants: impl Fn(&Subscriber) -> bool) -> bool {
+        self.locked().values().any(|client| wants(client))
+    }
+}
+
+/// Adds a connection to those who watch, until the registration is dropped.
+pub fn register(gateway: &Arc<Gateway>, subscriber: Arc<Subscriber>) -> Registration {
+    let id = gateway.hub.next.fetch_add(1, Ordering::Relaxed);
+    gateway.hub.locked().insert(id, subscriber);
+    Registration { gateway: Arc::clone(gateway), id }
+}
+
+/// The task that reads the news.
+#[derive(Debug)]
+pub struct Publisher {
+    gateway: Arc<Gateway>,
+    feed: Feed,
+    /// Sessions that have changed since the last flush: why, and by which run.
+    changed: BTreeMap<SessionKey, (&'static str, Option<RunId>)>,
+}
+
+impl Publisher {
+    pub fn new(gateway: Arc<Gateway>) -> Publisher {
+        Publisher { gateway, feed: Feed::default(), changed: BTreeMap::new() }
+    }
+
+    pub async fn run(
+        mut self,
+        mut live: broadcast::Receiver<Arc<LiveEvent>>,
+        stop: CancellationToken,
+    ) {
+        let mut flush = tokio::time::interval(FLUSH);
+        flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick =
+            tokio::time::interval(Duration::from_millis(Policy::default().tick_interval_ms));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let waiting = self.feed.dirty() || !self.changed.is_empty();
+            tokio::select! {
+                event = live.recv() => match event {
+                    Ok(event) => self.on_live(&event).await,
+                    Err(broadcast::error::RecvError::Lagged(missed)) => self.on_missed(missed),
+                    Err(broadcast::error::RecvError::Closed) => return,
+                },
+                _ = flush.tick(), if waiting => self.flush().await,
+                _ = tick.tick() => self.tick(),
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    fn tick(&self) {
+        let hub = &self.gateway.hub;
+        hub.send(&Event::Tick(Tick { ts: self.gateway.now() }), |_| true);
+        for client in hub.locked().values() {
+            client.outbox.ping();
+        }
+    }
+
+    /// Clients cannot know what they have missed. They come again and read the store.
+    fn on_missed(&mut self, missed: u64) {
+        tracing::warn!(missed, "the news came faster than they could be sent; clients are closed");
+        self.feed.clear();
+        self.gateway.hub.close_all(&Close::MISSED);
+    }
+
+    async fn flush(&mut self) {
+        let now = self.gateway.now();
+        self.gateway.hub.publish(self.feed.flush(now));
+        let changed = std::mem::take(&mut self.changed);
+        let wanted = |c: &Subscriber| c.reads && c.sessions.load(Ordering::Relaxed);
+        if changed.is_empty() || !self.gateway.hub.any(wanted) {
+            return;
+        }
+        let keys: Vec<SessionKey> = changed.keys().cloned().collect();
+        let read = ask(self.gateway.handle.store(), move |rows| {
+            keys.iter().map(|key| view::session_row(rows, key, now)).collect::<Result<Vec<_>, _>>()
+        });
+        let rows = match read.await {
+            Ok(rows) => rows,
+            Err(error) => {
+                tracing::warn!(%error, "changed sessions could not be read");
+                vec![None; changed.len()]
+            }
+        };
+        for ((session_key, (reason, run)), session) in changed.into_iter().zip(rows) {
+            let event = SessionsChanged {
+                agent_id: session_key.agent.clone(),
+                session_key,
+                reason: reason.to_owned(),
+                run_id: run.map(|run| run.to_string()),
+                ts: now,
+                session,
+            };
+            self.gateway.hub.send(&Event::SessionsChanged(Box::new(event)), wanted);
+        }
+    }
+
+    async fn on_live(&mut self, event: &LiveEvent) {
+        match event {
+            LiveEvent::Notice(notice) => self.on_notice(notice).await,
+            LiveEvent::Delta { run, wire_id, session, step, delta: Delta::Text(text) } => {
+                if !self.feed.knows(*run) {
+                    self.meet_late(*run, wire_id, session).await;
+                }
+                self.feed.delta(*run, *step, text);
+            }
+            LiveEvent::Delta { delta: Delta::Thinking(_), .. } => {}
+            LiveEvent::Shutdown => self.gateway.hub.shut_down(),
+        }
+    }
+
+    async fn on_notice(&mut self, notice: &Notice) {
+        let now = self.gateway.now();
+        let out = match notice {
+            Notice::Accepted { session, .. } => {
+                self.note(session, "send", None);
+                Vec::new()
+            }
+            Notice::RunQueued { run, wire_id, session, .. } => {
+                self.meet(*run, wire_id, session).await;
+                self.note(session, "agent.run.queued", Some(*run));
+                Vec::new()
+            }
+            Notice::RunStarted { run, wire_id, session, recovered } => {
+                self.meet(*run, wire_id, session).await;
+                self.note(session, "agent.run.started", Some(*run));
+                if *recovered { self.feed.dropped(*run, now) } else { self.feed.started(*run, now) }
+            }
+            Notice::ModelCallFailed { run, .. } | Notice::Recovered { run, .. } => {
+                self.feed.dropped(*run, now)
+            }
+            Notice::ToolStarted { run, call_id, name, .. } => {
+                let args = self.arguments(*run, call_id).await;
+                self.feed.tool_started(*run, name.clone(), call_id.clone(), args, now)
+            }
+            Notice::ToolFinished { run, call_id, name, is_error, .. } => {
+                let result = (*is_error, self.result(*run, call_id).await);
+                self.feed.tool_finished(*run, name.clone(), call_id.clone(), result, now)
+            }
+            Notice::Yielded { run, session, acknowledgment, .. } => {
+                self.note(session, "agent.run.waiting", Some(*run));
+                let text = acknowledgment.as_deref();
+                text.map_or_else(Vec::new, |text| self.feed.yielded(*run, text, now))
+            }
+            Notice::TaskSpawned { requester, run, .. } => {
+                self.note(requester, "spawn", Some(*run));
+                Vec::new()
+            }
+            Notice::TaskEnded { requester, .. } => {
+                self.note(requester, "task.ended", None);
+                Vec::new()
+            }
+            Notice::RunEnded(end) => self.on_run_ended(end).await,
+            Notice::Dropped { session, .. } => {
+                self.note(session, "message.dropped", None);
+                // Nobody waiting for it is no error.
+                let _ = self.gateway.hub.settled.send(session.clone());
+                Vec::new()
+            }
+            Notice::NodeStarted { .. } | Notice::Draining { .. } => Vec::new(),
+        };
+        self.gateway.hub.publish(out);
+    }
+
+    fn note(&mut self, session: &SessionKey, reason: &'static str, run: Option<RunId>) {
+        self.changed.insert(session.clone(), (reason, run));
+    }
+
+    async fn on_run_ended(&mut self, end: &RunEnded) -> Vec<Out> {
+        self.note(&end.session, "agent.run.ended", Some(end.run));
+        let _ = self.gateway.hub.settled.send(end.session.clone());
+        // A run that was cut while it stood in line was never met.
+        self.meet(end.run, &end.wire_id, &end.session).await;
+        let facts = match self.gateway.handle.store().run(end.run).await {
+            Ok(Some(run)) => {
+                Facts { usage: Some(run.usage.into()), error_class: run.facts.error_class }
+            }
+            _ => Facts::default(),
+        };
+        self.feed.ended(end, facts, self.gateway.now())
+    }
+
+    /// Learns the names of a run.
+    async fn meet(&mut self, run: RunId, wire_id: &str, session: &SessionKey) {
+        if self.feed.knows(run) {
+            return;
+        }
+        let spawned_by = match self.gateway.handle.store().session(session).await {
+            Ok(Some(session)) => session.parent_key,
+            _ => None,
+        };
+        let names = Names { wire_id: wire_id.to_owned(), session: session.clone(), spawned_by };
+        self.feed.watch(run, names);
+    }
+
+    /// Learns the names of a run that talks before we have heard of it, if it is not over.
+    async fn meet_late(&mut self, run: RunId, wire_id: &str, session: &SessionKey) {
+        if let Ok(Some(row)) = self.gateway.handle.store().run(run).await
+            && !row.facts.phase.ended()
+        {
+            self.meet(run, wire_id, session).await;
+        }
+    }
+
+    fn shows_tools(&self) -> bool {
+        self.gateway.hub.any(|client| client.reads && client.tools)
+    }
+
+    /// Reads what a tool was called with, if somebody wants to see it.
+    async fn arguments(&self, run: RunId, call_id: &str) -> serde_json::Value {
+        if !self.shows_tools() {
+            return serde_json::Value::Null;
+        }
+        let call_id = call_id.to_owned();
+        let read =
+            ask(self.gateway.handle.store(), move |rows| view::arguments(rows, run, &call_id));
+        read.await.ok().flatten().unwrap_or_default()
+    }
+
+    /// Reads what a tool has returned, if somebody wants to see it.
+    async fn result(&self, run: RunId, call_id: &str) -> serde_json::Value {
+        if !self.shows_tools() {
+            return serde_json::Value::Null;
+        }
+        let call_id = call_id.to_owned();
+        let read = ask(self.gateway.handle.store(), move |rows| {
+            view::tool_result(rows, run, &call_id, RESULT_CHARS_MAX)
+        });
+        read.await.ok().flatten().unwrap_or_default()
+    }
+}

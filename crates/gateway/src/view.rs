@@ -1,0 +1,283 @@
+//! Rows as clients are shown them. Words of status are derived here and nowhere else, with
+//! `machine::status` and our clock.
+
+use std::collections::HashMap;
+
+use machine::rows::{EntryKind, Outcome};
+use machine::run::Phase;
+use machine::status;
+use protocol::message::{ChatMessage, ChatRole, Provenance, ProvenanceKind};
+use protocol::sessions::{SessionKind, SessionRow, SessionStatus, SubagentRole};
+use serde_json::Value;
+use store::StoreError;
+use store::query::Query;
+use store::view::{EntryView, RunFacts, SessionFilter, SessionView};
+use types::{AssistantMessage, RunId, Scope, SessionKey, Timestamp, ToolResult};
+
+/// Children that a row names. More are counted, and listed by `spawnedBy`.
+const CHILDREN_MAX: usize = 50;
+
+/// Longest title or preview, in characters.
+const PREVIEW_CHARS_MAX: usize = 120;
+
+/// The phase of the newest run, and whether its node is alive.
+fn standing(run: Option<&RunFacts>, now: Timestamp) -> (Option<Phase>, bool) {
+    (run.map(|run| run.phase), run.is_some_and(|run| run.lease_live(now)))
+}
+
+/// What a session or a task does now.
+pub fn activity(run: Option<&RunFacts>, now: Timestamp) -> status::Activity {
+    let (phase, live) = standing(run, now);
+    status::activity(phase, live)
+}
+
+/// OpenClaw's one word for the newest run.
+pub fn openclaw_status(run: Option<&RunFacts>, now: Timestamp) -> &'static str {
+    let (phase, live) = standing(run, now);
+    status::openclaw_status(phase, live)
+}
+
+pub fn last_turn(run: Option<&RunFacts>) -> status::LastTurn {
+    status::last_turn(run.map(|run| run.phase))
+}
+
+/// Reads one session as a row.
+pub fn session_row(
+    rows: &dyn Query,
+    key: &SessionKey,
+    now: Timestamp,
+) -> Result<Option<SessionRow>, StoreError> {
+    let Some(view) = rows.session(key)? else { return Ok(None) };
+    let mut row = row(&view, now);
+    name_children(rows, &view, &mut row)?;
+    Ok(Some(row))
+}
+
+/// Makes the row of a session. What the configuration knows is added by the caller.
+pub fn row(view: &SessionView, now: Timestamp) -> SessionRow {
+    let newest = view.newest_run();
+    let (phase, _) = standing(newest, now);
+    let mut row = SessionRow::new(view.key.clone(), view.created, view.active);
+    row.session_id = Some(view.session_id);
+    row.kind = kind(&view.key);
+    row.label = view.label.clone();
+    row.status = newest.map(|run| session_status(run, now));
+    row.last_run_id = newest.map(|run| run.wire_id.clone());
+    row.last_run_error = newest.and_then(|run| run.error.clone());
+    row.spawned_by = view.parent_key.clone();
+    if view.depth > 0 {
+        let leads = view.open_children > 0;
+        row.spawn_depth = Some(view.depth);
+        row.subagent_role =
+            Some(if leads { SubagentRole::Orchestrator } else { SubagentRole::Leaf });
+    }
+    row.input_tokens = view.usage.prompt();
+    row.output_tokens = view.usage.output;
+    row.total_tokens = view.context_tokens;
+    row.queued_inputs = view.queued.into();
+    row.open_children = view.open_children;
+    row.open_run_id = view.open_run.as_ref().map(|run| run.wire_id.clone());
+    row.activity = Some(activity(view.open_run.as_ref(), now).to_string());
+    row.lifecycle = Some(view.lifecycle.to_string());
+    row.last_turn = Some(last_turn(newest).to_string());
+    row.task_status = Some(status::task_status(phase).to_string());
+    row.resumable = Some(status::resumable(view.lifecycle));
+    row.note = Some(status::note(view.lifecycle, phase).to_owned());
+    row
+}
+
+fn kind(key: &SessionKey) -> SessionKind {
+    match &key.scope {
+        Scope::Other(rest) if rest.contains(":group:") || rest.contains(":channel:") => {
+            SessionKind::Group
+        }
+        _ => SessionKind::Direct,
+    }
+}
+
+fn session_status(run: &RunFacts, now: Timestamp) -> SessionStatus {
+    match run.phase {
+        Phase::Ended(outcome) => match outcome {
+            Outcome::Completed => SessionStatus::Done,
+            Outcome::NoResult | Outcome::Failed | Outcome::Interrupted => SessionStatus::Failed,
+            Outcome::TimedOut => SessionStatus::Timeout,
+            Outcome::Cancelled => SessionStatus::Killed,
+        },
+        phase if phase.holds_slot() && run.lease_live(now) => SessionStatus::Running,
+        _ => SessionStatus::Queued,
+    }
+}
+
+/// Names the children of a session that has any.
+pub fn name_children(
+    rows: &dyn Query,
+    view: &SessionView,
+    row: &mut SessionRow,
+) -> Result<(), StoreError> {
+    let parent = Some(view.key.clone());
+    let filter = SessionFilter { parent, limit: CHILDREN_MAX, ..SessionFilter::default() };
+    row.child_sessions = rows.sessions(&filter)?.into_iter().map(|child| child.key).collect();
+    Ok(())
+}
+
+/// Which texts of the transcript a row is to show.
+#[derive(Clone, Copy, Debug)]
+pub struct Excerpts {
+    /// The first message, as a title.
+    pub title: bool,
+    pub last_message: bool,
+}
+
+impl Excerpts {
+    pub fn add(
+        self,
+        rows: &dyn Query,
+        view: &SessionView,
+        row: &mut SessionRow,
+    ) -> Result<(), StoreError> {
+        if self.title {
+            let first = rows.entries(view.session_id, 0, 1)?;
+            row.derived_title = first.first().map(|entry| preview(&message(entry)));
+        }
+        if self.last_message {
+            let last = rows.history(view.session_id, None, 1)?.entries;
+            row.last_message_preview = last.first().map(|entry| preview(&message(entry)));
+        }
+        Ok(())
+    }
+}
+
+fn preview(message: &ChatMessage) -> String {
+    let words = message.words();
+    let line = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    clip(&line, PREVIEW_CHARS_MAX)
+}
+
+/// Cuts a text to so many characters, and says so.
+pub fn clip(text: &str, chars: usize) -> String {
+    match text.char_indices().nth(chars) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
+/// A transcript entry as a message. A body that does not parse is shown as it is: a reader should
+/// see that something is there.
+pub fn message(entry: &EntryView) -> ChatMessage {
+    let (body, at) = (entry.body.as_str(), entry.at);
+    let text = |role| ChatMessage::text(role, body, at);
+    let from = |kind| ChatMessage {
+        provenance: Some(Provenance { kind }),
+        ..ChatMessage::text(ChatRole::User, body, at)
+    };
+    match entry.kind {
+        EntryKind::User => text(ChatRole::User),
+        EntryKind::Agent | EntryKind::Reply | EntryKind::Announce | EntryKind::Brief => {
+            from(ProvenanceKind::InterSession)
+        }
+        EntryKind::Cron | EntryKind::Hook => from(ProvenanceKind::InternalSystem),
+        EntryKind::System => ChatMessage {
+            provenance: Some(Provenance { kind: ProvenanceKind::InternalSystem }),
+            ..text(ChatRole::System)
+        },
+        EntryKind::Assistant => match serde_json::from_str::<AssistantMessage>(body) {
+            Ok(answer) => ChatMessage::assistant(&answer, at),
+            Err(_) => text(ChatRole::Assistant),
+        },
+        EntryKind::ToolResult => match serde_json::from_str::<ToolResult>(body) {
+            Ok(result) => ChatMessage::tool_result(&result, at),
+            Err(_) => text(ChatRole::ToolResult),
+        },
+    }
+}
+
+/// Entries as messages. The message that began a run carries the run's id, by which clients
+/// recognise what they have sent.
+pub fn messages(rows: &dyn Query, entries: &[EntryView]) -> Result<Vec<ChatMessage>, StoreError> {
+    let mut wire_ids: HashMap<RunId, Option<String>> = HashMap::new();
+    let mut messages = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let mut message = message(entry);
+        if entry.kind == EntryKind::User && !wire_ids.contains_key(&entry.run) {
+            let wire_id = rows.run(entry.run)?.map(|run| run.facts.wire_id);
+            message.idempotency_key = wire_id.as_ref().map(|id| format!("{id}:user"));
+            wire_ids.insert(entry.run, wire_id);
+        }
+        messages.push(message);
+    }
+    Ok(messages)
+}
+
+/// What the last answer of a run wants a tool to be called with.
+pub fn arguments(rows: &dyn Query, run: RunId, call_id: &str) -> Result<Option<Value>, StoreError> {
+    let answer = rows.last_answer(run)?;
+    let answer = answer.and_then(|body| serde_json::from_str::<AssistantMessage>(&body).ok());
+    let call = answer.and_then(|a| a.calls.into_iter().find(|call| call.id == call_id));
+    Ok(call.map(|call| serde_json::from_str(&call.arguments).unwrap_or(call.arguments.into())))
+}
+
+/// Newest entries among which a result that has just come is looked for: as many as an answer may
+/// have calls, and some that came in between.
+const RECENT: usize = 128;
+
+/// What a tool call has returned, cut to `chars`.
+pub fn tool_result(
+    rows: &dyn Query,
+    run: RunId,
+    call_id: &str,
+    chars: usize,
+) -> Result<Option<Value>, StoreError> {
+    let Some(run) = rows.run(run)? else { return Ok(None) };
+    let recent = rows.history(run.session_id, None, RECENT)?.entries;
+    let entry = recent.iter().rev().find(|entry| {
+        entry.kind == EntryKind::ToolResult && entry.call_id.as_deref() == Some(call_id)
+    });
+    Ok(entry.map(|entry| clip(&message(entry).words(), chars).into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn entry(kind: EntryKind, body: &str) -> EntryView {
+        EntryView {
+            session_id: types::SessionId::new(Uuid::from_u128(1)),
+            seq: 1,
+            run: RunId::new(Uuid::from_u128(2)),
+            step: None,
+            kind,
+            call_id: None,
+            body: body.to_owned(),
+            tokens: 1,
+            at: Timestamp(1),
+        }
+    }
+
+    #[test]
+    fn every_kind_of_entry_has_a_role_and_its_words() {
+        let result = r#"{"call_id":"c","name":"read","text":"words","is_error":true}"#;
+        let answer = r#"{"wire":"scripted","model":"m","text":"words","stop":"end","raw":{}}"#;
+        for &kind in EntryKind::ALL {
+            let (body, role) = match kind {
+                EntryKind::Assistant => (answer, ChatRole::Assistant),
+                EntryKind::ToolResult => (result, ChatRole::ToolResult),
+                EntryKind::System => ("words", ChatRole::System),
+                _ => ("words", ChatRole::User),
+            };
+            let message = message(&entry(kind, body));
+            assert_eq!((message.role, message.words().as_str()), (role, "words"), "{kind}");
+            let of_a_person =
+                matches!(kind, EntryKind::User | EntryKind::Assistant | EntryKind::ToolResult);
+            assert_eq!(message.provenance.is_none(), of_a_person, "{kind}");
+        }
+        assert_eq!(message(&entry(EntryKind::Assistant, "{")).words(), "{");
+    }
+
+    #[test]
+    fn a_cut_falls_between_characters() {
+        assert_eq!(clip("äöü", 3), "äöü");
+        assert_eq!(clip("äöü", 2), "äö…");
+    }
+}
