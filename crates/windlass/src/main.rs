@@ -1,2 +1,97 @@
-//! The binary.
-fn main() {}
+//! `windlass`: parse, log, run, exit code.
+
+mod args;
+mod client;
+mod commands;
+mod output;
+mod setup;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Cli, Command};
+use crate::commands::{agent, chat, config, db, demo, doctor, gateway, sessions, status, tasks};
+use crate::setup::Setup;
+
+/// The configuration or the command line is wrong: nothing was tried.
+const EXIT_USAGE: u8 = 2;
+
+/// An error that has an exit code of its own, for scripts that watch the process.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+struct Exit {
+    code: u8,
+    message: String,
+}
+
+fn main() -> ExitCode {
+    // The HTTP client is built without a default provider of cryptography, so that only one is
+    // ever linked.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let cli = Cli::parse();
+    log(cli.global.verbose);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(run(cli)),
+        Err(error) => Err(error.into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if is_broken_pipe(&error) {
+                return ExitCode::SUCCESS;
+            }
+            eprintln!("error: {error:#}");
+            let code = error.downcast_ref::<Exit>().map_or(1, |exit| exit.code);
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Words go to stderr, never to stdout: a pipe gets data only.
+fn log(verbose: u8) {
+    let default = match verbose {
+        0 => "warn,windlass=info,runtime=info,store=info,gateway=info",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_env("WINDLASS_LOG").unwrap_or_else(|_| default.into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    let out = &mut std::io::stdout().lock();
+    let setup = || Setup::load(&cli.global);
+    match cli.command {
+        Command::Gateway(args) => gateway::run(args, setup()?).await,
+        Command::Agent(args) => agent::run(args, &setup()?, out).await,
+        Command::Chat(args) => chat::run(args, &setup()?).await,
+        Command::Sessions(command) => sessions::run(command, &setup()?, out).await,
+        Command::Subagents(command) => tasks::subagents(command, &setup()?, out).await,
+        Command::Tasks(command) => tasks::tasks(command, &setup()?, out).await,
+        Command::Status(args) => status::status(args, &setup()?, out).await,
+        Command::Health(args) => status::health(args, &setup()?, out).await,
+        Command::Config(command) => config::run(command, &cli.global, out),
+        Command::Db(command) => db::run(command, &setup()?, out).await,
+        Command::Doctor(args) => doctor::run(args, &cli.global, out).await,
+        Command::Demo(args) => demo::run(args).await,
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "windlass", out);
+            Ok(())
+        }
+    }
+}
+
+/// `windlass sessions list | head` is no error.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -54,7 +54,7 @@ struct Preset {
     id: &'static str,
     base_url: &'static str,
     api: Wire,
-    key_variable: &'static str,
+    key_variable: Option<&'static str>,
 }
 
 const PRESETS: &[Preset] = &[
@@ -62,14 +62,16 @@ const PRESETS: &[Preset] = &[
         id: "anthropic",
         base_url: "https://api.anthropic.com",
         api: Wire::AnthropicMessages,
-        key_variable: "ANTHROPIC_API_KEY",
+        key_variable: Some("ANTHROPIC_API_KEY"),
     },
     Preset {
         id: "openai",
         base_url: "https://api.openai.com/v1",
         api: Wire::OpenaiCompletions,
-        key_variable: "OPENAI_API_KEY",
+        key_variable: Some("OPENAI_API_KEY"),
     },
+    // The model of the demo: a script in this process, without an address.
+    Preset { id: "scripted", base_url: "", api: Wire::Scripted, key_variable: None },
 ];
 
 word_enum! {
@@ -159,11 +161,11 @@ fn warn_of_keys(
     used: &BTreeSet<&str>,
 ) {
     for preset in PRESETS.iter().filter(|preset| used.contains(preset.id)) {
+        let Some(variable) = preset.key_variable else { continue };
         let Some(provider) = providers.get(preset.id) else { continue };
         if provider.api_key.is_none() && provider.base_url == preset.base_url {
             let mut spot = s.spot();
             spot.path = spot.path.key("providers").key(preset.id).key("apiKey");
-            let variable = preset.key_variable;
             s.cx.warn(&spot, format!("no key: set it, or the variable {variable}"));
         }
     }
@@ -182,7 +184,7 @@ impl Provider {
             preset.filter(|_| !written).map(|preset| preset.base_url.to_owned())
         });
         let api = read_api(s, preset);
-        let key_variable = preset.map(|preset| preset.key_variable);
+        let key_variable = preset.and_then(|preset| preset.key_variable);
         let from_variable = || key_variable.and_then(|name| s.cx.outside.var(name));
         let given = s.node("apiKey").is_some();
         let api_key = match given {

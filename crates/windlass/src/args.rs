@@ -1,0 +1,84 @@
+//! The command line, as it is typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::{agent, chat, config, db, demo, doctor, gateway, sessions, status, tasks};
+
+/// The gateway for fleets of LLM agents that must not lose work
+#[derive(Debug, Parser)]
+#[command(name = "windlass", version, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Read this configuration file instead of ~/.windlass/windlass.json
+    #[arg(long, global = true, env = "WINDLASS_CONFIG_PATH", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Keep the database and all else in this folder instead of ~/.windlass
+    #[arg(long, global = true, env = "WINDLASS_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+
+    /// Talk to the gateway at this address instead of the configured one
+    #[arg(long, global = true, env = "WINDLASS_GATEWAY_URL", value_name = "URL")]
+    pub url: Option<String>,
+
+    /// Say more on stderr; repeat for still more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the gateway until it is told to stop
+    Gateway(gateway::GatewayArgs),
+    /// Send one message to an agent and print its answer
+    Agent(agent::AgentArgs),
+    /// Talk to an agent
+    Chat(chat::ChatArgs),
+    /// Look at sessions
+    #[command(subcommand)]
+    Sessions(sessions::SessionsCommand),
+    /// Look at sub-agents, as a tree
+    #[command(subcommand)]
+    Subagents(tasks::SubagentsCommand),
+    /// Look at tasks
+    #[command(subcommand)]
+    Tasks(tasks::TasksCommand),
+    /// Show what the gateway is doing
+    Status(status::StatusArgs),
+    /// Ask the gateway whether it is well
+    Health(status::HealthArgs),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Look after the database
+    #[command(subcommand)]
+    Db(db::DbCommand),
+    /// Check configuration, folder, database and gateway, and say what to mend
+    Doctor(doctor::DoctorArgs),
+    /// Watch three sub-agents finish their work although the gateway is killed
+    Demo(demo::DemoArgs),
+    /// Print a completion script for a shell
+    Completion { shell: clap_complete::Shell },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,175 @@
+//! A client of the gateway, for the commands: one WebSocket, the same protocol as everyone's.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use futures::{SinkExt, StreamExt};
+use protocol::error::ErrorShape;
+use protocol::handshake::{Client as ClientInfo, ClientMode, ConnectAuth, Role};
+use protocol::{ConnectParams, EventFrame, Method, PROTOCOL_VERSION, Request, Response, Scope};
+use protocol::{Scopes, ServerFrame};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+/// How long a gateway may take to greet.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Events kept while a response is waited for. A command that wants more reads as it goes.
+const EVENTS_KEPT: usize = 4_096;
+
+/// Where the gateway is, and the secret that it wants.
+#[derive(Clone)]
+pub struct Target {
+    pub url: String,
+    pub token: Option<String>,
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Target").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// A connection that has been greeted.
+#[derive(Debug)]
+pub struct Client {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    next_id: u64,
+    events: VecDeque<EventFrame>,
+}
+
+/// A refusal of the gateway, as an error of a command.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", shown(.0))]
+pub struct Refused(pub ErrorShape);
+
+fn shown(error: &ErrorShape) -> String {
+    match error.retry_after_ms {
+        Some(ms) => format!("{} (try again in {} s)", error.message, ms.div_ceil(1_000)),
+        None => error.message.clone(),
+    }
+}
+
+impl Client {
+    /// Connects and says who we are.
+    pub async fn connect(target: &Target) -> anyhow::Result<Client> {
+        let greeted = tokio::time::timeout(CONNECT_TIMEOUT, Client::greet(target));
+        greeted
+            .await
+            .with_context(|| format!("{} did not greet within {CONNECT_TIMEOUT:?}", target.url))?
+    }
+
+    async fn greet(target: &Target) -> anyhow::Result<Client> {
+        let connected = tokio_tungstenite::connect_async(&target.url).await;
+        let (socket, _) = connected.with_context(|| {
+            format!("no gateway answers at {}; start one with `windlass gateway`", target.url)
+        })?;
+        let mut client = Client { socket, next_id: 0, events: VecDeque::new() };
+        let params = serde_json::to_value(connect_params(target))?;
+        let hello = client.call(Method::Connect, params).await;
+        hello.context("the gateway refused the connection")?;
+        Ok(client)
+    }
+
+    /// Sends a request and waits for its one response.
+    pub async fn call(&mut self, method: Method, params: Value) -> anyhow::Result<Value> {
+        let id = self.send(method, params).await?;
+        self.response(&id).await
+    }
+
+    /// As [`Client::call`], read into a type.
+    pub async fn get<T: DeserializeOwned>(
+        &mut self,
+        method: Method,
+        params: Value,
+    ) -> anyhow::Result<T> {
+        let payload = self.call(method, params).await?;
+        serde_json::from_value(payload)
+            .with_context(|| format!("the gateway's answer to {method} is not what we expect"))
+    }
+
+    /// Sends a request and returns its id.
+    pub async fn send(&mut self, method: Method, params: Value) -> anyhow::Result<String> {
+        self.next_id += 1;
+        let id = self.next_id.to_string();
+        let request = Request::new(id.clone(), method, params);
+        self.socket.send(Message::text(serde_json::to_string(&request)?)).await?;
+        Ok(id)
+    }
+
+    /// Waits for the next response to `id`. Events that come meanwhile are kept.
+    pub async fn response(&mut self, id: &str) -> anyhow::Result<Value> {
+        loop {
+            match self.frame().await? {
+                ServerFrame::Response(response) if response.id == id => return payload(response),
+                ServerFrame::Response(_) => {}
+                ServerFrame::Event(event) => {
+                    if self.events.len() == EVENTS_KEPT {
+                        self.events.pop_front();
+                    }
+                    self.events.push_back(event);
+                }
+            }
+        }
+    }
+
+    /// Waits for whatever comes next: an event that was kept, or a frame.
+    pub async fn next(&mut self) -> anyhow::Result<ServerFrame> {
+        match self.events.pop_front() {
+            Some(event) => Ok(ServerFrame::Event(event)),
+            None => self.frame().await,
+        }
+    }
+
+    async fn frame(&mut self) -> anyhow::Result<ServerFrame> {
+        loop {
+            let message = self.socket.next().await;
+            match message.context("the gateway closed the connection")?? {
+                Message::Text(text) => {
+                    let frame = ServerFrame::parse(&text).context("a frame that is not JSON")?;
+                    if let Some(frame) = frame {
+                        return Ok(frame);
+                    }
+                }
+                Message::Close(close) => match close {
+                    Some(close) => bail!("the gateway closed the connection: {}", close.reason),
+                    None => bail!("the gateway closed the connection"),
+                },
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Reads a response: its payload, or its refusal as an error.
+pub fn payload(response: Response) -> anyhow::Result<Value> {
+    match response.error {
+        Some(error) if !response.ok => Err(Refused(error).into()),
+        _ => Ok(response.payload.unwrap_or(Value::Null)),
+    }
+}
+
+fn connect_params(target: &Target) -> ConnectParams {
+    ConnectParams {
+        min_protocol: PROTOCOL_VERSION,
+        max_protocol: PROTOCOL_VERSION,
+        client: ClientInfo {
+            id: "cli".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            platform: std::env::consts::OS.to_owned(),
+            mode: ClientMode::Cli,
+            display_name: None,
+            device_family: None,
+            instance_id: None,
+        },
+        role: Role::Operator,
+        scopes: [Scope::Read, Scope::Write].into_iter().collect::<Scopes>(),
+        caps: vec!["tool-events".to_owned()],
+        auth: ConnectAuth { token: target.token.clone(), password: None },
+        device: None,
+    }
+}

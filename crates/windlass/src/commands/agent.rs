@@ -1,0 +1,129 @@
+//! `windlass agent`: one message in, one answer out.
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use protocol::Method;
+use protocol::agent::{AgentAccepted, AgentFinal, AgentStatus};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::client::{Client, Target};
+use crate::setup::Setup;
+
+/// How long the command goes on trying to come back to a gateway that has gone away. The run goes
+/// on without it.
+const RECONNECT_FOR: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Args)]
+pub struct AgentArgs {
+    /// Which agent; the default one if none
+    #[arg(long, value_name = "ID")]
+    pub agent: Option<String>,
+
+    /// What to say to it
+    #[arg(short, long, value_name = "TEXT")]
+    pub message: String,
+
+    /// In which conversation: `main`, `thread:<name>`, or a full key
+    #[arg(long, value_name = "KEY")]
+    pub session_key: Option<String>,
+
+    /// The same key is the same message: it is never sent twice
+    #[arg(long, value_name = "KEY")]
+    pub idempotency_key: Option<String>,
+
+    /// Stop the run after so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
+
+    /// Print the name of the run and do not wait for the answer
+    #[arg(long)]
+    pub no_wait: bool,
+
+    /// Print the answer as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub async fn run(args: AgentArgs, setup: &Setup, out: &mut impl Write) -> anyhow::Result<()> {
+    let target = setup.target()?;
+    let key = args.idempotency_key.clone().unwrap_or_else(mint_key);
+    let mut params = json!({ "message": args.message, "idempotencyKey": key });
+    for (name, value) in [("agentId", &args.agent), ("sessionKey", &args.session_key)] {
+        if let Some(value) = value {
+            params[name] = json!(value);
+        }
+    }
+    if let Some(timeout) = args.timeout {
+        params["timeout"] = json!(timeout);
+    }
+    let mut client = Client::connect(&target).await?;
+    let id = client.send(Method::Agent, params.clone()).await?;
+    let accepted = client.response(&id).await?;
+    if args.no_wait {
+        writeln!(out, "{}", if args.json { accepted.to_string() } else { key })?;
+        return Ok(());
+    }
+    let accepted: AgentAccepted = serde_json::from_value(accepted)?;
+    tracing::debug!(run = accepted.run_id, session = %accepted.session_key, "accepted");
+    let answer = match client.response(&id).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            tracing::warn!("{error:#}; the run goes on, coming back to it");
+            come_back(&target, &params).await?
+        }
+    };
+    print(args.json, serde_json::from_value(answer)?, out)
+}
+
+/// A key that nobody else has: 122 random bits of the operating system.
+fn mint_key() -> String {
+    Uuid::new_v4().to_string()
+}
+
+/// Asks again with the same key, which is the same message, until there is an answer.
+async fn come_back(
+    target: &Target,
+    params: &serde_json::Value,
+) -> anyhow::Result<serde_json::Value> {
+    let again = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let Ok(mut client) = Client::connect(target).await else { continue };
+            let Ok(id) = client.send(Method::Agent, params.clone()).await else { continue };
+            match client.response(&id).await {
+                Ok(_) => return (client, id),
+                Err(_) => continue,
+            }
+        }
+    };
+    let (mut client, id) = tokio::time::timeout(RECONNECT_FOR, again).await.with_context(|| {
+        format!(
+            "the gateway has been away for {RECONNECT_FOR:?}; nothing is lost: the same command \
+             with --idempotency-key {} gets the answer",
+            params["idempotencyKey"]
+        )
+    })?;
+    match client.response(&id).await {
+        Ok(answer) => Ok(answer),
+        Err(_) => Box::pin(come_back(target, params)).await,
+    }
+}
+
+fn print(json: bool, answer: AgentFinal, out: &mut impl Write) -> anyhow::Result<()> {
+    if json {
+        serde_json::to_writer(&mut *out, &answer)?;
+        writeln!(out)?;
+    } else if let Some(result) = &answer.result {
+        for payload in &result.payloads {
+            writeln!(out, "{}", payload.text)?;
+        }
+    }
+    if answer.status == AgentStatus::Ok {
+        return Ok(());
+    }
+    bail!("the run ended without an answer: {}", answer.summary)
+}

@@ -1,0 +1,179 @@
+//! `windlass demo`: three sub-agents finish their work although the gateway is killed.
+//!
+//! Nothing is staged: the gateway is another process of this very binary, it is killed with
+//! SIGKILL while the sub-agents are at work, and a new one is started on the same folder. What is
+//! shown is read from the database, also while no gateway runs.
+
+mod gateway_process;
+mod proof;
+mod screen;
+mod settings;
+mod tree;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use protocol::Method;
+use protocol::agent::{AgentFinal, AgentStatus};
+use serde_json::json;
+use store::Reader;
+
+use crate::client::{Client, Target};
+use gateway_process::GatewayProcess;
+use screen::Screen;
+use tree::View;
+
+/// How often the tree is read anew.
+const FRAME: Duration = Duration::from_millis(100);
+
+/// Frames for which all children have to be at work before the plug is pulled: time for some
+/// steps.
+const FRAMES_BEFORE_KILL: u32 = 9;
+
+/// The demo's one message: the same key before and after the kill, so it is one message.
+const KEY: &str = "demo-1";
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Use a real model: `anthropic`, `openai` (with their usual keys in the environment), or the
+    /// URL of a server that speaks OpenAI's chat completions
+    #[arg(long, value_name = "NAME|URL")]
+    pub provider: Option<String>,
+
+    /// Which model of that provider
+    #[arg(long, value_name = "ID", requires = "provider")]
+    pub model: Option<String>,
+
+    /// What to ask for
+    #[arg(long, value_name = "TEXT", default_value = "Research A, analyse B, draft C.")]
+    pub message: String,
+
+    /// Do not kill the gateway
+    #[arg(long)]
+    pub no_kill: bool,
+
+    /// Give up after so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub timeout: u64,
+}
+
+pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
+    let settings = settings::choose(&args)?;
+    let folder = tempfile::Builder::new().prefix("windlass-demo-").tempdir()?;
+    settings.write(folder.path())?;
+    println!("folder   {}", folder.path().display());
+    println!("model    {}", settings.model);
+    println!("message  {}\n", args.message);
+
+    let limit = Duration::from_secs(args.timeout);
+    let played = tokio::time::timeout(limit, play(&args, &settings.token, folder.path())).await;
+    played.with_context(|| format!("the demo did not end within {limit:?}"))??;
+    println!("\nTo go on with your own key:\n");
+    println!("  export ANTHROPIC_API_KEY=…      (or OPENAI_API_KEY=…)");
+    println!("  windlass gateway                in one terminal");
+    println!("  windlass chat                   in another");
+    println!("\nTo see this with your own model: windlass demo --provider anthropic|openai|URL");
+    Ok(())
+}
+
+async fn play(args: &DemoArgs, token: &str, folder: &Path) -> anyhow::Result<()> {
+    let mut screen = Screen::default();
+    let mut gateway = GatewayProcess::start(folder).await?;
+    screen.say(&format!("gateway started, process {}, {}", gateway.pid(), gateway.url()));
+    let mut client = ask(&gateway, token, &args.message).await?;
+    let reader = Reader::open(&folder.join(store::sqlite::FILE))
+        .context("cannot read the demo's database")?;
+
+    if !args.no_kill {
+        match until_all_at_work(&reader, &mut screen, &mut client).await? {
+            Moment::AtWork => {
+                let view = View::read(&reader).await?;
+                screen.draw(&view.lines());
+                gateway.kill().await?;
+                screen.say(&format!("\n*** kill -9 {} ***  the gateway is gone", gateway.pid()));
+                screen.say("what the database says now, read without any gateway (a lease lasts 20 s at most):");
+                screen.draw(&View::read(&reader).await?.lines());
+                gateway = GatewayProcess::start(folder).await?;
+                screen.say(&format!(
+                    "\ngateway started again, process {}; nobody tells it what to do",
+                    gateway.pid()
+                ));
+                // The same key is the same message: it is not sent again, only asked after.
+                client = ask(&gateway, token, &args.message).await?;
+            }
+            Moment::Ended => screen.say("the model has answered without sub-agents at work"),
+        }
+    }
+    let answer = until_answer(&reader, &mut screen, client).await?;
+    screen.draw(&View::read(&reader).await?.lines());
+    if answer.status != AgentStatus::Ok {
+        bail!("the run ended without an answer: {}", answer.summary);
+    }
+    println!("\nanswer\n");
+    for payload in answer.result.iter().flat_map(|result| &result.payloads) {
+        println!("  {}", payload.text.replace('\n', "\n  "));
+    }
+    proof::print(&reader).await?;
+    gateway.stop().await
+}
+
+/// Sends the message, or asks after it, and leaves its final answer to come.
+async fn ask(gateway: &GatewayProcess, token: &str, message: &str) -> anyhow::Result<Client> {
+    let target = Target { url: gateway.url().to_owned(), token: Some(token.to_owned()) };
+    let mut client = Client::connect(&target).await?;
+    let params = json!({ "message": message, "idempotencyKey": KEY, "sessionKey": "main" });
+    let id = client.send(Method::Agent, params).await?;
+    client.response(&id).await.context("the gateway did not take the message")?;
+    Ok(client)
+}
+
+enum Moment {
+    AtWork,
+    Ended,
+}
+
+/// Draws until all children have been at work for a while, or the run has ended.
+async fn until_all_at_work(
+    reader: &Reader,
+    screen: &mut Screen,
+    client: &mut Client,
+) -> anyhow::Result<Moment> {
+    let mut frames = 0;
+    let mut interval = tokio::time::interval(FRAME);
+    loop {
+        tokio::select! {
+            // What the gateway says is not looked at here, but it must not pile up.
+            frame = client.next() => { frame?; continue; }
+            _ = interval.tick() => {}
+        }
+        let view = View::read(reader).await?;
+        screen.draw(&view.lines());
+        if view.ended() {
+            return Ok(Moment::Ended);
+        }
+        frames = if view.all_at_work() { frames + 1 } else { 0 };
+        if frames > FRAMES_BEFORE_KILL {
+            return Ok(Moment::AtWork);
+        }
+    }
+}
+
+/// Draws until the run has ended, and returns its answer.
+async fn until_answer(
+    reader: &Reader,
+    screen: &mut Screen,
+    mut client: Client,
+) -> anyhow::Result<AgentFinal> {
+    // The first request of a connection is `connect`, the second is the message.
+    let answer = client.response("2");
+    tokio::pin!(answer);
+    let mut interval = tokio::time::interval(FRAME);
+    loop {
+        tokio::select! {
+            answer = &mut answer => return Ok(serde_json::from_value(answer?)?),
+            _ = interval.tick() => screen.draw(&View::read(reader).await?.lines()),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! `windlass doctor`: is everything as it should be, and what to do if not.
+
+use std::io::Write;
+use std::path::Path;
+
+use clap::Args;
+use machine::rows::InboxState;
+use protocol::Method;
+use serde::Serialize;
+use serde_json::json;
+use store::{Reader, Reads};
+
+use crate::args::Global;
+use crate::client::Client;
+use crate::commands::db;
+use crate::output::json_lines;
+use crate::setup::Setup;
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Print one JSON object per line
+    #[arg(long)]
+    json: bool,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    what: &'static str,
+    state: State,
+    detail: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Ok,
+    Warning,
+    Error,
+}
+
+pub async fn run(args: DoctorArgs, global: &Global, out: &mut impl Write) -> anyhow::Result<()> {
+    let mut findings = Vec::new();
+    match Setup::load(global) {
+        Err(error) => findings.push(finding("config", State::Error, format!("{error:#}"))),
+        Ok(setup) => {
+            look_at_config(&setup, &mut findings);
+            look_at_database(&setup, &mut findings).await;
+            look_at_gateway(&setup, &mut findings).await;
+        }
+    }
+    if args.json {
+        json_lines(out, &findings)?;
+    } else {
+        for Finding { what, state, detail } in &findings {
+            let word = match state {
+                State::Ok => "ok",
+                State::Warning => "warning",
+                State::Error => "error",
+            };
+            writeln!(out, "{word:<8} {what:<10} {detail}")?;
+        }
+    }
+    let errors = findings.iter().filter(|finding| finding.state == State::Error).count();
+    if errors == 0 { Ok(()) } else { anyhow::bail!("{errors} things need mending") }
+}
+
+fn finding(what: &'static str, state: State, detail: impl Into<String>) -> Finding {
+    Finding { what, state, detail: detail.into() }
+}
+
+fn look_at_config(setup: &Setup, findings: &mut Vec<Finding>) {
+    let file = match &setup.config_path {
+        Some(path) => path.display().to_string(),
+        None => format!("no file at {}: all defaults stand", setup.config_file().display()),
+    };
+    findings.push(finding("config", State::Ok, file));
+    for warning in &setup.warnings {
+        findings.push(finding("config", State::Warning, warning.to_string()));
+    }
+    match setup.limits() {
+        Err(error) => findings.push(finding("config", State::Error, format!("{error:#}"))),
+        Ok(limits) => {
+            for (id, agent) in &limits.agents {
+                let known = limits.models.contains_key(&agent.model);
+                let detail = match (agent.model.as_str(), known) {
+                    ("", _) => format!(
+                        "agent {id} has no model; set agents.defaults.model, or ANTHROPIC_API_KEY \
+                         or OPENAI_API_KEY"
+                    ),
+                    (model, true) => format!("agent {id} uses {model}"),
+                    (model, false) => format!("agent {id} wants {model}, which is not configured"),
+                };
+                let state = if known { State::Ok } else { State::Warning };
+                findings.push(finding("agent", state, detail));
+            }
+        }
+    }
+}
+
+async fn look_at_database(setup: &Setup, findings: &mut Vec<Finding>) {
+    let file = setup.state_dir().join(store::sqlite::FILE);
+    if !Path::exists(&file) {
+        let detail = format!("none yet at {}; the first start makes it", file.display());
+        findings.push(finding("database", State::Ok, detail));
+        return;
+    }
+    let reader = match Reader::open(&file) {
+        Ok(reader) => reader,
+        Err(error) => return findings.push(finding("database", State::Error, error.to_string())),
+    };
+    // Limits that cannot be made have been reported with the configuration.
+    let limits = setup.limits().unwrap_or_default();
+    match reader.check(&limits) {
+        Err(error) => findings.push(finding("database", State::Error, error.to_string())),
+        Ok(found) if found.is_well() => {
+            findings.push(finding("database", State::Ok, file.display().to_string()));
+        }
+        Ok(found) => {
+            let lines = db::problems(&found);
+            findings.extend(lines.map(|line| finding("database", State::Error, line)));
+        }
+    }
+    if let Ok(world) = reader.snapshot().await {
+        for row in world.inbox.iter().filter(|row| row.state == InboxState::Dead) {
+            let detail = format!("{} for {}: nobody is left to take it", row.id, row.session_key);
+            findings.push(finding("dead letter", State::Warning, detail));
+        }
+    }
+}
+
+async fn look_at_gateway(setup: &Setup, findings: &mut Vec<Finding>) {
+    let asked = async {
+        let target = setup.target()?;
+        let mut client = Client::connect(&target).await?;
+        client.call(Method::Health, json!({})).await?;
+        anyhow::Ok(target.url)
+    };
+    findings.push(match asked.await {
+        Ok(url) => finding("gateway", State::Ok, format!("answers at {url}")),
+        Err(error) => finding("gateway", State::Warning, format!("{error:#}")),
+    });
+}

@@ -1,0 +1,30 @@
+//! `windlass gateway`: the gateway itself, until it is told to stop.
+
+use std::io::Write;
+
+use clap::Args;
+
+use crate::setup::Setup;
+use crate::wire;
+
+#[derive(Debug, Args)]
+pub struct GatewayArgs {
+    /// Listen on this port instead of the configured one (18789); 0 takes any free port
+    #[arg(short, long, value_name = "PORT")]
+    pub port: Option<u16>,
+}
+
+pub async fn run(args: GatewayArgs, mut setup: Setup) -> anyhow::Result<()> {
+    if let Some(port) = args.port {
+        setup.config.gateway.port = port;
+    }
+    for warning in &setup.warnings {
+        tracing::warn!("{warning}");
+    }
+    wire::run(setup, |url| {
+        // The one line of data: whoever started us may want to know where we are.
+        let mut out = std::io::stdout();
+        let _ = writeln!(out, "listening on {url}").and_then(|()| out.flush());
+    })
+    .await
+}

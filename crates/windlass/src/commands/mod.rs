@@ -1,0 +1,12 @@
+//! One file a command: it asks one question of the gateway and prints; it decides nothing.
+
+pub mod agent;
+pub mod chat;
+pub mod config;
+pub mod db;
+pub mod demo;
+pub mod doctor;
+pub mod gateway;
+pub mod sessions;
+pub mod status;
+pub mod tasks;

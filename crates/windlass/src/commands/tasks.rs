@@ -1,0 +1,141 @@
+//! `windlass tasks` and `windlass subagents`: delegated work, as a list and as a tree.
+
+use std::io::Write;
+
+use clap::{Args, Subcommand};
+use protocol::Method;
+use protocol::tasks::{SubagentRow, SubagentsListResult, TasksListResult};
+use serde_json::json;
+use types::TaskId;
+
+use crate::client::Client;
+use crate::output::{json_lines, one_line, table};
+use crate::setup::Setup;
+
+#[derive(Debug, Subcommand)]
+pub enum TasksCommand {
+    /// List tasks, newest first
+    List(TasksArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct TasksArgs {
+    /// Show only tasks in these states: queued, running, completed, failed, cancelled, timed_out
+    #[arg(long, value_name = "STATUS", value_delimiter = ',')]
+    status: Vec<String>,
+
+    /// Show at most this many tasks
+    #[arg(long, default_value_t = 50, value_name = "COUNT")]
+    limit: u32,
+
+    /// Print one JSON object per line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SubagentsCommand {
+    /// List sub-agents, as the trees that they form
+    List(SubagentsArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct SubagentsArgs {
+    /// Show only those below this session
+    #[arg(long, value_name = "KEY")]
+    session_key: Option<String>,
+
+    /// Show those that have ended, too
+    #[arg(long)]
+    all: bool,
+
+    /// Show at most this many sub-agents
+    #[arg(long, default_value_t = 100, value_name = "COUNT")]
+    limit: u32,
+
+    /// Print one JSON object per line
+    #[arg(long)]
+    json: bool,
+}
+
+pub async fn tasks(
+    command: TasksCommand,
+    setup: &Setup,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let TasksCommand::List(args) = command;
+    let mut client = Client::connect(&setup.target()?).await?;
+    let mut params = json!({ "limit": args.limit });
+    if !args.status.is_empty() {
+        params["status"] = json!(args.status);
+    }
+    let result: TasksListResult = client.get(Method::TasksList, params).await?;
+    if args.json {
+        return Ok(json_lines(out, &result.tasks)?);
+    }
+    if result.tasks.is_empty() {
+        eprintln!("no tasks");
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = result
+        .tasks
+        .iter()
+        .map(|task| {
+            vec![
+                task.id.to_string(),
+                task.status.to_string(),
+                task.child_session_key.to_string(),
+                one_line(task.error.as_deref().or(task.title.as_deref()).unwrap_or(""), 60),
+            ]
+        })
+        .collect();
+    Ok(table(out, &["TASK", "STATUS", "SESSION", "TITLE"], &rows)?)
+}
+
+pub async fn subagents(
+    command: SubagentsCommand,
+    setup: &Setup,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let SubagentsCommand::List(args) = command;
+    let mut client = Client::connect(&setup.target()?).await?;
+    let mut params = json!({ "includeEnded": args.all, "limit": args.limit });
+    if let Some(key) = &args.session_key {
+        params["sessionKey"] = json!(setup.session_key(key, None)?);
+    }
+    let result: SubagentsListResult = client.get(Method::SubagentsList, params).await?;
+    if args.json {
+        return Ok(json_lines(out, &result.subagents)?);
+    }
+    if result.subagents.is_empty() {
+        let hint = if args.all { "" } else { "; see --all for those that have ended" };
+        eprintln!("no sub-agents{hint}");
+    }
+    for (indent, row) in as_tree(&result.subagents) {
+        let name = row.task_name.as_deref().or(row.label.as_deref()).unwrap_or("-");
+        let activity = row.activity.as_deref().unwrap_or(row.status.as_str());
+        writeln!(out, "{:indent$}{name}  {activity}  {}", "", row.session_key)?;
+    }
+    if result.has_more {
+        eprintln!("there are more; see --limit");
+    }
+    Ok(())
+}
+
+/// Orders rows so that each stands below its parent, with its indentation.
+pub fn as_tree(rows: &[SubagentRow]) -> Vec<(usize, &SubagentRow)> {
+    let known = |id: &TaskId| rows.iter().any(|row| row.task_id == *id);
+    let mut tree = Vec::new();
+    let mut stack: Vec<(usize, &SubagentRow)> = rows
+        .iter()
+        .rev()
+        .filter(|row| row.parent_task_id.is_none_or(|parent| !known(&parent)))
+        .map(|row| (0, row))
+        .collect();
+    while let Some((indent, row)) = stack.pop() {
+        tree.push((indent, row));
+        let children = rows.iter().rev().filter(|child| child.parent_task_id == Some(row.task_id));
+        stack.extend(children.map(|child| (indent + 2, child)));
+    }
+    tree
+}

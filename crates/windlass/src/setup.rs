@@ -1,0 +1,120 @@
+//! What every command starts from: the configuration, the folder, and the way to the gateway.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use machine::Limits;
+use types::{AgentId, SessionKey};
+
+use crate::args::Global;
+use crate::client::Target;
+use crate::wire;
+use crate::{EXIT_USAGE, Exit};
+use windlass::config::{self, AuthMode, Config, Mode, Paths, Problem};
+
+/// File of the state folder with the token that the gateway has made for itself.
+pub const TOKEN_FILE: &str = "gateway.token";
+
+#[derive(Debug)]
+pub struct Setup {
+    pub config: Config,
+    /// The file, if there is one.
+    pub config_path: Option<PathBuf>,
+    pub warnings: Vec<Problem>,
+    paths: Paths,
+    url: Option<String>,
+}
+
+/// Where things are, by the environment and the command line.
+pub fn paths(global: &Global) -> anyhow::Result<Paths> {
+    let mut paths = Paths::from_env()?;
+    if let Some(dir) = &global.state_dir {
+        let named = paths.config_named;
+        paths.state = std::path::absolute(dir)?;
+        if !named {
+            paths.config = paths.state.join("windlass.json");
+        }
+    }
+    if let Some(file) = &global.config {
+        paths.config = std::path::absolute(file)?;
+        paths.config_named = true;
+    }
+    Ok(paths)
+}
+
+impl Setup {
+    pub fn load(global: &Global) -> anyhow::Result<Setup> {
+        let paths = paths(global)?;
+        let loaded = config::load(&paths)
+            .map_err(|error| Exit { code: EXIT_USAGE, message: format!("{error:#}") })?;
+        Ok(Setup {
+            config: loaded.config,
+            config_path: loaded.path,
+            warnings: loaded.warnings,
+            paths,
+            url: global.url.clone(),
+        })
+    }
+
+    pub fn state_dir(&self) -> &Path {
+        &self.paths.state
+    }
+
+    pub fn config_file(&self) -> &Path {
+        &self.paths.config
+    }
+
+    /// The agent that is meant where none is named.
+    pub fn default_agent(&self) -> AgentId {
+        self.config.agents.default_id().clone()
+    }
+
+    /// Reads a key as a person types it.
+    pub fn session_key(&self, text: &str, agent: Option<&str>) -> anyhow::Result<SessionKey> {
+        let agent = match agent {
+            Some(id) => id.parse()?,
+            None => self.default_agent(),
+        };
+        Ok(SessionKey::resolve(text, &agent)?)
+    }
+
+    /// What the machine decides by.
+    pub fn limits(&self) -> anyhow::Result<Limits> {
+        wire::limits(&self.config)
+    }
+
+    /// Where the gateway is, and the secret that it wants.
+    pub fn target(&self) -> anyhow::Result<Target> {
+        let gateway = &self.config.gateway;
+        let (url, token) = match (&self.url, gateway.mode) {
+            (Some(url), _) => (url.clone(), gateway.remote.token.as_ref()),
+            (None, Mode::Remote) => {
+                let url = gateway.remote.url.clone();
+                (url.context("gateway.remote.url is not set")?, gateway.remote.token.as_ref())
+            }
+            (None, Mode::Local) => (format!("ws://127.0.0.1:{}", gateway.port), None),
+        };
+        let token = match token {
+            Some(token) => Some(token.expose().to_owned()),
+            None => self.local_token()?,
+        };
+        Ok(Target { url, token })
+    }
+
+    /// The token of this folder's gateway: configured, or made by its first start.
+    fn local_token(&self) -> anyhow::Result<Option<String>> {
+        let auth = &self.config.gateway.auth;
+        if auth.mode == AuthMode::None {
+            return Ok(None);
+        }
+        if let Some(token) = &auth.token {
+            return Ok(Some(token.expose().to_owned()));
+        }
+        let file = self.paths.state.join(TOKEN_FILE);
+        match std::fs::read_to_string(&file) {
+            Ok(text) => Ok(Some(text.trim().to_owned())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The parts of a gateway, built from the configuration, started and stopped in order.
+
+mod models;
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use machine::Limits;
+use machine::limits::{AgentLimits, AllowAgents, QueueLimits};
+use machine::rows::LaneName;
+use runtime::driver::Incarnation;
+use runtime::{Agent, Clock, Driver, DriverError, SystemClock};
+use store::Sqlite;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use types::NodeId;
+use uuid::Uuid;
+
+use crate::Exit;
+use crate::setup::{Setup, TOKEN_FILE};
+use windlass::config::{self, AuthMode, Config};
+
+/// The store is in doubt: only a new start can tell what is on the disk. (`EX_IOERR`)
+const EXIT_STORE: u8 = 74;
+
+/// The state folder cannot be used: another gateway has it, or it cannot be written. (`EX_TEMPFAIL`)
+const EXIT_FOLDER: u8 = 75;
+
+/// How long runs may take to reach their next committed step when the gateway stops.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Runs a gateway until a signal ends it. `listening` is told its URL.
+pub async fn run(setup: Setup, listening: impl FnOnce(&str)) -> anyhow::Result<()> {
+    let limits = Arc::new(limits(&setup.config)?);
+    let config = Arc::new(runtime_config(&setup, Arc::clone(&limits))?);
+    make_private_dir(setup.state_dir())?;
+    let token = token(&setup)?;
+    let gateway = gateway_config(&setup, token)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let node = NodeId::new(mint(&*clock));
+    let store = Sqlite::open(setup.state_dir(), limits, node, machine::apply)
+        .map_err(|error| Exit { code: EXIT_FOLDER, message: error.to_string() })?;
+    let listener = gateway::bind(&gateway).await?;
+    let url = format!("ws://{}", listener.local_addr()?);
+
+    let drain = CancellationToken::new();
+    stop_on_signal(drain.clone())?;
+    let (driver, handle) = Driver::new(Arc::new(store), Arc::clone(&clock), config, drain.clone());
+    let info = gateway::Info {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        node,
+        default_agent: setup.default_agent(),
+        state_dir: setup.state_dir().to_owned(),
+        database: setup.state_dir().join(store::sqlite::FILE),
+        config_path: setup.config_path.clone(),
+        clock: Arc::clone(&clock),
+    };
+    let closed = CancellationToken::new();
+    let serving = tokio::spawn(gateway::serve(listener, gateway, handle, info, closed.clone()));
+    listening(&url);
+    let who = Incarnation {
+        node,
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let driven = driver.run(who).await;
+    closed.cancel();
+    // The sockets are told of the shutdown; a client that does not listen is not waited for.
+    let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
+    driven.map_err(|error: DriverError| Exit { code: EXIT_STORE, message: error.to_string() })?;
+    Ok(())
+}
+
+/// The first signal drains; the second is as good as kill -9, and as harmless.
+fn stop_on_signal(drain: CancellationToken) -> anyhow::Result<()> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        next(&mut term, &mut int).await;
+        drain.cancel();
+        next(&mut term, &mut int).await;
+        exit_at_once();
+    });
+    Ok(())
+}
+
+async fn next(term: &mut Signal, int: &mut Signal) {
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a person has asked twice: nothing is waited for")]
+fn exit_at_once() {
+    std::process::exit(130);
+}
+
+fn mint(clock: &dyn Clock) -> Uuid {
+    machine::At { now: clock.now(), seed: clock.seed(), node: NodeId::new(Uuid::nil()) }.mint()
+}
+
+/// Conversations are private: nobody else on the machine may read the folder.
+fn make_private_dir(dir: &Path) -> anyhow::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|error| Exit {
+            code: EXIT_FOLDER,
+            message: format!("cannot make the state folder {}: {error}", dir.display()),
+        })
+        .map_err(Into::into)
+}
+
+/// The configured token, or the one of the state folder, which the first start makes.
+fn token(setup: &Setup) -> anyhow::Result<Option<String>> {
+    let target = setup.target()?;
+    if target.token.is_some() || setup.config.gateway.auth.mode == AuthMode::None {
+        return Ok(target.token);
+    }
+    let token = Uuid::new_v4().simple().to_string();
+    let path = setup.state_dir().join(TOKEN_FILE);
+    let mut options = fs::OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).open(&path);
+    file.and_then(|mut file| file.write_all(token.as_bytes()))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(Some(token))
+}
+
+fn gateway_config(setup: &Setup, token: Option<String>) -> anyhow::Result<gateway::Config> {
+    let gateway = &setup.config.gateway;
+    let origins = gateway.control_ui.allowed_origins.iter().map(|origin| origin.parse());
+    Ok(gateway::Config {
+        address: gateway.address(),
+        port: gateway.port,
+        token: token.map(|token| token.parse()).transpose()?,
+        allowed_origins: origins.collect::<Result<_, _>>()?,
+    })
+}
+
+fn runtime_config(setup: &Setup, limits: Arc<Limits>) -> anyhow::Result<runtime::Config> {
+    let config = &setup.config;
+    let tools = tools::Config {
+        exec_timeout: Duration::from_secs(config.tools.exec.timeout_seconds),
+        ..tools::Config::default()
+    };
+    let agents = config.agents.entries.iter().map(|(id, agent)| {
+        let mut denied_tools = config.tools.deny.clone();
+        denied_tools.extend(agent.tools.deny.iter().cloned());
+        let allowed_tools = agent.tools.allow.clone().or_else(|| config.tools.allow.clone());
+        let workspace = agent.workspace.clone();
+        (id.clone(), Agent { workspace, allowed_tools, denied_tools })
+    });
+    Ok(runtime::Config {
+        limits,
+        agents: agents.collect(),
+        models: models::usable(config)?,
+        tools,
+        drain: DRAIN,
+    })
+}
+
+/// What the machine decides by.
+pub fn limits(config: &Config) -> anyhow::Result<Limits> {
+    let defaults = &config.agents.defaults;
+    let subagents = &defaults.subagents;
+    let queue = &config.messages.queue;
+    let base = Limits::default();
+    let mut lanes = base.lanes.clone();
+    lanes.insert(LaneName::Main, defaults.max_concurrent);
+    lanes.insert(LaneName::Subagent, subagents.max_concurrent);
+    Ok(Limits {
+        lanes,
+        agents: config
+            .agents
+            .entries
+            .iter()
+            .map(|(id, agent)| (id.clone(), agent_limits(config, agent)))
+            .collect(),
+        models: models::windows(config),
+        spawn_depth_max: subagents.max_spawn_depth,
+        children_max: subagents.max_children_per_agent,
+        tasks_per_tree_max: subagents.max_tasks_per_tree,
+        queue: QueueLimits {
+            mode: queue.mode.as_str().parse()?,
+            debounce: Duration::from_millis(queue.debounce_ms),
+            cap: queue.cap as usize,
+            drop: queue.drop.as_str().parse()?,
+        },
+        ..base
+    })
+}
+
+fn agent_limits(config: &Config, agent: &config::Agent) -> AgentLimits {
+    let defaults = &config.agents.defaults;
+    let seconds = |seconds: u64| (seconds > 0).then(|| Duration::from_secs(seconds));
+    let model = agent.model.as_ref().or(defaults.model.as_ref());
+    let child_model = agent.subagents.model.as_ref().or(defaults.subagents.model.as_ref());
+    AgentLimits {
+        model: model.map(|choice| choice.primary.to_string()).unwrap_or_default(),
+        child_model: child_model.map(|choice| choice.primary.to_string()),
+        allow_agents: match &agent.subagents.allow_agents {
+            config::AllowAgents::Own => AllowAgents::These(Vec::new()),
+            config::AllowAgents::Any => AllowAgents::All,
+            config::AllowAgents::Listed(ids) => AllowAgents::These(ids.clone()),
+        },
+        require_agent: agent.subagents.require_agent_id,
+        child_timeout: seconds(defaults.subagents.run_timeout_seconds),
+        run_timeout: seconds(defaults.timeout_seconds),
+    }
+}

@@ -1,0 +1,93 @@
+//! Providers and models, from the configuration.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use providers::{Anthropic, ApiKey, Endpoint, HttpConfig, OpenaiChat, Script, Scripted};
+use runtime::Model;
+use types::Wire;
+
+use windlass::config::{Config, ModelEntry, ModelRef, Provider};
+
+/// Tokens of a model of which nothing is known.
+const CONTEXT_WINDOW: u64 = 200_000;
+const MAX_TOKENS: u64 = 8_192;
+
+/// Every model that can be named: those that are listed, and those that agents ask for of a
+/// provider that is there.
+fn named(config: &Config) -> BTreeMap<String, (ModelRef, ModelEntry)> {
+    let mut named = BTreeMap::new();
+    for (provider, entry) in &config.models.providers {
+        for model in &entry.models {
+            let reference = ModelRef { provider: provider.clone(), model: model.id.clone() };
+            named.insert(reference.to_string(), (reference, model.clone()));
+        }
+    }
+    let agents = &config.agents;
+    let choices = agents
+        .entries
+        .values()
+        .flat_map(|agent| [&agent.model, &agent.subagents.model])
+        .chain([&agents.defaults.model, &agents.defaults.subagents.model]);
+    for reference in choices.flatten().flat_map(|choice| choice.iter()) {
+        if config.models.providers.contains_key(&reference.provider) {
+            named.entry(reference.to_string()).or_insert_with(|| {
+                let entry = ModelEntry {
+                    id: reference.model.clone(),
+                    name: None,
+                    context_window: CONTEXT_WINDOW,
+                    max_tokens: MAX_TOKENS,
+                };
+                (reference.clone(), entry)
+            });
+        }
+    }
+    named
+}
+
+/// The context window of each model.
+pub fn windows(config: &Config) -> BTreeMap<String, u64> {
+    named(config).into_iter().map(|(name, (_, entry))| (name, entry.context_window)).collect()
+}
+
+/// The models, each with the provider that answers for it.
+pub fn usable(config: &Config) -> anyhow::Result<BTreeMap<String, Model>> {
+    let mut built: BTreeMap<String, Arc<dyn providers::Provider>> = BTreeMap::new();
+    for (id, provider) in &config.models.providers {
+        let client = client(id, provider).with_context(|| format!("models.providers.{id}"))?;
+        built.insert(id.clone(), client);
+    }
+    let models = named(config).into_iter().map(|(name, (reference, entry))| {
+        let model = Model {
+            provider: Arc::clone(&built[&reference.provider]),
+            name: entry.id,
+            max_output_tokens: u32::try_from(entry.max_tokens).unwrap_or(u32::MAX),
+        };
+        (name, model)
+    });
+    Ok(models.collect())
+}
+
+fn client(id: &str, provider: &Provider) -> anyhow::Result<Arc<dyn providers::Provider>> {
+    if provider.api == Wire::Scripted {
+        // It is in this process and has no address.
+        return Ok(Arc::new(Scripted::new(Script::demo())));
+    }
+    let mut http = HttpConfig::new(id, provider.base_url.clone());
+    if let Some(key) = &provider.api_key {
+        http = http.api_key(ApiKey::new(key.expose()));
+    }
+    if let Some(seconds) = provider.timeout_seconds {
+        http.stall_timeout = Duration::from_secs(seconds);
+    }
+    let headers = provider.headers.iter();
+    http.extra_headers =
+        headers.map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
+    let endpoint = Endpoint::new(http)?;
+    Ok(match provider.api {
+        Wire::AnthropicMessages => Arc::new(Anthropic::new(endpoint)),
+        Wire::OpenaiCompletions | Wire::Scripted => Arc::new(OpenaiChat::new(endpoint)),
+    })
+}

@@ -1,0 +1,97 @@
+//! What must hold after any story: judged from the database and the stub's journal.
+
+use std::collections::BTreeMap;
+
+use machine::check::{self, World};
+use machine::rows::{EntryKind, InboxKind, InboxState, Outcome, StepKind, StepState};
+use machine::status::{Activity, activity};
+use runtime::Clock;
+use store::view::SessionFilter;
+use store::{Reader, Reads};
+
+use crate::house::House;
+
+/// Checks that nothing was lost, doubled or left open, whatever was killed when.
+pub async fn all_is_well(house: &House, limits: &machine::Limits) -> World {
+    let reader = Reader::open(&house.database()).unwrap();
+    let world = reader.snapshot().await.unwrap();
+    let broken = check::check(&world, limits);
+    assert!(broken.is_empty(), "{broken:#?}");
+    nothing_is_open(&world);
+    every_result_arrived_once(&world);
+    nothing_opaque_ran_twice(&world);
+    no_answer_was_asked_for_again(house, &world);
+    assert_eq!(house.stub.journal().invalid, 0, "the stub has refused a request");
+    nothing_runs_without_a_lease(&reader).await;
+    world
+}
+
+fn nothing_is_open(world: &World) {
+    for run in &world.runs {
+        assert!(run.phase.ended(), "{} is {:?}", run.id, run.phase);
+    }
+    for row in &world.inbox {
+        assert_ne!(row.state, InboxState::Queued, "{} of {} waits", row.id, row.session_key);
+    }
+}
+
+/// The result of each task that has completed is in its requester's transcript exactly once.
+fn every_result_arrived_once(world: &World) {
+    for task in world.tasks.iter().filter(|task| task.outcome == Some(Outcome::Completed)) {
+        let arrived = world.inbox.iter().filter(|row| {
+            row.kind == InboxKind::Announce
+                && row.task == Some(task.id)
+                && row.session_key == task.requester_key
+                && row.state == InboxState::Consumed
+        });
+        assert_eq!(arrived.count(), 1, "the result of {}", task.id);
+    }
+    let announces = world.entries.iter().filter(|entry| entry.kind == EntryKind::Announce).count();
+    let consumed = world
+        .inbox
+        .iter()
+        .filter(|row| row.kind == InboxKind::Announce && row.state == InboxState::Consumed)
+        .count();
+    assert_eq!(announces, consumed);
+}
+
+/// An opaque call is one step, and a step that was cut is closed as unknown: it is never begun
+/// again.
+fn nothing_opaque_ran_twice(world: &World) {
+    let mut calls = BTreeMap::new();
+    for step in world.steps.iter().filter(|step| step.kind == StepKind::Tool) {
+        *calls.entry((step.run, step.asked_by, step.call_id.clone())).or_insert(0) += 1;
+    }
+    assert!(calls.values().all(|count| *count == 1), "{calls:?}");
+}
+
+/// The stub was asked each question until its answer was committed, and not once more.
+fn no_answer_was_asked_for_again(house: &House, world: &World) {
+    let mut done = BTreeMap::new();
+    for step in world.steps.iter().filter(|step| step.kind == StepKind::Model) {
+        done.insert(format!("{}-{}", step.run, step.n), step.state == StepState::Done);
+    }
+    let mut answered: BTreeMap<(String, String), String> = BTreeMap::new();
+    let journal = house.stub.journal();
+    for entry in &journal.requests {
+        let key = entry.idempotency_key.clone().expect("every request has a key");
+        let run = key.rsplit_once('-').expect("run and step").0.to_owned();
+        let question = (run, entry.conversation.clone());
+        if let Some(before) = answered.get(&question) {
+            panic!("{key} asks again what {before} has answered, and that was committed");
+        }
+        if done.get(&key).copied().unwrap_or(false) {
+            answered.insert(question, key);
+        }
+    }
+}
+
+async fn nothing_runs_without_a_lease(reader: &Reader) {
+    let now = runtime::SystemClock.now();
+    for session in reader.sessions(SessionFilter::default()).await.unwrap() {
+        let run = session.open_run.as_ref();
+        let live = run.is_some_and(|run| run.lease_live(now));
+        let doing = activity(run.map(|run| run.phase), live);
+        assert!(doing != Activity::Running || live, "{} runs without a lease", session.key);
+    }
+}

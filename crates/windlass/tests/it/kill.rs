@@ -1,0 +1,121 @@
+//! The plug is pulled, again and again, and nobody helps.
+
+use std::time::Duration;
+
+use serde_json::json;
+use stub::Plan;
+
+use crate::house::{House, WIRES};
+use crate::judge;
+
+/// Rounds of this run; more by hand with `cargo xtask kill --rounds N`.
+fn rounds() -> u32 {
+    std::env::var("WINDLASS_KILL_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(20)
+}
+
+/// A small source of numbers that a seed fixes.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+}
+
+/// Three levels of five children, two of them with tools that must not run twice.
+fn tree() -> Plan {
+    let leaf = |n: u64| {
+        Plan::new()
+            .call("exec", json!({ "command": "echo ran >> {name}.log" }))
+            .after_ms(20 + 10 * n)
+            .say("<{name}>")
+    };
+    let children: Vec<(String, Plan)> = (0..5).map(|n| (format!("l{n}"), leaf(n))).collect();
+    let of = |children: &[(String, Plan)]| {
+        let children = children.iter().map(|(name, plan)| (name.as_str(), plan.clone()));
+        Plan::new().spawn(children).yield_().say("{results}")
+    };
+    let branch = of(&children);
+    let branches: Vec<(String, Plan)> = (0..5).map(|n| (format!("b{n}"), branch.clone())).collect();
+    let trunk = of(&branches);
+    Plan::named("root").spawn([("t", trunk)]).yield_().say("all: {results}")
+}
+
+/// The main job with a tree of three levels, killed at random moments: every leaf's result is in
+/// the answer exactly once, no committed answer is paid again, no command is run twice.
+#[tokio::test]
+async fn a_tree_survives_being_killed_at_random() {
+    let rounds = rounds();
+    let seed = std::env::var("WINDLASS_KILL_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    let mut dice = Dice(seed);
+    let per_tree = 10;
+    for tree in 0..rounds.div_ceil(per_tree) {
+        let kills = per_tree.min(rounds - tree * per_tree);
+        survive(WIRES[tree as usize % 2], kills, &mut dice).await;
+    }
+}
+
+async fn survive(wire: &str, kills: u32, dice: &mut Dice) {
+    let mut house = House::build(wire, |_| {}).await;
+    house.start().await;
+    let brief = tree().to_brief();
+    // The person's command waits through all of it, and comes back with its key.
+    let mut command = house.command(&["agent", "--message", &brief, "--idempotency-key", "job"]);
+    let asked = tokio::task::spawn_blocking(move || command.output().unwrap());
+    for _ in 0..kills {
+        tokio::time::sleep(Duration::from_millis(30 + dice.below(500))).await;
+        house.kill();
+        house.start().await;
+    }
+    let output = tokio::time::timeout(Duration::from_secs(180), asked).await;
+    let output = output.expect("no answer").unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}\n{}", house.log());
+    let answer = String::from_utf8(output.stdout).unwrap();
+
+    for branch in 0..5 {
+        for leaf in 0..5 {
+            let name = format!("<root.t.b{branch}.l{leaf}>");
+            assert_eq!(answer.matches(&name).count(), 1, "{name} in {answer}");
+        }
+    }
+    let world = judge::all_is_well(&house, &Default::default()).await;
+    let people = world.runs.iter().filter(|run| run.task.is_none()).count();
+    assert_eq!(people, 1, "one message, one run, one answer");
+    for entry in std::fs::read_dir(house.folder.path().join("workspace")).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        assert!(text.lines().count() <= 1, "a command ran twice: {text:?}");
+    }
+}
+
+/// A drain is not a kill: open runs go on to their next committed step, and nothing becomes
+/// `interrupted`.
+#[tokio::test]
+async fn a_clean_stop_interrupts_nothing() {
+    let mut house = House::build("anthropic-messages", |_| {}).await;
+    house.start().await;
+    let slow = Plan::new().after_ms(700).say("<{name}>");
+    let brief = Plan::named("root")
+        .spawn([("a", slow.clone()), ("b", slow.clone()), ("c", slow)])
+        .yield_()
+        .say("{results}")
+        .to_brief();
+    let mut command = house.command(&["agent", "--message", &brief, "--idempotency-key", "job"]);
+    let asked = tokio::task::spawn_blocking(move || command.output().unwrap());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+
+    house.terminate().await;
+    house.start().await;
+
+    let output = tokio::time::timeout(Duration::from_secs(60), asked).await.unwrap().unwrap();
+    let answer = String::from_utf8(output.stdout).unwrap();
+    for child in ["root.a", "root.b", "root.c"] {
+        assert_eq!(answer.matches(&format!("<{child}>")).count(), 1, "{answer}\n{}", house.log());
+    }
+    let world = judge::all_is_well(&house, &Default::default()).await;
+    assert!(world.runs.iter().all(|run| run.recoveries == 0));
+    // Each of the calls that were out at the stop was let to its end.
+    assert!(world.ledger.iter().all(|row| !row.estimated), "a call was cut by a clean stop");
+}

@@ -1,0 +1,9 @@
+//! The whole binary against the stub: real processes, a real database, real HTTP.
+
+mod errors;
+mod house;
+mod judge;
+mod kill;
+mod main_job;
+mod status;
+mod stop;

@@ -1,0 +1,76 @@
+//! Status that tells the truth: in the views of the live file, and after a kill.
+
+use std::process::Command;
+use std::time::Duration;
+
+use stub::Plan;
+
+use crate::house::House;
+
+/// Asks Debian's shell, read only, while the gateway is at work.
+fn sqlite3(house: &House, question: &str) -> String {
+    let file = house.folder.path().join("windlass.db");
+    let output = Command::new("sqlite3").arg("-readonly").arg(file).arg(question).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn the_live_file_can_be_read_and_its_views_are_honest() {
+    let mut house = House::build("anthropic-messages", |_| {}).await;
+    house.start().await;
+    let slow = Plan::new().after_ms(3_000).say("late");
+    let brief = Plan::named("root").spawn([("slow", slow)]).yield_().say("{results}").to_brief();
+    house.ok(&["agent", "--message", &brief, "--no-wait"]).await;
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+
+    let seen = sqlite3(&house, "select activity, last_turn from v_sessions order by created_ms");
+    assert_eq!(seen, "waiting|waiting_for_response\nrunning|waiting_for_response\n");
+    let rows = house.json(&["sessions", "list", "--json"]).await;
+    let mut doing: Vec<_> = rows.iter().map(|row| row["activity"].as_str().unwrap()).collect();
+    doing.sort_unstable();
+    assert_eq!(doing, ["running", "waiting"]);
+
+    // Killed: the file says so as soon as the lease is over, without anybody to write it.
+    house.kill();
+    tokio::time::sleep(Duration::from_secs(21)).await;
+    let seen = sqlite3(&house, "select activity from v_sessions order by created_ms");
+    assert_eq!(seen, "waiting\nrecovering\n");
+    let running = sqlite3(&house, "select count(*) from v_runs where activity = 'running'");
+    assert_eq!(running, "0\n");
+
+    house.start().await;
+    house.quiet().await;
+    let seen = sqlite3(&house, "select activity, last_turn, task_status from v_sessions");
+    assert_eq!(seen, "idle|agent_responded|completed\n".repeat(2));
+}
+
+#[tokio::test]
+async fn the_commands_show_what_there_is() {
+    let mut house = House::build("anthropic-messages", |_| {}).await;
+    house.start().await;
+    let child = Plan::new().say("done");
+    let brief = Plan::named("r").spawn([("helper", child)]).yield_().say("{results}").to_brief();
+    house.ask(&brief).await;
+
+    let tasks = house.json(&["tasks", "list", "--json"]).await;
+    assert_eq!(tasks.len(), 1);
+    assert_eq!(tasks[0]["status"], "completed");
+    let tree = house.ok(&["subagents", "list", "--all"]).await;
+    assert!(tree.starts_with("helper"), "{tree}");
+    let status = house.json(&["status", "--json"]).await;
+    assert_eq!(status[0]["runs"]["running"], 0);
+    assert_eq!(house.json(&["health", "--json"]).await[0]["ok"], true);
+    let doctor = house.ok(&["doctor"]).await;
+    assert!(!doctor.contains("error"), "{doctor}");
+    let path = house.ok(&["db", "path"]).await;
+    assert!(path.trim().ends_with("windlass.db"));
+    let copy = house.folder.path().join("copy.db");
+    house.ok(&["db", "backup", copy.to_str().unwrap()]).await;
+    assert!(copy.exists());
+    house.ok(&["db", "check"]).await;
+    assert_eq!(house.ok(&["config", "get", "gateway.port"]).await.trim(), "18789");
+    let key = house.ok(&["config", "get", "models.providers.stub.apiKey"]).await;
+    assert_eq!(key.trim(), "[redacted]");
+    assert!(house.ok(&["completion", "bash"]).await.contains("windlass"));
+}
