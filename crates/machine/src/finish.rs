@@ -42,6 +42,9 @@ const NO_REPLY: &str = "NO_REPLY";
 /// announce, its slot is free, and the next run of the session is opened if something waits.
 pub fn finish(state: &mut State<'_>, run: RunId, end: End) {
     let was = state.run(&run).clone();
+    // Below a stop whose cascade has not come here yet: whoever is above is stopped too.
+    let overtaken = end.outcome != Outcome::Cancelled && step::cancelled_above(state, run);
+    let end = if overtaken { end.quietly() } else { end };
     close_open_steps(state, run, end.outcome);
     stop_waiting(state, run);
     transition(state, run, RunEvent::Ended(end.outcome));

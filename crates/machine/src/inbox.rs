@@ -35,7 +35,11 @@ fn try_accept(state: &mut State<'_>, inbound: Inbound) -> Result<Accepted, Refus
     let key = inbound.session.clone();
     let busy = busyness(state, &key, &inbound.origin);
     let mode = inbound.mode.unwrap_or(state.limits.queue.mode);
-    let placement = place(mode, busy);
+    let placement = match place(mode, busy) {
+        // Nothing of it has begun: there is nothing to interrupt, and the older message is not lost.
+        Placement::AbortThenNewRun if untouched(state, &key) => place(QueueMode::Steer, busy),
+        placement => placement,
+    };
     make_room(state, &inbound)?;
 
     let row_place = match placement {
@@ -167,6 +171,11 @@ fn busyness(state: &mut State<'_>, key: &SessionKey, origin: &str) -> Busy {
     if state.run(&run).origin == origin { Busy::Steerable } else { Busy::Sealed }
 }
 
+/// Has the open run taken nothing in yet?
+fn untouched(state: &mut State<'_>, key: &SessionKey) -> bool {
+    state.session(key).open_run.is_some_and(|run| state.run(&run).started.is_none())
+}
+
 /// Keeps the queue of a session within its bounds: `queued_rows_max` whatever the rows are, `cap`
 /// for messages. What is dropped is said.
 fn make_room(state: &mut State<'_>, inbound: &Inbound) -> Result<(), Refusal> {
@@ -209,9 +218,11 @@ fn make_room(state: &mut State<'_>, inbound: &Inbound) -> Result<(), Refusal> {
                 idem_key: format!("dropped:{}", row.id),
                 body,
                 origin: row.origin,
+                timeout_ms: None,
                 ..inbound.clone()
             };
-            put(state, &note, row.place);
+            // It enters beside the next message: a note is not worth a run of its own.
+            put(state, &note, Place::Steer);
             Ok(())
         }
     }

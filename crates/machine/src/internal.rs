@@ -89,21 +89,22 @@ fn steer(
     if state.session(&session).lifecycle == Lifecycle::Archived {
         return Reply::error("session_archived", &format!("session {session} is archived"));
     }
-    let row = state.run(&run).clone();
-    let busy = state.session(&session).open_run.is_some();
+    // An open run takes in what has its own origin; where its answer goes is decided already.
+    let open = state.session(&session).open_run;
+    let origin = state.run(&open.unwrap_or(run)).origin.clone();
     let inbound = Inbound {
         session: session.clone(),
         kind: InboxKind::Agent,
         body: message,
         idem_key: format!("steer:{run}:{step}"),
-        origin: row.origin,
+        origin,
         owner: String::new(),
         mode: Some(QueueMode::Steer),
         model: None,
         label: None,
         timeout_ms: None,
     };
-    let seq = inbox::put(state, &inbound, if busy { Place::Steer } else { Place::Own });
+    let seq = inbox::put(state, &inbound, if open.is_some() { Place::Steer } else { Place::Own });
     wait::wake(state, &session, seq);
     let message = state.inbox(&seq).id;
     Reply::ok(json!({ "status": "accepted", "messageId": message, "sessionKey": session }))

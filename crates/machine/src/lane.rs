@@ -40,7 +40,8 @@ pub fn enqueue(state: &mut State<'_>, run: RunId, turn: Turn) {
     };
     let vtime = lane_row(state, lane).vtime;
     let rank = match turn {
-        Turn::First => vtime,
+        // Whoever is in line has at least the rank that was admitted last.
+        Turn::First => vtime - 1,
         Turn::InLine => {
             let last = state.tx().last_rank(lane, &root).unwrap_or(vtime);
             1 + last.max(vtime)
@@ -122,6 +123,9 @@ fn start(state: &mut State<'_>, run: RunId, slot: u32) {
         step::call(state, run);
     } else {
         // Tools that a drain or a crash has left behind.
+        if step::ends_here(state, run) {
+            return;
+        }
         transition(state, run, RunEvent::AdmittedWithTools);
         for n in open {
             step::start_tool(state, run, n, true);

@@ -21,7 +21,7 @@ use crate::rows::{LaneName, Outcome, StepKind, StepState};
 use crate::state::State;
 use crate::step::fail_model_step;
 use crate::transcript::{Closing, close_tool};
-use crate::wait::{Turn, requeue};
+use crate::wait::{self, Turn, back_in_line};
 
 /// Looks for what a lost node has left, a page at a time.
 pub fn recover(state: &mut State<'_>) -> Answer {
@@ -33,9 +33,15 @@ pub fn recover(state: &mut State<'_>) -> Answer {
         state.raised.push(Event::Recover);
         return Answer::Done;
     }
-    // A stop that was cut in the middle of its cascade.
-    for task in state.tx().cancelled_open_tasks(SWEEP_PAGE) {
+    // Stops that were cut in the middle of their cascade.
+    let cancelled = state.tx().cancelled_open_tasks(SWEEP_PAGE);
+    let more = cancelled.len() == SWEEP_PAGE;
+    for task in cancelled {
         state.raised.push(Event::StopBelow { task, by: "recovery".to_owned() });
+    }
+    if more {
+        state.raised.push(Event::Recover);
+        return Answer::Done;
     }
     state.raised.extend(LaneName::ALL.iter().map(|lane| Event::Admit(*lane)));
     state.raised.push(Event::Tick);
@@ -64,8 +70,11 @@ pub fn orphaned(state: &mut State<'_>, run: RunId) -> Answer {
              the same step"
         );
         finish(state, run, End::without_answer(Outcome::Interrupted, &why));
+    } else if state.run(&run).wait_need > 0 && state.tx().open_steps(run).is_empty() {
+        // It had yielded, and the tool beside the yield will not be begun again.
+        wait::rest(state, run);
     } else {
-        requeue(state, run, Turn::First);
+        back_in_line(state, run, Turn::First);
     }
     Answer::Done
 }
