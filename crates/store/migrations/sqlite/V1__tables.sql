@@ -114,13 +114,10 @@ create unique index tasks_one_per_idem_key on tasks (requester_key, idem_key)
 -- A name is free again when its task has ended.
 create unique index tasks_one_open_per_name on tasks (requester_key, task_name)
     where ended_ms is null and task_name is not null;
--- Is the same brief already being worked on?
-create index tasks_open_by_hash on tasks (requester_key, dup_hash) where ended_ms is null;
 -- Which children are open?
-create index tasks_children on tasks (requester_key, id) where ended_ms is null;
+create index tasks_children on tasks (requester_key, ended_ms, id);
 -- How much is open below this root?
-create index tasks_tree on tasks (root_key) where ended_ms is null;
-create index tasks_by_root on tasks (root_key, id);
+create index tasks_tree on tasks (root_key, ended_ms, id);
 create index tasks_by_parent on tasks (parent_id) where parent_id is not null;
 -- Which task does this session carry?
 create index tasks_by_session on tasks (session_key, id);
@@ -188,7 +185,7 @@ create index runs_tree_queue on runs (lane, root_key, rank)
 -- What did a lost node hold?
 create index runs_held on runs (node_id) where slot is not null;
 -- What happened last in this session?
-create index runs_by_session on runs (session_key, id);
+create index runs_last on runs (session_key, ended_ms, id) where phase = 'ended';
 
 -- One model call or one tool call of a run. The intent is committed before it is begun. A model
 -- call that is tried again is a new step.
@@ -314,7 +311,8 @@ create table ledger (
     constraint one_row_per_call unique (run_id, step_n)
 ) strict;
 
-create index ledger_by_session on ledger (session_key);
+-- What has this session used? Answered from the index alone.
+create index ledger_by_session on ledger (session_key, input, output, cache_read, cache_write);
 create index ledger_by_root on ledger (root_key);
 
 create trigger ledger_is_never_changed before update on ledger

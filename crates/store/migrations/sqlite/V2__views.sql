@@ -4,6 +4,9 @@
 -- a test holds the two together. "running" needs a slot and a live lease: after a kill -9 the
 -- views say `recovering` at most one lease later, whatever is in the columns.
 --
+-- `v_runs` reads one table, so that the views which join it look rows up by their key: a view of a
+-- join would be computed whole for each question.
+--
 -- Nothing here is newer than SQLite 3.40, the one of Debian 12.
 
 create view v_runs as
@@ -19,8 +22,9 @@ select
         when runs.phase = 'ended' then 'idle'
         when runs.phase = 'queued' then 'queued'
         when runs.phase = 'waiting' then 'waiting'
-        when nodes.state <> 'down' and nodes.lease_until_ms
-            > cast((julianday('now') - 2440587.5) * 86400000 as integer) then 'running'
+        when exists (select 1 from nodes
+            where nodes.id = runs.node_id and nodes.state <> 'down' and nodes.lease_until_ms
+                > cast((julianday('now') - 2440587.5) * 86400000 as integer)) then 'running'
         else 'recovering'
     end as activity,
     case
@@ -46,8 +50,7 @@ select
     datetime(runs.queued_ms / 1000, 'unixepoch') as queued_at,
     datetime(runs.started_ms / 1000, 'unixepoch') as started_at,
     datetime(runs.ended_ms / 1000, 'unixepoch') as ended_at
-from runs
-left join nodes on nodes.id = runs.node_id and runs.slot is not null;
+from runs;
 
 -- The newest run of a session is the open one, else the one that ended last.
 create view v_sessions as

@@ -229,10 +229,17 @@ impl Tx for Tables {
 
     fn stranded_runs(&mut self, node: NodeId, limit: usize) -> Vec<RunId> {
         let stranded = |id: &&RunId| self.runs.get(*id).is_some_and(|run| run.node != Some(node));
-        let mut runs: Vec<RunId> = self.slots.values().filter(stranded).copied().collect();
-        runs.sort_unstable();
-        runs.truncate(limit);
-        runs
+        // As the database sorts: by the words of the lanes.
+        let mut lanes = LaneName::ALL.to_vec();
+        lanes.sort_by_key(|lane| lane.as_str());
+        lanes
+            .iter()
+            .flat_map(|lane| self.slots.range((*lane, 0)..=(*lane, u32::MAX)))
+            .map(|(_, id)| id)
+            .filter(stranded)
+            .take(limit)
+            .copied()
+            .collect()
     }
 
     fn cancelled_open_tasks(&mut self, limit: usize) -> Vec<TaskId> {

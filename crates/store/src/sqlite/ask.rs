@@ -119,6 +119,13 @@ const LEDGER_SUM: &str = "select coalesce(sum(input), 0), coalesce(sum(output), 
      coalesce(sum(cache_read), 0), coalesce(sum(cache_write), 0), count(*), \
      coalesce(sum(estimated), 0) from ledger";
 
+/// A list with those conditions that were asked for, so that each can use its index.
+fn filtered(select: &str, conditions: &[(bool, &str)], order: &str) -> String {
+    let wanted = conditions.iter().filter(|(asked, _)| *asked).map(|(_, condition)| *condition);
+    let all: Vec<&str> = std::iter::once("true").chain(wanted).collect();
+    format!("{select} where {} {order}", all.join(" and "))
+}
+
 impl Snapshot<'_> {
     fn view(&self, session: machine::rows::Session) -> Result<SessionView, StoreError> {
         let key = Text(&session.key);
@@ -206,12 +213,14 @@ impl Query for Snapshot<'_> {
     }
 
     fn sessions(&self, filter: &SessionFilter) -> Result<Vec<SessionView>, StoreError> {
-        let sql = concat!(
-            "select ",
-            columns!(sessions),
-            " from sessions where (?1 is null or agent = ?1) \
-             and (?2 is null or active_ms >= ?2) and (?3 is null or parent_key = ?3) \
-             order by active_ms desc, key limit ?4 offset ?5"
+        let sql = filtered(
+            concat!("select ", columns!(sessions), " from sessions"),
+            &[
+                (filter.agent.is_some(), "agent = ?1"),
+                (filter.active_since.is_some(), "active_ms >= ?2"),
+                (filter.parent.is_some(), "parent_key = ?3"),
+            ],
+            "order by active_ms desc, key limit ?4 offset ?5",
         );
         let params = params![
             filter.agent.as_ref().map(AgentId::as_str),
@@ -220,7 +229,7 @@ impl Query for Snapshot<'_> {
             int(filter.limit as u64),
             int(filter.offset as u64),
         ];
-        let rows = self.link.rows(sql, params, columns::session)?;
+        let rows = self.link.rows(&sql, params, columns::session)?;
         rows.into_iter().map(|row| self.view(row)).collect()
     }
 
@@ -250,20 +259,21 @@ impl Query for Snapshot<'_> {
     }
 
     fn tasks(&self, filter: &TaskFilter) -> Result<Vec<TaskView>, StoreError> {
-        let sql = concat!(
-            "select ",
-            columns!(tasks),
-            " from tasks where (?1 is null or root_key = ?1) \
-             and (?2 is null or requester_key = ?2) and (not ?3 or ended_ms is null) \
-             order by id desc limit ?4"
+        let sql = filtered(
+            concat!("select ", columns!(tasks), " from tasks"),
+            &[
+                (filter.root.is_some(), "root_key = ?1"),
+                (filter.requester.is_some(), "requester_key = ?2"),
+                (filter.open_only, "ended_ms is null"),
+            ],
+            "order by id desc limit ?3",
         );
         let params = params![
             filter.root.as_ref().map(Text),
             filter.requester.as_ref().map(Text),
-            filter.open_only,
             int(filter.limit as u64),
         ];
-        let rows = self.link.rows(sql, params, columns::task)?;
+        let rows = self.link.rows(&sql, params, columns::task)?;
         rows.into_iter().map(|row| self.task_view(row)).collect()
     }
 

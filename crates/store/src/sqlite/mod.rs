@@ -34,7 +34,7 @@ use std::thread::JoinHandle;
 use async_trait::async_trait;
 use machine::{Event, Limits};
 use tokio::sync::{Semaphore, oneshot};
-use types::NodeId;
+use types::{NodeId, Timestamp};
 
 use self::ballast::Ballast;
 use self::lock::Lock;
@@ -111,11 +111,18 @@ impl Sqlite {
         if !options.allow_network_fs {
             place::check(dir)?;
         }
+        sync_folder(dir);
         let lock = Lock::take(dir)?;
         let path = dir.join(FILE);
-        let connection = open::writer(&path, options.max_pages)?;
+        let mut ballast = Ballast::lay(dir, options.ballast_bytes);
+        let mut opened = open::writer(&path, options.max_pages);
+        if matches!(opened, Err(StoreError::Full { .. })) {
+            // A start on a full disk goes as far as a commit on one.
+            ballast.free(Timestamp(0));
+            opened = open::writer(&path, options.max_pages);
+        }
+        let connection = opened?;
         let readers = Arc::new(Readers::open(&path, READERS)?);
-        let ballast = Ballast::lay(dir, options.ballast_bytes);
         let writer =
             Writer { connection, path: path.clone(), limits, node, apply, ballast, failed: None };
         let (jobs, queue) = sync_channel(QUEUE);
@@ -169,6 +176,17 @@ impl Sqlite {
     }
 }
 
+/// A folder that was just made is on the disk when the one above it is synced. SQLite syncs the
+/// folder of its files by itself.
+fn sync_folder(dir: &Path) {
+    let above = dir.parent().filter(|above| !above.as_os_str().is_empty());
+    let synced =
+        std::fs::File::open(above.unwrap_or(Path::new("."))).and_then(|dir| dir.sync_all());
+    if let Err(error) = synced {
+        tracing::warn!(path = %dir.display(), %error, "the folder above could not be synced");
+    }
+}
+
 #[async_trait]
 impl Store for Sqlite {
     async fn commit(&self, moment: Moment, events: Vec<Event>) -> Result<Done, StoreError> {
@@ -190,6 +208,8 @@ impl Reads for Sqlite {
 
 impl Drop for Sqlite {
     fn drop(&mut self) {
+        // Whoever closes last moves the log into the database, and only the writer can.
+        self.readers.close();
         // The writer ends when nobody can send any more; the lock is released after it.
         self.jobs = None;
         if let Some(thread) = self.thread.take()

@@ -40,6 +40,11 @@ impl Readers {
         read.await.map_err(|_| stopped("it panicked"))?
     }
 
+    /// Closes the connections that are not in use.
+    pub fn close(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn take(&self) -> Result<Connection, StoreError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         // A question that panicked took its connection with it.

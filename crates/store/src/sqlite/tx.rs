@@ -254,7 +254,7 @@ impl Tx for SqlTx<'_> {
 
     fn stranded_runs(&mut self, node: NodeId, limit: usize) -> Vec<RunId> {
         let sql = "select id from runs where slot is not null and node_id <> ?1 \
-                   order by id limit ?2";
+                   order by lane, slot limit ?2";
         self.rows(sql, params![Text(node), bound(limit)], columns::one)
     }
 

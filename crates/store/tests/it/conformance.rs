@@ -162,8 +162,8 @@ fn a_lane_is_a_queue_by_rank_and_slots() {
         assert_eq!(tx.held_slots(LaneName::Main), [1, 3]);
         assert_eq!(tx.held_slots(LaneName::Subagent), [0; 0]);
         assert_eq!(tx.stranded_runs(rows::node(1).id, 9), []);
-        assert_eq!(tx.stranded_runs(rows::node(2).id, 9), [run_id(5), run_id(6)]);
-        assert_eq!(tx.stranded_runs(rows::node(2).id, 1), [run_id(5)]);
+        assert_eq!(tx.stranded_runs(rows::node(2).id, 9), [run_id(6), run_id(5)]);
+        assert_eq!(tx.stranded_runs(rows::node(2).id, 1), [run_id(6)]);
         assert_eq!(tx.run_by_wire_id("client-key-3"), Some(run_id(3)));
         assert_eq!(tx.run_by_wire_id("client-key-9"), None);
     }]);

@@ -1,1 +1,147 @@
+//! The views that people ask with `sqlite3 -readonly`: the same words as `machine::status`, read
+//! from the live file by whatever shell is installed.
 
+use std::path::Path;
+use std::process::Command;
+
+use machine::State;
+use machine::rows::{Lifecycle, Outcome};
+use machine::run::{Phase, WaitKind};
+use machine::status;
+use rusqlite::Connection;
+use store::{Sqlite, Store};
+use types::Timestamp;
+
+use crate::bench::{block_on, event, moment, scripted, sqlite};
+use crate::rows::{self, key, plant, run_id};
+
+const OUTCOMES: &[Outcome] = Outcome::ALL;
+
+/// Every way in which the newest run of a session may stand: session 1 never ran, session 2 is
+/// archived, and then one for each phase.
+fn phases() -> Vec<Phase> {
+    let open = [
+        Phase::Queued,
+        Phase::Preparing,
+        Phase::AwaitingModel,
+        Phase::AwaitingTools,
+        Phase::Waiting(WaitKind::Children),
+        Phase::Waiting(WaitKind::Retry),
+    ];
+    open.into_iter().chain(OUTCOMES.iter().map(|outcome| Phase::Ended(*outcome))).collect()
+}
+
+fn world(state: &mut State<'_>) {
+    let phases = phases();
+    plant(state, 2 + phases.len() as u128);
+    let tx = state.tx();
+    let mut node = rows::node(1);
+    node.lease_until = Timestamp(i64::MAX);
+    tx.put_node(&node);
+    let mut archived = rows::session(2);
+    (archived.lifecycle, archived.archived) = (Lifecycle::Archived, Some(Timestamp(1)));
+    tx.put_session(&archived);
+    for (n, phase) in (3..).zip(phases) {
+        let mut run = if phase.holds_slot() { rows::working(n, n as u32) } else { rows::run(n) };
+        run.phase = phase;
+        run.rank = run.rank.filter(|_| phase == Phase::Queued);
+        run.ended = phase.ended().then_some(Timestamp(200));
+        let mut task = rows::task(n);
+        (task.outcome, task.ended) = (phase.outcome(), run.ended);
+        tx.put_task(&task);
+        run.task = Some(task.id);
+        tx.put_run(&run);
+        let mut session = rows::session(n);
+        session.open_run = (!phase.ended()).then(|| run_id(n));
+        tx.put_session(&session);
+    }
+}
+
+fn planted(dir: &Path) -> Sqlite {
+    let store = sqlite(dir, scripted);
+    let done = block_on(store.commit(moment(1), vec![event(world)])).unwrap();
+    assert!(done.answers[0].is_ok(), "{done:?}");
+    store
+}
+
+type Words = (String, String, String, String, i64, String);
+
+fn session_words(file: &Connection, n: u128) -> Words {
+    let sql = "select lifecycle, activity, last_turn, task_status, resumable, note \
+               from v_sessions where key = ?1";
+    file.query_row(sql, [key(n).to_string()], |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+    })
+    .unwrap()
+}
+
+fn expected(lifecycle: Lifecycle, newest: Option<Phase>, live: bool) -> Words {
+    (
+        lifecycle.to_string(),
+        status::activity(newest, live).to_string(),
+        status::last_turn(newest).to_string(),
+        status::task_status(newest).to_string(),
+        i64::from(status::resumable(lifecycle)),
+        status::note(lifecycle, newest).to_owned(),
+    )
+}
+
+#[test]
+fn the_views_say_what_the_machine_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = planted(dir.path());
+    let file = Connection::open(store.path()).unwrap();
+    for live in [true, false] {
+        let lease = if live { i64::MAX } else { 20_000 };
+        file.execute("update nodes set lease_until_ms = ?1", [lease]).unwrap();
+        assert_eq!(session_words(&file, 1), expected(Lifecycle::Open, None, live));
+        assert_eq!(session_words(&file, 2), expected(Lifecycle::Archived, None, live));
+        for (n, phase) in (3..).zip(phases()) {
+            let words = expected(Lifecycle::Open, Some(phase), live);
+            assert_eq!(session_words(&file, n), words, "{phase:?}, live: {live}");
+            for (view, id) in
+                [("v_runs", run_id(n).to_string()), ("v_tasks", rows::task_id(n).to_string())]
+            {
+                let sql =
+                    format!("select activity, last_turn, task_status from {view} where id = ?1");
+                let found: (String, String, String) = file
+                    .query_row(&sql, [id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                    .unwrap();
+                let said = (words.1.clone(), words.2.clone(), words.3.clone());
+                assert_eq!(found, said, "{view}, {phase:?}, live: {live}");
+            }
+        }
+    }
+    // A node that has said that it is down has no lease either.
+    file.execute("update nodes set lease_until_ms = ?1, state = 'down'", [i64::MAX]).unwrap();
+    let working = (3..).zip(phases()).find(|(_, phase)| phase.holds_slot()).unwrap().0;
+    assert_eq!(session_words(&file, working).1, "recovering");
+}
+
+/// Debian's shell is years older than the library in the gateway.
+#[test]
+fn the_shell_of_the_system_reads_the_live_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = planted(dir.path());
+    let ask =
+        |sql: &str| Command::new("sqlite3").arg("-readonly").arg(store.path()).arg(sql).output();
+    let Ok(output) = ask("select activity from v_sessions where key = 'agent:main:main'") else {
+        eprintln!("skipped: there is no sqlite3 on this system");
+        return;
+    };
+    let said = |output: &std::process::Output| {
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && errors.is_empty(), "{errors}");
+        String::from_utf8(output.stdout.clone()).unwrap().trim().to_owned()
+    };
+    assert_eq!(said(&output), "idle");
+    let running = ask("select count(*) from v_sessions where activity = 'running'").unwrap();
+    assert_eq!(said(&running), "3");
+    let lanes = ask("select name, capacity, held, queued from v_lanes where name = 'main'");
+    assert_eq!(said(&lanes.unwrap()), "main|4|3|1");
+    let tasks = ask("select count(*), sum(stopped) from v_tasks").unwrap();
+    assert_eq!(said(&tasks), format!("{}|0", phases().len()));
+    let runs = ask("select queued_at from v_runs limit 1").unwrap();
+    assert_eq!(said(&runs), "1970-01-01 00:00:00");
+    assert_eq!(said(&ask("pragma integrity_check").unwrap()), "ok");
+}
