@@ -17,6 +17,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 use types::SessionKey;
 
+use crate::feed::NO_REPLY;
 use crate::gateway::{Gateway, unreadable};
 
 /// How often a wait looks for itself, in case that it was not told.
@@ -24,9 +25,6 @@ const POLL: Duration = Duration::from_secs(1);
 
 /// Sessions in which a key is looked for that has been forgotten, most recently active first.
 const SESSIONS_MAX: usize = 1_000;
-
-/// The exact answer of an agent that wants nothing said.
-const NO_REPLY: &str = "NO_REPLY";
 
 /// What is waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]

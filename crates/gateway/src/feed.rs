@@ -20,6 +20,9 @@ use types::{FailureClass, RunId, SessionKey, Timestamp};
 /// new draft.
 const ENDED_MAX: usize = 1_024;
 
+/// The exact answer of an agent that wants nothing said.
+pub const NO_REPLY: &str = "NO_REPLY";
+
 /// Who gets an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
@@ -195,8 +198,9 @@ impl Feed {
 }
 
 impl Watched {
+    /// Is there anything to show? What may yet become [`NO_REPLY`] is held back.
     fn dirty(&self) -> bool {
-        self.sent < self.text.len()
+        self.sent < self.text.len() && !NO_REPLY.starts_with(self.text.trim())
     }
 
     fn flush(&mut self, now: Timestamp) -> Vec<Out> {
@@ -450,6 +454,17 @@ mod tests {
         cancelled: "aborted" "stopped by operator" | {"phase":"end","endedAt":1000,"aborted":true,"stopReason":"aborted"}
         interrupted: "error" "the run was interrupted and could not be continued" "context_length" | {"phase":"error","endedAt":1000,"error":"the run was interrupted and could not be continued"}
         "#);
+    }
+
+    #[test]
+    fn what_may_become_silence_is_held_back() {
+        let mut feed = feed();
+        for piece in ["NO", "_REP"] {
+            feed.delta(run(), 0, piece);
+            assert!(!feed.dirty() && feed.flush(NOW).is_empty());
+        }
+        feed.delta(run(), 0, "ORT yet");
+        assert_snapshot!(chat(&feed.flush(NOW)), @r#"1 "delta" "NO_REPORT yet" null "NO_REPORT yet""#);
     }
 
     #[test]

@@ -1,0 +1,8 @@
+//! The gateway from outside: real sockets, a real driver, a model that follows a script.
+
+mod chat;
+mod handshake;
+mod lists;
+mod pressure;
+mod runs;
+mod world;

@@ -1,0 +1,88 @@
+//! Clients that do not read, send too much, or ask too often.
+
+use serde_json::json;
+
+use crate::world::{Closed, World, send};
+
+const MAIN: &str = "agent:main:main";
+
+/// A client asks for far more than it reads. It is dropped; another is served meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reader_is_dropped_and_others_go_on() {
+    let world = World::new().await;
+    let mut other = world.client().await;
+    let page = "x".repeat(1024 * 1024 - 1);
+    for n in 0..4 {
+        let key = format!("k{n}");
+        other.call("chat.send", send(MAIN, &page, &key)).await;
+        other.chat_end(&key).await;
+    }
+    let mut slow = world.client().await;
+    for n in 0..40 {
+        slow.request(&n.to_string(), "chat.history", json!({"sessionKey": MAIN})).await;
+    }
+    // 40 pages of 4 MB are far more than may pile up. Nobody reads them.
+    let answer = other.call("chat.send", send("thread:other", "hello", "k9")).await;
+    assert_eq!(answer["ok"], true);
+    assert_eq!(other.chat_end("k9").await["payload"]["state"], "final");
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    assert_eq!(slow.closed().await, Closed(Some((1008, "slow consumer".to_owned()))));
+    assert_eq!(other.call("health", json!({})).await["ok"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_that_is_too_large_closes() {
+    let world = World::new().await;
+    let mut client = world.client().await;
+    let _ = client.try_send_text(&"x".repeat(26_214_401)).await;
+    assert_eq!(
+        client.closed().await,
+        Closed(Some((1009, "the frame has more than 26214400 bytes".to_owned())))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_frame_with_an_id_is_answered_and_one_without_closes() {
+    let world = World::new().await;
+    let mut client = world.client().await;
+    client.send_text(r#"{"type":"res","id":"7"}"#).await;
+    assert_eq!(client.response("7").await["error"]["code"], "INVALID_REQUEST");
+    assert_eq!(client.call("health", json!({})).await["ok"], true);
+    client.send_text("{").await;
+    let Closed(Some((code, reason))) = client.closed().await else { panic!("no close frame") };
+    assert_eq!(code, 1008);
+    assert!(reason.starts_with("invalid request frame: not JSON"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_pile_up_are_refused() {
+    let world = World::new().await;
+    let mut client = world.client().await;
+    client.call("chat.send", send(MAIN, "for ever", "k1")).await;
+    for n in 0..257 {
+        let params = json!({"runId": "k1", "timeoutMs": 10_000});
+        client.request(&n.to_string(), "agent.wait", params).await;
+    }
+    let refused = client.response("256").await;
+    assert_eq!(refused["error"]["code"], "UNAVAILABLE");
+    assert_eq!(refused["error"]["retryAfterMs"], 1_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_so_many_sockets_are_served() {
+    let world = World::new().await;
+    let mut clients = Vec::new();
+    for _ in 0..256 {
+        clients.push(world.open().await);
+    }
+    assert!(world.open_from(None).await.is_err());
+    clients.pop();
+    // The place of a socket that has gone is free again, though not at once.
+    for _ in 0..100 {
+        if world.open_from(None).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("no place was freed");
+}
