@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use machine::rows::JournalLine;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use store::{Options, Reads, Sqlite, Store, StoreError};
 
 use crate::bench::{block_on, event, limits, moment, node, options, scripted, sqlite};
@@ -19,7 +20,7 @@ const BLOCKS: u32 = 2_000;
 fn after_an_io_error_the_store_has_stopped() {
     let dir = tempfile::tempdir().unwrap();
     drop(sqlite(dir.path(), scripted));
-    let limited = format!("trap '' XFSZ; ulimit -f {BLOCKS}; exec \"$@\"");
+    let limited = format!("trap '' XFSZ; ulimit -S -f {BLOCKS}; exec \"$@\"");
     let child = Command::new("sh")
         .args(["-c", &limited, "sh"])
         .arg(std::env::current_exe().unwrap())
@@ -62,6 +63,9 @@ fn child() {
         assert!(acknowledged < 1_000, "the limit does not bind");
     };
     assert!(matches!(error, StoreError::Io { .. }) && error.is_fatal(), "{error}");
+    // The disk is well again, and the store does not find out: what it wrote is in doubt.
+    let maximum = getrlimit(Resource::Fsize).maximum;
+    setrlimit(Resource::Fsize, Rlimit { current: maximum, maximum }).unwrap();
     assert_eq!(write().unwrap_err(), error, "it has stopped for good");
     println!("\nacknowledged {acknowledged}");
 }
