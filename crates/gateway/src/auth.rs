@@ -8,7 +8,7 @@ use std::time::Duration;
 use protocol::ErrorShape;
 use protocol::handshake::ConnectAuth;
 use subtle::ConstantTimeEq;
-use tokio::time::Instant;
+use types::Timestamp;
 
 use crate::config::Token;
 
@@ -35,7 +35,7 @@ pub struct Gate {
 #[derive(Clone, Copy, Debug)]
 struct Failures {
     count: u32,
-    last: Instant,
+    last: Timestamp,
 }
 
 impl Gate {
@@ -50,7 +50,12 @@ impl Gate {
 
     /// Lets in whoever knows the secret. The right one passes at once, whatever others at the same
     /// address have tried; the answer to a wrong one is held back.
-    pub async fn check(&self, auth: &ConnectAuth, from: IpAddr) -> Result<(), ErrorShape> {
+    pub async fn check(
+        &self,
+        auth: &ConnectAuth,
+        from: IpAddr,
+        now: Timestamp,
+    ) -> Result<(), ErrorShape> {
         let Some(token) = &self.token else { return Ok(()) };
         let mut presented = [&auth.token, &auth.password].into_iter().flatten().peekable();
         if presented.peek().is_none() {
@@ -61,23 +66,22 @@ impl Gate {
         if presented.any(|text| bool::from(text.as_bytes().ct_eq(token.as_bytes()))) {
             return Ok(());
         }
-        let delay = self.note_failure(from);
+        let delay = self.note_failure(from, now);
         tracing::warn!(%from, ?delay, "a client came with a wrong token");
         tokio::time::sleep(delay).await;
         Err(ErrorShape::token_mismatch())
     }
 
-    fn note_failure(&self, from: IpAddr) -> Duration {
-        let now = Instant::now();
+    fn note_failure(&self, from: IpAddr, now: Timestamp) -> Duration {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         if failures.len() >= ADDRESSES_MAX {
-            failures.retain(|_, failed| now - failed.last < MEMORY);
+            failures.retain(|_, failed| now.since(failed.last) < MEMORY);
             if failures.len() >= ADDRESSES_MAX {
                 failures.clear();
             }
         }
         let failed = failures.entry(from).or_insert(Failures { count: 0, last: now });
-        if now - failed.last >= MEMORY {
+        if now.since(failed.last) >= MEMORY {
             failed.count = 0;
         }
         let delay = DELAY_MIN.saturating_mul(2_u32.saturating_pow(failed.count)).min(DELAY_MAX);
@@ -88,7 +92,11 @@ impl Gate {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
+
+    const NOW: Timestamp = Timestamp(1_000);
 
     fn auth(token: Option<&str>, password: Option<&str>) -> ConnectAuth {
         let owned = |text: Option<&str>| text.map(str::to_owned);
@@ -108,11 +116,11 @@ mod tests {
             (Some(""), None, Some("AUTH_TOKEN_MISMATCH")),
             (None, None, Some("AUTH_TOKEN_MISSING")),
         ] {
-            let checked = gate.check(&auth(token, password), from).await;
+            let checked = gate.check(&auth(token, password), from, NOW).await;
             let code = checked.as_ref().err().and_then(ErrorShape::detail_code);
             assert_eq!(code, refused, "{token:?} {password:?}");
         }
-        assert!(Gate::new(None).check(&auth(None, None), from).await.is_ok());
+        assert!(Gate::new(None).check(&auth(None, None), from, NOW).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
@@ -122,16 +130,15 @@ mod tests {
         let mut waits = Vec::new();
         for _ in 0..6 {
             let asked = Instant::now();
-            gate.check(&auth(Some("wrong"), None), from).await.unwrap_err();
+            gate.check(&auth(Some("wrong"), None), from, NOW).await.unwrap_err();
             waits.push(asked.elapsed().as_millis() / 100);
         }
         assert_eq!(waits, [1, 2, 4, 8, 16, 20]);
 
         let asked = Instant::now();
-        gate.check(&auth(Some("right"), None), from).await.unwrap();
+        gate.check(&auth(Some("right"), None), from, NOW).await.unwrap();
         assert_eq!(asked.elapsed(), Duration::ZERO);
 
-        tokio::time::advance(MEMORY).await;
-        assert_eq!(gate.note_failure(from), DELAY_MIN);
+        assert_eq!(gate.note_failure(from, NOW + MEMORY), DELAY_MIN);
     }
 }

@@ -174,7 +174,7 @@ async fn greet(
         let message = format!("role `{}` is not served; connect as `operator`", params.role);
         return Err(ErrorShape::invalid_request(message));
     }
-    gateway.gate.check(&params.auth, peer.address.ip()).await?;
+    gateway.gate.check(&params.auth, peer.address.ip(), gateway.now()).await?;
     let hello = hello(&params, gateway).await?;
     Ok((params, hello))
 }

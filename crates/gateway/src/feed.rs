@@ -463,8 +463,9 @@ mod tests {
             feed.delta(run(), 0, piece);
             assert!(!feed.dirty() && feed.flush(NOW).is_empty());
         }
-        feed.delta(run(), 0, "ORT yet");
-        assert_snapshot!(chat(&feed.flush(NOW)), @r#"1 "delta" "NO_REPORT yet" null "NO_REPORT yet""#);
+        feed.delta(run(), 0, "ORT");
+        let out = feed.flush(NOW);
+        assert_snapshot!(chat(&out), @r#"1 "delta" "NO_REPORT" null "NO_REPORT""#);
     }
 
     #[test]

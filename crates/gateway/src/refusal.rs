@@ -42,17 +42,18 @@ mod tests {
     fn a_refusal_says_what_to_do_next() {
         let session: types::SessionKey = "agent:main:main".parse().unwrap();
         let agent: types::AgentId = "ops".parse().unwrap();
+        let full = Refusal::QueueFull { session: session.clone(), queued: 20, limit: 20 };
         #[rustfmt::skip]
         let table = [
-            // refusal                                                  code            retry
-            (Refusal::Draining,                                         Unavailable,    Some(2_000)),
-            (Refusal::StoreFull,                                        Unavailable,    Some(30_000)),
-            (Refusal::QueueFull { session: session.clone(), queued: 20, limit: 20 }, Unavailable, Some(1_000)),
-            (Refusal::EmptyMessage,                                     InvalidRequest, None),
-            (Refusal::TooLarge { bytes: 2, limit: 1 },                  InvalidRequest, None),
-            (Refusal::IdempotencyConflict("k".to_owned()),              InvalidRequest, None),
-            (Refusal::SessionNotFound(session),                         InvalidRequest, None),
-            (Refusal::UnknownAgent(agent),                              InvalidRequest, None),
+            // refusal                                     code            retry
+            (Refusal::Draining,                            Unavailable,    Some(2_000)),
+            (Refusal::StoreFull,                           Unavailable,    Some(30_000)),
+            (full,                                         Unavailable,    Some(1_000)),
+            (Refusal::EmptyMessage,                        InvalidRequest, None),
+            (Refusal::TooLarge { bytes: 2, limit: 1 },     InvalidRequest, None),
+            (Refusal::IdempotencyConflict("k".to_owned()), InvalidRequest, None),
+            (Refusal::SessionNotFound(session),            InvalidRequest, None),
+            (Refusal::UnknownAgent(agent),                 InvalidRequest, None),
         ];
         for (refusal, code, retry) in table {
             let error = refused(&refusal);

@@ -18,7 +18,7 @@ use providers::Delta;
 use runtime::LiveEvent;
 use store::query::ask;
 use tokio::sync::broadcast;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use types::{RunId, SessionKey};
 
@@ -164,7 +164,8 @@ impl Publisher {
         let mut flush = tokio::time::interval(FLUSH);
         flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let period = Duration::from_millis(Policy::default().tick_interval_ms);
-        let mut tick = tokio::time::interval_at(Instant::now() + period, period);
+        let mut tick = tokio::time::interval(period);
+        tick.reset();
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let waiting = self.feed.dirty() || !self.changed.is_empty();

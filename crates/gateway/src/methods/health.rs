@@ -14,7 +14,6 @@ use protocol::health::{
 use store::StoreError;
 use store::query::{Query, ask};
 use store::view::{LedgerScope, SessionFilter, SessionView, TaskFilter};
-use tokio::time::Instant;
 use types::{SessionKey, Timestamp};
 
 use crate::gateway::{Gateway, unreadable};
@@ -32,35 +31,34 @@ const RECENT_MAX: usize = 5;
 
 /// The last snapshot.
 #[derive(Debug, Default)]
-pub struct Cache(Mutex<Option<(Instant, Health)>>);
+pub struct Cache(Mutex<Option<Health>>);
 
 impl Cache {
-    fn fresh(&self) -> Option<Health> {
+    fn fresh(&self, now: Timestamp) -> Option<Health> {
         let cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, health) = cached.as_ref()?;
-        (at.elapsed() < FRESH).then(|| health.clone())
+        cached.as_ref().filter(|health| now.since(health.ts) < FRESH).cloned()
     }
 
     fn keep(&self, health: &Health) {
         let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *cached = Some((Instant::now(), health.clone()));
+        *cached = Some(health.clone());
     }
 }
 
 /// `health`. An answer says that the store can be read.
 pub async fn health(gateway: &Gateway, params: &HealthParams) -> Result<Health, ErrorShape> {
     if !params.probe
-        && let Some(health) = gateway.health.fresh()
+        && let Some(health) = gateway.health.fresh(gateway.now())
     {
         return Ok(health);
     }
-    let asked = Instant::now();
+    let asked = gateway.now();
     let filter = SessionFilter { limit: COUNT_MAX, ..SessionFilter::default() };
     let sessions = gateway.handle.store().sessions(filter).await.map_err(unreadable)?;
     let health = Health {
         ok: true,
-        ts: gateway.now(),
-        duration_ms: u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX),
+        ts: asked,
+        duration_ms: u64::try_from(gateway.now().since(asked).as_millis()).unwrap_or(u64::MAX),
         channels: BTreeMap::new(),
         channel_order: Vec::new(),
         channel_labels: BTreeMap::new(),

@@ -133,7 +133,9 @@ async fn history_has_pages() {
     "#);
 
     let page = client.call("chat.history", json!({"sessionKey": MAIN, "limit": 2})).await;
-    assert_snapshot!(redact(&page["payload"]), @r#"{"sessionKey":"agent:main:main","sessionId":"ses_…","messages":[{"role":"user","content":[{"type":"text","text":"message 3"}],"timestamp":0,"idempotencyKey":"k3:user"},{"role":"assistant","content":[{"type":"text","text":"ok"}],"timestamp":0,"model":"demo"}],"pendingInputs":{"items":[],"total":0},"hasMore":true,"totalMessages":6}"#);
+    assert_snapshot!(redact(&page["payload"]), @r#"
+    {"sessionKey":"agent:main:main","sessionId":"ses_…","messages":[{"role":"user","content":[{"type":"text","text":"message 3"}],"timestamp":0,"idempotencyKey":"k3:user"},{"role":"assistant","content":[{"type":"text","text":"ok"}],"timestamp":0,"model":"demo"}],"pendingInputs":{"items":[],"total":0},"hasMore":true,"totalMessages":6}
+    "#);
     let nobody = client.call("chat.history", json!({"sessionKey": "thread:nobody"})).await;
     assert_eq!(nobody["payload"]["totalMessages"], 0);
 }

@@ -103,7 +103,9 @@ async fn connect_is_refused_with_its_reason() {
 async fn a_stranger_may_not_send_much() {
     let world = World::new().await;
     let large = request("1", "connect", json!({"x": "y".repeat(64 * 1024)}));
-    assert_snapshot!(opening(&world, &large).await, @r#"< close 1009 the frame has more than 65536 bytes"#);
+    assert_snapshot!(opening(&world, &large).await, @r#"
+    < close 1009 the frame has more than 65536 bytes
+    "#);
 
     // So much is cut off before it has been read; whether a reason arrives is up to the network.
     let mut client = world.open().await;

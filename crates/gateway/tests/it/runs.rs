@@ -43,9 +43,13 @@ async fn a_run_that_fails_tells_why() {
     {"type":"res","id":"1","ok":true,"payload":{"status":"accepted","runId":"k1","sessionKey":"agent:main:main","agentId":"main","acceptedAt":0}}
     {"type":"res","id":"1","ok":false,"payload":{"runId":"k1","status":"error","summary":"scripted refused the request: no such door","result":{"payloads":[],"meta":{"durationMs":0,"agentMeta":{"sessionId":"ses_…","provider":"scripted","model":"demo"},"aborted":false}}},"error":{"code":"UNAVAILABLE","message":"scripted refused the request: no such door","retryable":false}}
     "#);
-    assert_snapshot!(redact(&client.chat_end("k1").await), @r#"{"type":"event","event":"chat","payload":{"runId":"k1","sessionKey":"agent:main:main","agentId":"main","seq":0,"state":"error","errorMessage":"scripted refused the request: no such door","errorKind":"unknown"},"seq":0}"#);
+    assert_snapshot!(redact(&client.chat_end("k1").await), @r#"
+    {"type":"event","event":"chat","payload":{"runId":"k1","sessionKey":"agent:main:main","agentId":"main","seq":0,"state":"error","errorMessage":"scripted refused the request: no such door","errorKind":"unknown"},"seq":0}
+    "#);
     let waited = client.call("agent.wait", json!({"runId": "k1"})).await;
-    assert_snapshot!(redact(&waited["payload"]), @r#"{"runId":"k1","status":"error","startedAt":0,"endedAt":0,"error":"scripted refused the request: no such door"}"#);
+    assert_snapshot!(redact(&waited["payload"]), @r#"
+    {"runId":"k1","status":"error","startedAt":0,"endedAt":0,"error":"scripted refused the request: no such door"}
+    "#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
