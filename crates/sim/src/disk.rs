@@ -4,7 +4,7 @@
 //! copy. What a database refuses (a second row of one key, a slot taken twice) panics here, and
 //! so does whatever the machine panics at: nothing is rolled back and forgotten, the seed fails.
 //!
-//! Bodies are not kept, but for the answer to one question: which inbox row became which entry.
+//! Of bodies only two things are kept: which inbox rows became entries, and what tools answered.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -23,6 +23,8 @@ pub struct Disk {
     pub world: World,
     /// Inbox rows that have become entries.
     pub entered: BTreeSet<i64>,
+    /// Bodies of tool results, by run and call.
+    pub results: BTreeMap<(RunId, String), String>,
     sessions: BTreeMap<SessionKey, usize>,
     transcripts: BTreeMap<SessionId, usize>,
     episodes: BTreeMap<(SessionId, u32), usize>,
@@ -247,8 +249,14 @@ impl Tx for Disk {
     }
 
     fn add_entry(&mut self, entry: &Entry) {
-        if let Body::Inbox(seq) = entry.body {
-            assert!(self.entered.insert(seq), "inbox row {seq} enters a transcript twice");
+        match (&entry.body, &entry.call_id) {
+            (Body::Inbox(seq), _) => {
+                assert!(self.entered.insert(*seq), "inbox row {seq} enters a transcript twice");
+            }
+            (Body::Text(body), Some(call)) => {
+                self.results.insert((entry.run, call.clone()), body.clone());
+            }
+            (Body::Text(_), None) => {}
         }
         self.world.entries.push(EntryHead {
             session_id: entry.session_id,

@@ -2,7 +2,10 @@
 
 use std::any::Any;
 use std::fmt;
+use std::ops::AddAssign;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use machine::rows::EntryKind;
 
 use crate::plan::Plan;
 use crate::script;
@@ -22,6 +25,26 @@ pub struct Lived {
     pub crashes: u64,
     pub runs: usize,
     pub tasks: usize,
+    /// Results of children that were taken in.
+    pub heard: usize,
+}
+
+impl AddAssign for Lived {
+    fn add_assign(&mut self, other: Lived) {
+        self.commits += other.commits;
+        self.crashes += other.crashes;
+        self.runs += other.runs;
+        self.tasks += other.tasks;
+        self.heard += other.heard;
+    }
+}
+
+impl fmt::Display for Lived {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Lived { commits, crashes, runs, tasks, heard } = self;
+        write!(f, "{commits} commits, {crashes} crashes, {runs} runs, {tasks} tasks, ")?;
+        write!(f, "{heard} results taken in")
+    }
 }
 
 /// A seed for which a promise was broken.
@@ -76,8 +99,14 @@ fn attempt(sim: &mut Sim) -> Result<Lived, String> {
     catch_unwind(AssertUnwindSafe(|| {
         sim.run_to_idle();
         let world = &sim.disk.world;
-        let (commits, crashes) = (sim.commits, sim.crashes);
-        Lived { commits, crashes, runs: world.runs.len(), tasks: world.tasks.len() }
+        let heard = world.entries.iter().filter(|entry| entry.kind == EntryKind::Announce);
+        Lived {
+            commits: sim.commits,
+            crashes: sim.crashes,
+            runs: world.runs.len(),
+            tasks: world.tasks.len(),
+            heard: heard.count(),
+        }
     }))
     .map_err(|payload| reason(&*payload))
 }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use clap::Parser;
-use sim::{Failure, life, seeds};
+use sim::{Failure, Lived, life, seeds};
 
 /// Simulate a gateway through crashes, from seeds
 #[derive(Debug, Parser)]
@@ -48,7 +48,7 @@ fn alone(seed: u64, verbose: bool) -> u64 {
     }
     let failed = match sim::live(seed) {
         Ok(lived) => {
-            println!("seed {seed}: {lived:?}");
+            println!("seed {seed}: {lived}");
             0
         }
         Err(failure) => {
@@ -67,20 +67,23 @@ fn many(range: Range<u64>) -> u64 {
     let mut todo = seeds::kept();
     todo.extend(range);
     let next = AtomicU64::new(0);
-    let failures: Mutex<Vec<Failure>> = Mutex::new(Vec::new());
+    let ends: Mutex<(Lived, Vec<Failure>)> = Mutex::default();
     let workers = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
                 while let Some(&seed) = todo.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
-                    if let Err(failure) = sim::live(seed) {
-                        failures.lock().unwrap_or_else(PoisonError::into_inner).push(failure);
+                    let end = sim::live(seed);
+                    let mut ends = ends.lock().unwrap_or_else(PoisonError::into_inner);
+                    match end {
+                        Ok(lived) => ends.0 += lived,
+                        Err(failure) => ends.1.push(failure),
                     }
                 }
             });
         }
     });
-    let mut failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let (lived, mut failures) = ends.into_inner().unwrap_or_else(PoisonError::into_inner);
     failures.sort_by_key(|failure| failure.seed);
     for failure in failures.iter().skip(SHOWN) {
         println!("seed {} failed: {}", failure.seed, failure.what);
@@ -88,6 +91,7 @@ fn many(range: Range<u64>) -> u64 {
     for failure in failures.iter().take(SHOWN) {
         println!("{failure}");
     }
+    println!("{lived}");
     let failed = failures.len();
     println!("{} passed, {failed} failed", todo.len() - failed);
     failed as u64

@@ -26,10 +26,18 @@ pub struct Letter {
     /// Next time that it is sent.
     pub at: Timestamp,
     pub inbound: Inbound,
+    /// It goes into the session of a child, whichever there is then.
+    pub to_child: bool,
     /// It has been submitted, and there is no answer yet.
     pub on_way: bool,
     pub accepted: Option<MessageId>,
     pub refused: Option<Refusal>,
+}
+
+impl Letter {
+    pub fn new(at: Timestamp, inbound: Inbound) -> Letter {
+        Letter { at, inbound, to_child: false, on_way: false, accepted: None, refused: None }
+    }
 }
 
 /// A person stops something.
@@ -145,7 +153,7 @@ fn letter(rng: &mut Rng, n: u64) -> Letter {
         ..inbound(&session(rng), "")
     };
     let at = BIRTH + Duration::from_millis(rng.below(90_000));
-    Letter { at, inbound, on_way: false, accepted: None, refused: None }
+    Letter { to_child: rng.chance(150), ..Letter::new(at, inbound) }
 }
 
 /// A message of the owner from the web.

@@ -98,6 +98,23 @@ impl Truth {
         }
     }
 
+    /// With room for all that a stop raises, its commit leaves nothing open below it; and in the
+    /// session itself nothing waits.
+    pub fn stops_are_done(&self, disk: &Disk, posts: &[Post], done: &Done) {
+        for run in &self.stopped {
+            let ended = disk.run_row(*run).is_some_and(|row| row.phase.ended());
+            assert!(ended, "{run} goes on below a stop");
+        }
+        let (Some(post), Some(Answer::Stopped(_))) = (posts.last(), done.answers.last()) else {
+            return;
+        };
+        if let Event::Stop { session, .. } = &post.event {
+            let row = disk.world.sessions.iter().find(|row| row.key == *session);
+            let open = row.and_then(|row| row.open_run);
+            assert_eq!(open, None, "{session} runs on after its stop");
+        }
+    }
+
     /// From now on nothing may begin in what was stopped, nor below it.
     fn note_stop(&mut self, disk: &Disk, stopped: &Stopped) {
         let mut tasks: BTreeSet<TaskId> = stopped.tasks.iter().copied().collect();
@@ -160,6 +177,11 @@ impl Truth {
             Some(EntryKind::Assistant) => Err("it ends with an answer".to_owned()),
             Some(_) => Ok(()),
         }
+    }
+
+    /// How often the tool of a step was begun.
+    pub fn times_started(&self, run: RunId, step: u32) -> u32 {
+        self.started.get(&(run, step)).copied().unwrap_or(0)
     }
 
     /// A tool is begun: one whose effect nobody can undo, once.

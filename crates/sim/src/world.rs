@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
+use machine::check::World;
 use machine::event::Inbound;
 use machine::rows::NodeState;
 use machine::{Answer, At, Event, Limits, Refusal};
@@ -114,9 +115,7 @@ impl Sim {
     }
 
     pub fn post(&mut self, inbound: Inbound) {
-        let at = self.now;
-        let letter = Letter { at, inbound, on_way: false, accepted: None, refused: None };
-        self.letters.push(letter);
+        self.letters.push(Letter::new(self.now, inbound));
     }
 
     /// Stops `session`, until somebody confirms it.
@@ -222,6 +221,11 @@ impl Sim {
             let open = letter.accepted.is_none() && letter.refused.is_none();
             if open && !letter.on_way && letter.at <= self.now {
                 letter.on_way = true;
+                // Whichever it is, it stays the same when the message is sent again.
+                let tasks = &self.disk.world.tasks;
+                if std::mem::take(&mut letter.to_child) && !tasks.is_empty() {
+                    letter.inbound.session = self.rng.pick(tasks).session_key.clone();
+                }
                 let event = Event::MessageReceived(letter.inbound.clone());
                 self.pending.push_back(Post { event, from: From::Letter(n) });
             }
@@ -280,6 +284,9 @@ impl Sim {
         let was_draining = self.draining();
         let done = self.commit(&posts);
         self.truth.observe(&self.disk, &posts, &done, was_draining);
+        if self.room == usize::MAX {
+            self.truth.stops_are_done(&self.disk, &posts, &done);
+        }
         if self.commits.is_multiple_of(self.check_every) {
             self.check();
         }
@@ -306,20 +313,19 @@ impl Sim {
         let left = std::mem::take(&mut self.left);
         let before = left.len();
         let events = left.into_iter().chain(posts.iter().map(|post| post.event.clone())).collect();
-        self.note(|| format!("commit {events:#?}"));
+        self.note(|| format!("commit {events:?}"));
         let node = self.node.expect("a process runs");
         let mut at = At { now: self.now, seed: self.rng.draw(), node };
         let mut done = self.disk.commit(&mut at, &self.limits, events, self.room);
         self.commits += 1;
         done.answers.drain(..before);
         self.left = std::mem::take(&mut done.left);
-        self.note(|| format!("answers {:?} actions {:#?}", done.answers, done.actions));
+        self.note(|| format!("answers {:?} actions {:?}", done.answers, done.actions));
         done
     }
 
     pub fn check(&self) {
-        let found = machine::check::check(&self.disk.world, &self.limits);
-        assert!(found.is_empty(), "invariants are broken: {found:#?}");
+        check(&self.disk.world, &self.limits);
     }
 
     fn hear(&mut self, post: &Post, answer: &Answer) {
@@ -363,4 +369,15 @@ impl Sim {
             trace.push(format!("{at} {}", line()));
         }
     }
+}
+
+/// Looks at all invariants.
+///
+/// # Panics
+///
+/// If one is broken.
+pub fn check(world: &World, limits: &Limits) {
+    let found = machine::check::check(world, limits);
+    let found: Vec<String> = found.iter().map(|violation| violation.to_string()).collect();
+    assert!(found.is_empty(), "{}", found.join("; "));
 }

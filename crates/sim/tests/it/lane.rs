@@ -1,0 +1,106 @@
+//! Lanes: fair between trees, first in first out within one, never over their capacity.
+
+use machine::rows::LaneName;
+use machine::run::Phase;
+use sim::plan::limits;
+use sim::script::spawn;
+use types::{InternalCall, RunId};
+
+use crate::bench::{Bench, key, main_session};
+
+fn bench(capacity: u32) -> Bench {
+    let mut limits = limits();
+    limits.lanes.insert(LaneName::Subagent, capacity);
+    Bench::new(limits)
+}
+
+fn spawn_from(bench: &mut Bench, session: &str, count: usize) {
+    let run = bench.open(&key(session));
+    for n in 0..count {
+        let (id, brief) = (format!("s{}", bench.tasks().len()), format!("{session} {n}"));
+        bench.call(run, &id, InternalCall::Spawn(spawn(brief)));
+    }
+}
+
+/// The child that holds a slot, by its number.
+fn running(bench: &Bench) -> Option<usize> {
+    bench.tasks().iter().position(|task| bench.phase(task.run).holds_slot())
+}
+
+/// A tree with many children does not keep one with few waiting.
+#[test]
+fn fair_between_trees() {
+    let mut bench = bench(1);
+    let other = key("agent:ops:main");
+    bench.send(&main_session(), "go");
+    bench.send(&other, "go");
+    spawn_from(&mut bench, "agent:main:main", 4);
+    spawn_from(&mut bench, "agent:ops:main", 2);
+
+    let mut order = Vec::new();
+    while let Some(child) = running(&bench) {
+        order.push(child);
+        let run = bench.tasks()[child].run;
+        bench.say(run, "done");
+    }
+    // 0 to 3 are of the first tree, 4 and 5 of the second.
+    let place = |child| order.iter().position(|c| *c == child).unwrap();
+    assert_eq!(order.len(), 6);
+    assert!((0..3).all(|child| place(child) < place(child + 1)), "{order:?}");
+    assert!(place(4) < place(5), "{order:?}");
+    assert!(place(4) <= 2 && place(5) <= 4, "the second tree waits too long: {order:?}");
+}
+
+#[test]
+fn a_lane_is_never_over_its_capacity() {
+    let mut bench = bench(2);
+    bench.send(&main_session(), "go");
+    spawn_from(&mut bench, "agent:main:main", 5);
+    let holds = |bench: &Bench| -> Vec<bool> {
+        bench.tasks().iter().map(|task| bench.phase(task.run).holds_slot()).collect()
+    };
+    assert_eq!(holds(&bench), [true, true, false, false, false]);
+    let second = bench.tasks()[1].run;
+    bench.say(second, "done");
+    assert_eq!(holds(&bench), [true, false, true, false, false]);
+}
+
+/// Who lost its slot with its gateway comes before all who are in line.
+#[test]
+fn a_cut_run_comes_first() {
+    let mut bench = bench(1);
+    bench.send(&main_session(), "go");
+    spawn_from(&mut bench, "agent:main:main", 3);
+    let first = bench.tasks()[0].run;
+    bench.say(first, "done");
+    assert_eq!(running(&bench), Some(1));
+    bench.restart();
+    assert_eq!(running(&bench), Some(1));
+}
+
+/// Children, however many, hold no slot of people; and a run that waits holds none at all.
+#[test]
+fn people_have_slots_of_their_own() {
+    let mut limits = limits();
+    limits.lanes.insert(LaneName::Main, 1);
+    limits.lanes.insert(LaneName::Subagent, 1);
+    let mut bench = Bench::new(limits);
+    bench.send(&main_session(), "go");
+    spawn_from(&mut bench, "agent:main:main", 2);
+    let main = bench.open(&main_session());
+    bench.say(main, "on its way");
+
+    let other = key("agent:ops:main");
+    bench.send(&other, "go");
+    let run: RunId = bench.open(&other);
+    assert_eq!(bench.phase(run), Phase::Preparing);
+
+    // The child splits: its own child needs the only slot of the lane, and gets it.
+    let child = bench.tasks()[0].run;
+    bench.call(child, "s", InternalCall::Spawn(spawn("deeper")));
+    bench.say(child, "I wait");
+    let second = bench.tasks()[1].run;
+    bench.say(second, "done");
+    let deeper = bench.tasks()[2].run;
+    assert!(bench.phase(deeper).holds_slot());
+}

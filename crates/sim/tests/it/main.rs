@@ -1,0 +1,11 @@
+//! The promises to users, lived through crashes; and the decisions of the machine, as tables.
+
+mod bench;
+mod lane;
+mod queue;
+mod recover;
+mod seeds;
+mod spawn;
+mod stop;
+mod story;
+mod wait;
