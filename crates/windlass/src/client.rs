@@ -103,9 +103,14 @@ impl Client {
 
     /// Waits for the next response to `id`. Events that come meanwhile are kept.
     pub async fn response(&mut self, id: &str) -> anyhow::Result<Value> {
+        payload(self.raw_response(id).await?)
+    }
+
+    /// As [`Client::response`], with a refusal as it was sent.
+    pub async fn raw_response(&mut self, id: &str) -> anyhow::Result<Response> {
         loop {
             match self.frame().await? {
-                ServerFrame::Response(response) if response.id == id => return payload(response),
+                ServerFrame::Response(response) if response.id == id => return Ok(response),
                 ServerFrame::Response(_) => {}
                 ServerFrame::Event(event) => {
                     if self.events.len() == EVENTS_KEPT {

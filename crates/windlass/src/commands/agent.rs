@@ -6,16 +6,17 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use protocol::Method;
-use protocol::agent::{AgentAccepted, AgentFinal, AgentStatus};
+use protocol::agent::{AgentFinal, AgentStatus};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::client::{Client, Target};
+use crate::client::{Client, Refused, Target};
 use crate::setup::Setup;
 
 /// How long the command goes on trying to come back to a gateway that has gone away. The run goes
 /// on without it.
 const RECONNECT_FOR: Duration = Duration::from_secs(60);
+const RECONNECT_EVERY: Duration = Duration::from_millis(300);
 
 #[derive(Debug, Args)]
 pub struct AgentArgs {
@@ -67,16 +68,20 @@ pub async fn run(args: AgentArgs, setup: &Setup, out: &mut impl Write) -> anyhow
         writeln!(out, "{}", if args.json { accepted.to_string() } else { key })?;
         return Ok(());
     }
-    let accepted: AgentAccepted = serde_json::from_value(accepted)?;
-    tracing::debug!(run = accepted.run_id, session = %accepted.session_key, "accepted");
-    let answer = match client.response(&id).await {
+    let answer = match last_answer(&mut client, &id).await {
         Ok(answer) => answer,
         Err(error) => {
             tracing::warn!("{error:#}; the run goes on, coming back to it");
-            come_back(&target, &params).await?
+            let back = tokio::time::timeout(RECONNECT_FOR, come_back(&target, &params)).await;
+            back.with_context(|| {
+                format!(
+                    "the gateway has been away for {RECONNECT_FOR:?}; nothing is lost: the same \
+                     command with --idempotency-key {key} gets the answer"
+                )
+            })??
         }
     };
-    print(args.json, serde_json::from_value(answer)?, out)
+    print(args.json, &answer, out)
 }
 
 /// A key that nobody else has: 122 random bits of the operating system.
@@ -84,45 +89,51 @@ fn mint_key() -> String {
     Uuid::new_v4().to_string()
 }
 
-/// Asks again with the same key, which is the same message, until there is an answer.
-async fn come_back(
-    target: &Target,
-    params: &serde_json::Value,
-) -> anyhow::Result<serde_json::Value> {
-    let again = async {
-        loop {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            let Ok(mut client) = Client::connect(target).await else { continue };
-            let Ok(id) = client.send(Method::Agent, params.clone()).await else { continue };
-            match client.response(&id).await {
-                Ok(_) => return (client, id),
-                Err(_) => continue,
-            }
-        }
-    };
-    let (mut client, id) = tokio::time::timeout(RECONNECT_FOR, again).await.with_context(|| {
-        format!(
-            "the gateway has been away for {RECONNECT_FOR:?}; nothing is lost: the same command \
-             with --idempotency-key {} gets the answer",
-            params["idempotencyKey"]
-        )
-    })?;
-    match client.response(&id).await {
-        Ok(answer) => Ok(answer),
-        Err(_) => Box::pin(come_back(target, params)).await,
+/// Waits for the final answer. An error says that the connection, not the run, has ended.
+async fn last_answer(client: &mut Client, id: &str) -> anyhow::Result<AgentFinal> {
+    let response = client.raw_response(id).await?;
+    // A run that has failed comes as an error, with what is known of it.
+    match (response.payload, response.error) {
+        (Some(payload), _) => Ok(serde_json::from_value(payload)?),
+        (None, Some(error)) => Err(Refused(error).into()),
+        (None, None) => anyhow::bail!("the gateway has answered nothing"),
     }
 }
 
-fn print(json: bool, answer: AgentFinal, out: &mut impl Write) -> anyhow::Result<()> {
+/// Asks again with the same key, which is the same message, until there is an answer.
+async fn come_back(target: &Target, params: &serde_json::Value) -> anyhow::Result<AgentFinal> {
+    loop {
+        tokio::time::sleep(RECONNECT_EVERY).await;
+        let again = async {
+            let mut client = Client::connect(target).await?;
+            let id = client.send(Method::Agent, params.clone()).await?;
+            client.response(&id).await?;
+            last_answer(&mut client, &id).await
+        };
+        match again.await {
+            Ok(answer) => return Ok(answer),
+            Err(error) if is_final(&error) => return Err(error),
+            Err(error) => tracing::debug!("{error:#}"),
+        }
+    }
+}
+
+/// Would the gateway say the same again?
+fn is_final(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Refused>().is_some_and(|Refused(error)| error.retryable != Some(true))
+}
+
+fn print(json: bool, answer: &AgentFinal, out: &mut impl Write) -> anyhow::Result<()> {
     if json {
-        serde_json::to_writer(&mut *out, &answer)?;
+        serde_json::to_writer(&mut *out, answer)?;
         writeln!(out)?;
     } else if let Some(result) = &answer.result {
         for payload in &result.payloads {
             writeln!(out, "{}", payload.text)?;
         }
     }
-    if answer.status == AgentStatus::Ok {
+    let aborted = answer.result.as_ref().is_some_and(|result| result.meta.aborted);
+    if answer.status == AgentStatus::Ok && !aborted {
         return Ok(());
     }
     bail!("the run ended without an answer: {}", answer.summary)

@@ -160,6 +160,12 @@ fn a_full_file() {
     models.providers.openai.models []
     models.providers.openai.headers {}
     models.providers.openai.timeoutSeconds null
+    models.providers.scripted.baseUrl ""
+    models.providers.scripted.apiKey null
+    models.providers.scripted.api "scripted"
+    models.providers.scripted.models []
+    models.providers.scripted.headers {}
+    models.providers.scripted.timeoutSeconds null
     models.providers.stub.baseUrl "http://127.0.0.1:9/v1"
     models.providers.stub.apiKey "[redacted]"
     models.providers.stub.api "openai-completions"
@@ -235,6 +241,12 @@ fn without_a_file_every_default_stands() {
     models.providers.openai.models []
     models.providers.openai.headers {}
     models.providers.openai.timeoutSeconds null
+    models.providers.scripted.baseUrl ""
+    models.providers.scripted.apiKey null
+    models.providers.scripted.api "scripted"
+    models.providers.scripted.models []
+    models.providers.scripted.headers {}
+    models.providers.scripted.timeoutSeconds null
     session {"scope":"per-sender"}
     messages {"queue":{"mode":"steer","debounceMs":500,"cap":20,"drop":"summarize"}}
     tools {"exec":{"timeoutSeconds":1800},"allow":null,"deny":[]}

@@ -73,7 +73,7 @@ pub fn usable(config: &Config) -> anyhow::Result<BTreeMap<String, Model>> {
 fn client(id: &str, provider: &Provider) -> anyhow::Result<Arc<dyn providers::Provider>> {
     if provider.api == Wire::Scripted {
         // It is in this process and has no address.
-        return Ok(Arc::new(Scripted::new(Script::demo())));
+        return Ok(Arc::new(Scripted::new(Script::built_in())));
     }
     let mut http = HttpConfig::new(id, provider.base_url.clone());
     if let Some(key) = &provider.api_key {

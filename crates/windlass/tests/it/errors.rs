@@ -5,7 +5,7 @@ use std::process::Output;
 use serde_json::{Value, json};
 use stub::{Failure, Fault, FaultRule, Options, Plan, Stub};
 
-use crate::house::House;
+use crate::house::{House, late};
 use crate::judge;
 
 const WIRE: &str = "anthropic-messages";
@@ -27,7 +27,10 @@ async fn a_wrong_configuration_names_line_column_and_the_right_key() {
     std::fs::write(&file, "{\n  gateway: {\n    prot: 18789,\n  },\n}\n").unwrap();
     let (code, words) = refused(&house).await;
     assert_eq!(code, Some(2), "{words}");
-    assert!(words.contains("line 3, column 5") && words.contains("did you mean `port`"), "{words}");
+    assert!(
+        words.contains("line 3, column 5") && words.contains("did you mean `gateway.port`"),
+        "{words}"
+    );
     assert!(!house.folder.path().join("windlass.db").exists(), "something was made all the same");
 
     std::fs::write(&file, "{ gateway: { port: 1 }").unwrap();
@@ -90,10 +93,12 @@ async fn a_state_folder_that_cannot_be_made_is_named() {
     let file = house.folder.path().join("a-file");
     std::fs::write(&file, "").unwrap();
     let below = file.join("state");
+    let config = house.folder.path().join("windlass.json");
+    let (below, config) = (below.to_str().unwrap(), config.to_str().unwrap());
     let output =
-        house.run(&["gateway", "--state-dir", below.to_str().unwrap(), "--port", "0"]).await;
+        house.run(&["gateway", "--state-dir", below, "--config", config, "--port", "0"]).await;
     assert_eq!(output.status.code(), Some(75));
-    assert!(stderr(&output).contains(below.to_str().unwrap()), "{}", stderr(&output));
+    assert!(stderr(&output).contains(below), "{}", stderr(&output));
 }
 
 #[tokio::test]
@@ -240,7 +245,7 @@ async fn two_messages_at_once_are_ordered_by_a_queue() {
     })
     .await;
     house.start().await;
-    let first = Plan::new().after_ms(300).say("first").to_brief();
+    let first = late(300, "first").to_brief();
     let second = Plan::new().say("second").to_brief();
     let (one, two) = tokio::join!(house.ask(&first), house.ask(&second));
     assert_eq!((one.trim(), two.trim()), ("first", "second"));

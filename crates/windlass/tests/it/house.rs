@@ -192,3 +192,8 @@ impl Drop for House {
         }
     }
 }
+
+/// A plan that waits before it says something.
+pub fn late(ms: u64, text: &str) -> stub::Plan {
+    stub::Plan::new().say(text).after_ms(ms)
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use stub::Plan;
 
-use crate::house::{House, WIRES};
+use crate::house::{House, WIRES, late};
 use crate::judge;
 
 /// Rounds of this run; more by hand with `cargo xtask kill --rounds N`.
@@ -24,22 +24,21 @@ impl Dice {
     }
 }
 
-/// Three levels of five children, two of them with tools that must not run twice.
+/// Three levels of five children, each leaf with a command that must not run twice.
 fn tree() -> Plan {
-    let leaf = |n: u64| {
+    let leaf = |branch: u64, n: u64| {
+        let command = format!("echo ran >> b{branch}-l{n}.log");
         Plan::new()
-            .call("exec", json!({ "command": "echo ran >> {name}.log" }))
-            .after_ms(20 + 10 * n)
+            .call("exec", json!({ "command": command }))
             .say("<{name}>")
+            .after_ms(20 + 10 * n)
     };
-    let children: Vec<(String, Plan)> = (0..5).map(|n| (format!("l{n}"), leaf(n))).collect();
-    let of = |children: &[(String, Plan)]| {
+    let of = |children: Vec<(String, Plan)>| {
         let children = children.iter().map(|(name, plan)| (name.as_str(), plan.clone()));
         Plan::new().spawn(children).yield_().say("{results}")
     };
-    let branch = of(&children);
-    let branches: Vec<(String, Plan)> = (0..5).map(|n| (format!("b{n}"), branch.clone())).collect();
-    let trunk = of(&branches);
+    let branch = |b| of((0..5).map(|n| (format!("l{n}"), leaf(b, n))).collect());
+    let trunk = of((0..5).map(|b| (format!("b{b}"), branch(b))).collect());
     Plan::named("root").spawn([("t", trunk)]).yield_().say("all: {results}")
 }
 
@@ -85,8 +84,9 @@ async fn survive(wire: &str, kills: u32, dice: &mut Dice) {
     let people = world.runs.iter().filter(|run| run.task.is_none()).count();
     assert_eq!(people, 1, "one message, one run, one answer");
     for entry in std::fs::read_dir(house.folder.path().join("workspace")).unwrap() {
-        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
-        assert!(text.lines().count() <= 1, "a command ran twice: {text:?}");
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.lines().count() <= 1, "{} ran twice: {text:?}", path.display());
     }
 }
 
@@ -96,7 +96,7 @@ async fn survive(wire: &str, kills: u32, dice: &mut Dice) {
 async fn a_clean_stop_interrupts_nothing() {
     let mut house = House::build("anthropic-messages", |_| {}).await;
     house.start().await;
-    let slow = Plan::new().after_ms(700).say("<{name}>");
+    let slow = late(700, "<{name}>");
     let brief = Plan::named("root")
         .spawn([("a", slow.clone()), ("b", slow.clone()), ("c", slow)])
         .yield_()

@@ -3,13 +3,13 @@
 use serde_json::json;
 use stub::Plan;
 
-use crate::house::{House, WIRES};
+use crate::house::{House, WIRES, late};
 use crate::judge;
 
 /// A child that uses its tools and then answers.
 fn worker() -> Plan {
     Plan::new()
-        .call("write", json!({ "path": "{name}.md", "content": "notes" }))
+        .call("write", json!({ "path": "notes.md", "content": "notes" }))
         .calls([
             ("exec", json!({ "command": "printf '%s' done" })),
             ("read", json!({ "path": "." })),
@@ -35,10 +35,10 @@ async fn three_children_and_one_answer_on_both_wires() {
             assert_eq!(answer.matches(&format!("<{child}>")).count(), 1, "{answer}");
         }
         let world = judge::all_is_well(&house, &Default::default()).await;
-        // The parent was called twice: it woke once, for all three.
+        // The parent was called three times (spawn, yield, answer): it woke once, for all.
         let main = world.runs.iter().find(|run| run.task.is_none()).unwrap();
         let calls = world.ledger.iter().filter(|row| row.run == main.id).count();
-        assert_eq!(calls, 2, "the parent woke more than once");
+        assert_eq!(calls, 3, "the parent woke more than once");
     }
 }
 
@@ -49,9 +49,7 @@ async fn a_child_starts_on_a_warm_prefix_with_its_brief_alone() {
     let mut house = House::build("anthropic-messages", |_| {}).await;
     house.start().await;
     let leaf = Plan::new().say("ok");
-    let brief = Plan::named("root")
-        .step(Plan::new().say("first a secret: 4711").steps.remove(0))
-        .to_brief();
+    let brief = Plan::named("root").say("first a secret: 4711").to_brief();
     house.ask(&brief).await;
     let brief = Plan::named("root")
         .spawn([("one", leaf.clone())])
@@ -125,25 +123,23 @@ async fn a_child_that_fails_one_that_never_ends_and_one_that_is_stopped() {
     for wire in WIRES {
         let mut house = House::build(wire, |_| {}).await;
         house.start().await;
-        let failing = Plan::new().failing(400, 100).say("never said");
-        let hanging = Plan::new().after_ms(600_000).say("never said");
+        let failing = Plan::new().say("never said").failing(400, 100);
+        let hanging = late(600_000, "never said");
         let brief = Plan::named("root")
             .spawn([
                 ("bad", failing),
                 ("good", Plan::new().say("fine")),
                 ("stopped", hanging.clone()),
             ])
-            .change(|step| {
-                step.spawn[2].args.clear();
-            })
             .step(slow_child(hanging))
             .call("subagents", json!({ "action": "kill", "target": "stopped" }))
             .yield_()
-            .say("{last}")
+            .say("{count} are back")
             .to_brief();
 
-        house.ask(&brief).await;
+        let answer = house.ask(&brief).await;
 
+        assert_eq!(answer.trim(), "4 are back");
         let world = judge::all_is_well(&house, &Default::default()).await;
         let outcome = |name: &str| {
             let task = world.tasks.iter().find(|task| task.task_name.as_deref() == Some(name));

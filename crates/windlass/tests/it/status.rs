@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use stub::Plan;
 
-use crate::house::House;
+use crate::house::{House, late};
 
 /// Asks Debian's shell, read only, while the gateway is at work.
 fn sqlite3(house: &House, question: &str) -> String {
@@ -19,12 +19,12 @@ fn sqlite3(house: &House, question: &str) -> String {
 async fn the_live_file_can_be_read_and_its_views_are_honest() {
     let mut house = House::build("anthropic-messages", |_| {}).await;
     house.start().await;
-    let slow = Plan::new().after_ms(3_000).say("late");
+    let slow = late(3_000, "late");
     let brief = Plan::named("root").spawn([("slow", slow)]).yield_().say("{results}").to_brief();
     house.ok(&["agent", "--message", &brief, "--no-wait"]).await;
     tokio::time::sleep(Duration::from_millis(1_000)).await;
 
-    let seen = sqlite3(&house, "select activity, last_turn from v_sessions order by created_ms");
+    let seen = sqlite3(&house, "select activity, last_turn from v_sessions order by depth");
     assert_eq!(seen, "waiting|waiting_for_response\nrunning|waiting_for_response\n");
     let rows = house.json(&["sessions", "list", "--json"]).await;
     let mut doing: Vec<_> = rows.iter().map(|row| row["activity"].as_str().unwrap()).collect();
@@ -34,7 +34,7 @@ async fn the_live_file_can_be_read_and_its_views_are_honest() {
     // Killed: the file says so as soon as the lease is over, without anybody to write it.
     house.kill();
     tokio::time::sleep(Duration::from_secs(21)).await;
-    let seen = sqlite3(&house, "select activity from v_sessions order by created_ms");
+    let seen = sqlite3(&house, "select activity from v_sessions order by depth");
     assert_eq!(seen, "waiting\nrecovering\n");
     let running = sqlite3(&house, "select count(*) from v_runs where activity = 'running'");
     assert_eq!(running, "0\n");

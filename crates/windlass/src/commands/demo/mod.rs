@@ -167,12 +167,15 @@ async fn until_answer(
     mut client: Client,
 ) -> anyhow::Result<AgentFinal> {
     // The first request of a connection is `connect`, the second is the message.
-    let answer = client.response("2");
+    let answer = client.raw_response("2");
     tokio::pin!(answer);
     let mut interval = tokio::time::interval(FRAME);
     loop {
         tokio::select! {
-            answer = &mut answer => return Ok(serde_json::from_value(answer?)?),
+            answer = &mut answer => {
+                let payload = answer?.payload.context("the gateway has answered nothing")?;
+                return Ok(serde_json::from_value(payload)?);
+            }
             _ = interval.tick() => screen.draw(&View::read(reader).await?.lines()),
         }
     }
