@@ -74,7 +74,7 @@ impl Provider for Scripted {
         };
         let action = step.action;
         if let Some(Failure { class, reason, retry_after_ms }) = action.fail {
-            tokio::time::sleep(step.delay).await;
+            pause(step.delay).await;
             let retry_after = retry_after_ms.map(Duration::from_millis);
             return Err(failed(Fault { retry_after, ..Fault::new(class, reason) }, false));
         }
@@ -101,13 +101,20 @@ impl Provider for Scripted {
 async fn say(text: &str, delay: Duration, on_delta: &mut (dyn FnMut(Delta) + Send)) {
     let words: Vec<&str> = text.split_inclusive(' ').collect();
     if words.is_empty() {
-        return tokio::time::sleep(delay).await;
+        return pause(delay).await;
     }
     let pieces = words.chunks(words.len().div_ceil(PIECES_MAX));
-    let pause = delay / u32::try_from(pieces.len()).unwrap_or(1);
+    let share = delay / u32::try_from(pieces.len()).unwrap_or(1);
     for piece in pieces {
-        tokio::time::sleep(pause).await;
+        pause(share).await;
         on_delta(Delta::Text(piece.concat()));
+    }
+}
+
+/// No delay is no sleep: the shortest lasts until the timer's next millisecond.
+async fn pause(delay: Duration) {
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
     }
 }
 

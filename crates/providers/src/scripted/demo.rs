@@ -1,4 +1,5 @@
-//! The script of `windlass demo`: three helpers at work, and one answer.
+//! The scripts that are always there. `demo` is that of `windlass demo`: three helpers at work,
+//! and one answer. `echo` answers at once.
 //!
 //! ```text
 //!  person ─▶ main ─▶ spawn × 3 ─▶ yield ─▶ (three results) ─▶ answer
@@ -50,6 +51,24 @@ impl Script {
         let mut rules: Vec<Rule> = HELPERS.iter().flat_map(helper_rules).collect();
         rules.extend(main_rules());
         Script { rules, ..Script::default() }
+    }
+
+    /// Returns a script that says at once what it was told last. It costs nothing and waits for
+    /// nothing, so what is left is the time of the gateway itself.
+    pub fn echo() -> Script {
+        let rule = Rule { say: Some("{last}".to_owned()), ..Rule::default() };
+        Script { rules: vec![rule], ..Script::default() }
+    }
+
+    /// Returns the script of the models that are always there: the model `echo` follows
+    /// [`Script::echo`], every other [`Script::demo`].
+    pub fn built_in() -> Script {
+        let mut script = Script::echo();
+        for rule in &mut script.rules {
+            rule.when.model = Some("echo".to_owned());
+        }
+        script.rules.extend(Script::demo().rules);
+        script
     }
 }
 

@@ -201,3 +201,18 @@ async fn a_prefix_is_written_to_the_cache_once() {
     assert!(first.cache_write > 0 && first.cache_read == 0, "{first:?}");
     assert_eq!((second.cache_read, second.cache_write), (first.cache_write, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_built_in_models_are_told_apart_by_name() {
+    let provider = Scripted::new(Script::built_in());
+    let began = tokio::time::Instant::now();
+    let asked = ModelRequest { model: "echo".to_owned(), ..request(&[user("say {this} back")]) };
+    let reply = provider.call(&asked, &mut |_| ()).await.unwrap();
+    assert_eq!(reply.message.text, "say {this} back");
+    assert!(reply.message.calls.is_empty());
+    assert_eq!(began.elapsed(), Duration::ZERO);
+
+    let reply = answer(&provider, &[user("say {this} back")]).await;
+    assert_eq!(names(&reply), ["sessions_spawn"; 3]);
+    assert!(began.elapsed() > Duration::ZERO);
+}
