@@ -15,11 +15,16 @@
 //! - Every process that was started is ended, also after an error.
 
 mod binaries;
+mod children;
+mod client;
+mod database;
 mod disk;
 mod figure;
 mod gateway;
 mod memory;
+mod model;
 mod process;
+mod runs;
 
 use std::path::Path;
 use std::time::Duration;
@@ -31,6 +36,7 @@ use crate::metadata::Metadata;
 use binaries::Binaries;
 use figure::{Figure, Limit};
 use gateway::Gateway;
+use model::Model;
 
 /// How long raw syncs are counted. The count swings, so a moment says nothing.
 const DISK_SECONDS: u64 = 3;
@@ -67,10 +73,15 @@ enum Bench {
     Start,
     /// Memory of a gateway with nothing to do
     Idle,
+    /// A thousand children of one parent, each announced once
+    Children,
+    /// Durable runs per second at 64 sessions
+    Runs,
 }
 
 impl Bench {
-    const ALL: &[Bench] = &[Bench::Disk, Bench::Size, Bench::Start, Bench::Idle];
+    /// Without `disk`: its figure is part of `runs`, which depends on it.
+    const ALL: &[Bench] = &[Bench::Size, Bench::Start, Bench::Idle, Bench::Children, Bench::Runs];
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
@@ -108,6 +119,8 @@ impl Benches<'_> {
             Bench::Size => self.size(),
             Bench::Start => self.start(),
             Bench::Idle => self.idle(),
+            Bench::Children => self.children(),
+            Bench::Runs => self.runs(),
         }
     }
 
@@ -120,7 +133,7 @@ impl Benches<'_> {
     fn size(&mut self) -> anyhow::Result<Vec<Figure>> {
         let binary = &self.binaries()?.windlass;
         let bytes = binary.metadata().context("the binary is not there")?.len();
-        let size = Figure::new("binary", bytes as f64 / 1e6, "MB");
+        let size = Figure::new("binary", megabytes(bytes), "MB");
         Ok(vec![size.with(Limit::AtMost(30.0))])
     }
 
@@ -149,9 +162,58 @@ impl Benches<'_> {
         let memory = memory::of(gateway.pid())?;
         gateway.stop()?;
         Ok(vec![
-            Figure::new("memory, idle", memory.resident_bytes as f64 / 1e6, "MB")
+            Figure::new("memory, idle", megabytes(memory.resident_bytes), "MB")
                 .with(Limit::AtMost(25.0)),
-            Figure::new("memory, highest", memory.peak_bytes as f64 / 1e6, "MB"),
+            Figure::new("memory, highest", megabytes(memory.peak_bytes), "MB"),
+        ])
+    }
+
+    fn children(&mut self) -> anyhow::Result<Vec<Figure>> {
+        let folder = self.state_folder()?;
+        let Binaries { windlass, stub } = self.binaries()?;
+        let model = Model::start(stub)?;
+        let gateway = Gateway::start_with(windlass, folder.path(), children::settings(&model))?;
+        let took = children::drive(&mut gateway.connect()?, &gateway.database())?;
+        let memory = memory::of(gateway.pid())?;
+        let refused = model.refused()?;
+        gateway.stop()?;
+        model.stop()?;
+        let children = children::CHILDREN as f64;
+        Ok(vec![
+            Figure::new("children of one parent, each announced exactly once", children, "")
+                .with(Limit::AtLeast(children)),
+            Figure::new("requests that the model refused", refused as f64, "")
+                .with(Limit::AtMost(0.0)),
+            Figure::new("from the message to the answer", took.as_secs_f64(), "s"),
+            Figure::new(
+                "memory, highest, with a thousand children",
+                megabytes(memory.peak_bytes),
+                "MB",
+            ),
+        ])
+    }
+
+    fn runs(&mut self) -> anyhow::Result<Vec<Figure>> {
+        let folder = self.state_folder()?;
+        let raw = || disk::syncs_per_second(folder.path(), Duration::from_secs(DISK_SECONDS));
+        let windlass = &self.binaries()?.windlass;
+        let before = raw()?;
+        let gateway = Gateway::start_with(windlass, folder.path(), runs::settings())?;
+        let rate = runs::drive(&mut gateway.connect()?, &gateway.database())?;
+        let memory = memory::of(gateway.pid())?;
+        gateway.stop()?;
+        // The disk's rate swings, so it is read on both sides.
+        let raw = (before + raw()?) / 2.0;
+        let sessions = runs::SESSIONS;
+        let millis = |duration: Duration| duration.as_secs_f64() * 1e3;
+        Ok(vec![
+            Figure::new(format!("durable runs, {sessions} sessions"), rate.runs_per_second, "/s")
+                .with(Limit::AtLeast(500.0)),
+            Figure::new("raw syncs of the same disk, before and after", raw, "/s"),
+            Figure::new("durable runs for each raw sync", rate.runs_per_second / raw, ""),
+            Figure::new("a run, median", millis(rate.median), "ms"),
+            Figure::new("a run, slowest in a hundred", millis(rate.slowest_percent), "ms"),
+            Figure::new("memory, highest, with durable runs", megabytes(memory.peak_bytes), "MB"),
         ])
     }
 
@@ -175,6 +237,10 @@ fn load() -> anyhow::Result<Figure> {
     let load = load.with_context(|| format!("odd text in /proc/loadavg: {text:?}"))?;
     let cores = std::thread::available_parallelism()?;
     Ok(Figure::new(format!("load before, on {cores} cores"), load, ""))
+}
+
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
 }
 
 /// The value in the middle, once in order.

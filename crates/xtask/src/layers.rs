@@ -43,7 +43,12 @@ const CRATES: &[Crate] = &[
         layer: 3,
         may_use: &["types", "machine", "store", "providers", "tools"],
     },
-    Crate { name: "gateway", layer: 4, may_use: &["types", "runtime", "protocol"] },
+    // The handle of the runtime speaks in events and views: see docs/decisions/0005.
+    Crate {
+        name: "gateway",
+        layer: 4,
+        may_use: &["types", "machine", "store", "runtime", "protocol"],
+    },
     Crate {
         name: "windlass",
         layer: 5,

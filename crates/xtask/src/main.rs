@@ -2,6 +2,7 @@
 
 mod bench;
 mod ci;
+mod kill;
 mod layers;
 mod metadata;
 mod run;
@@ -28,6 +29,9 @@ enum Args {
     /// Measure the figures that Windlass promises
     Bench(bench::Args),
 
+    /// Kill a gateway at random moments of its work, and see that nothing is lost or doubled
+    Kill(kill::Args),
+
     /// Do everything that a change must pass, in the order of .ci/run
     Ci,
 }
@@ -38,6 +42,7 @@ fn main() -> ExitCode {
         Args::Tidy => tidy::run(),
         Args::Layers => layers::run(),
         Args::Bench(args) => bench::run(&args),
+        Args::Kill(args) => kill::run(&args),
         Args::Ci => ci::run(),
     };
     match done {

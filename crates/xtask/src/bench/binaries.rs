@@ -9,6 +9,7 @@ use crate::run;
 #[derive(Debug)]
 pub struct Binaries {
     pub windlass: PathBuf,
+    pub stub: PathBuf,
 }
 
 impl Binaries {
@@ -18,10 +19,13 @@ impl Binaries {
         run::stream(run::cargo().args(["build", "--bins", "--profile", profile]).args(packages))?;
         // Cargo keeps the folder's name from before profiles had names.
         let folder = target.join(if profile == "dev" { "debug" } else { profile });
-        let windlass = folder.join("windlass");
-        if !windlass.is_file() {
-            bail!("cargo built no {}", windlass.display());
+        let binaries =
+            Binaries { windlass: folder.join("windlass"), stub: folder.join("windlass-stub") };
+        for binary in [&binaries.windlass, &binaries.stub] {
+            if !binary.is_file() {
+                bail!("cargo built no {}", binary.display());
+            }
         }
-        Ok(Binaries { windlass })
+        Ok(binaries)
     }
 }

@@ -17,6 +17,33 @@ pub struct Figure {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Limit {
     AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Limit {
+    fn is_missed_by(self, value: f64) -> bool {
+        match self {
+            Limit::AtMost(limit) => value > limit,
+            Limit::AtLeast(limit) => value < limit,
+        }
+    }
+
+    fn to_json(self) -> Value {
+        match self {
+            Limit::AtMost(limit) => json!({ "atMost": limit }),
+            Limit::AtLeast(limit) => json!({ "atLeast": limit }),
+        }
+    }
+
+    /// What was promised, and how much of it was needed or reached.
+    fn compared(self, value: f64) -> String {
+        let (words, limit) = match self {
+            Limit::AtMost(limit) => ("at most", limit),
+            Limit::AtLeast(limit) => ("at least", limit),
+        };
+        let verdict = if self.is_missed_by(value) { "MISSED" } else { "ok" };
+        format!("  {words} {limit}: {:.2} of it, {verdict}", value / limit)
+    }
 }
 
 impl Figure {
@@ -29,28 +56,22 @@ impl Figure {
     }
 
     pub fn is_missed(&self) -> bool {
-        match self.limit {
-            None => false,
-            Some(Limit::AtMost(limit)) => self.value > limit,
-        }
+        self.limit.is_some_and(|limit| limit.is_missed_by(self.value))
     }
 
     pub fn to_json(&self) -> Value {
-        let limit = self.limit.map(|Limit::AtMost(limit)| json!({ "atMost": limit }));
+        let limit = self.limit.map(Limit::to_json);
         json!({ "name": self.name, "value": self.value, "unit": self.unit, "limit": limit })
     }
 }
 
-/// One line for each figure, aligned. The share is of the limit, so under 1 is good.
+/// One line for each figure, aligned.
 pub fn table(figures: &[Figure]) -> String {
     let width = figures.iter().map(|figure| figure.name.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
     for figure in figures {
         let value = format!("{:.1} {}", figure.value, figure.unit);
-        let limit = figure.limit.map(|Limit::AtMost(limit)| {
-            let verdict = if figure.is_missed() { "MISSED" } else { "ok" };
-            format!("  at most {limit}: {:.2} of it, {verdict}", figure.value / limit)
-        });
+        let limit = figure.limit.map(|limit| limit.compared(figure.value));
         let line =
             format!("{:width$}  {:>12}{}", figure.name, value.trim(), limit.unwrap_or_default());
         writeln!(text, "{line}").expect("a string takes any text");
@@ -68,14 +89,16 @@ mod tests {
             Figure::new("load", 0.4, ""),
             Figure::new("start", 80.0, "ms").with(Limit::AtMost(100.0)),
             Figure::new("memory", 26.0, "MB").with(Limit::AtMost(25.0)),
+            Figure::new("runs", 400.0, "/s").with(Limit::AtLeast(500.0)),
         ];
         let expected = [
             "load             0.4",
             "start        80.0 ms  at most 100: 0.80 of it, ok",
             "memory       26.0 MB  at most 25: 1.04 of it, MISSED",
+            "runs        400.0 /s  at least 500: 0.80 of it, MISSED",
         ];
         assert_eq!(table(&figures).lines().collect::<Vec<_>>(), expected);
-        assert_eq!(figures.map(|figure| figure.is_missed()), [false, false, true]);
+        assert_eq!(figures.map(|figure| figure.is_missed()), [false, false, true, true]);
     }
 
     #[test]

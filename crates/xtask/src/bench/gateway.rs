@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail};
 use serde_json::{Value, json};
 
+use super::client::Client;
+use super::database::Database;
 use super::process::Process;
 use crate::run;
 
@@ -18,12 +20,16 @@ const READY_WITHIN: Duration = Duration::from_secs(10);
 /// How long a gateway may take to bring its runs to the next committed step.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
+/// The state folder, below the folder of a bench.
+const STATE: &str = "state";
+
 /// Small against the time to ready that we measure.
 const POLL: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
 pub struct Gateway {
     process: Process,
+    port: u16,
     binary: PathBuf,
     folder: PathBuf,
     /// From the start of the process until `/readyz` said yes.
@@ -31,12 +37,23 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts `binary` on `folder`, and returns when it is ready for work.
+    /// Starts `binary` on `folder` with nothing configured but the port, and returns when it is
+    /// ready for work.
     pub fn start(binary: &Path, folder: &Path) -> anyhow::Result<Gateway> {
+        Gateway::start_with(binary, folder, json!({}))
+    }
+
+    /// As [`Gateway::start`], with more in the configuration.
+    pub fn start_with(
+        binary: &Path,
+        folder: &Path,
+        mut settings: Value,
+    ) -> anyhow::Result<Gateway> {
         let port = free_port()?;
         // The commands find the gateway through the file, as a user's do.
         let config = folder.join("windlass.json");
-        std::fs::write(&config, json!({ "gateway": { "port": port } }).to_string())
+        settings["gateway"]["port"] = json!(port);
+        std::fs::write(&config, settings.to_string())
             .with_context(|| format!("cannot write {}", config.display()))?;
         let log = folder.join("gateway.log");
         let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
@@ -50,7 +67,19 @@ impl Gateway {
             .map_err(|error| anyhow!("{error:#}; its last words:\n{}", last_words(&log)))?;
         let ready_after = start.elapsed();
         let (binary, folder) = (binary.to_path_buf(), folder.to_path_buf());
-        Ok(Gateway { process, binary, folder, ready_after })
+        Ok(Gateway { process, port, binary, folder, ready_after })
+    }
+
+    /// Connects as a program of the person who owns the folder.
+    pub fn connect(&self) -> anyhow::Result<Client> {
+        let file = self.folder.join(STATE).join("gateway.token");
+        let token = std::fs::read_to_string(&file)
+            .with_context(|| format!("cannot read {}", file.display()))?;
+        Client::connect(self.port, token.trim())
+    }
+
+    pub fn database(&self) -> Database {
+        Database::new(self.folder.join(STATE).join("windlass.db"))
     }
 
     pub fn pid(&self) -> u32 {
@@ -94,7 +123,7 @@ impl Process {
 /// which it makes: a first start is what users see first.
 fn windlass(binary: &Path, folder: &Path) -> Command {
     let mut command = Command::new(binary);
-    command.env("WINDLASS_STATE_DIR", folder.join("state"));
+    command.env("WINDLASS_STATE_DIR", folder.join(STATE));
     command.env("WINDLASS_CONFIG_PATH", folder.join("windlass.json"));
     command
 }

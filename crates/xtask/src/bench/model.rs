@@ -1,0 +1,62 @@
+//! The model behind the gateway: the stub, which answers at once.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+
+use super::process::Process;
+
+/// Wide enough for a parent that hears of a thousand children in one conversation.
+pub const CONTEXT_WINDOW: u64 = 4_000_000;
+
+/// How long the stub may take to close its journal.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub struct Model {
+    process: Process,
+    url: String,
+}
+
+impl Model {
+    pub fn start(stub: &Path) -> anyhow::Result<Model> {
+        let mut command = Command::new(stub);
+        command.args(["--port", "0", "--print-port"]);
+        command.args(["--context-window", &CONTEXT_WINDOW.to_string()]);
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = Process::start(&mut command)?;
+        let stdout = process.stdout().context("the stub has no stdout")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).context("the stub said nothing")?;
+        let Some(url) = line.trim().strip_prefix("listening on ") else {
+            bail!("the stub said {line:?} and not where it listens");
+        };
+        Ok(Model { process, url: url.to_owned() })
+    }
+
+    /// The part of a gateway's configuration that makes this its model.
+    pub fn providers(&self) -> Value {
+        json!({ "providers": { "stub": {
+            "baseUrl": format!("{}/v1", self.url),
+            "api": "openai-completions",
+            "apiKey": "sk-bench-0123456789",
+            "models": [{ "id": "stub-1", "contextWindow": CONTEXT_WINDOW }],
+        } } })
+    }
+
+    /// Requests that the stub has refused, as a real provider would.
+    pub fn refused(&self) -> anyhow::Result<u64> {
+        let mut answer = ureq::get(format!("{}/journal", self.url)).call()?;
+        let text = answer.body_mut().with_config().limit(u64::MAX).read_to_string()?;
+        let journal: Value = serde_json::from_str(&text).context("the journal is no JSON")?;
+        journal["invalid"].as_u64().context("the journal does not say what was refused")
+    }
+
+    pub fn stop(self) -> anyhow::Result<()> {
+        self.process.terminate(STOP_WITHIN).map(drop)
+    }
+}
