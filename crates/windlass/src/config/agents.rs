@@ -243,7 +243,7 @@ impl Subagents {
             max_concurrent: s.count("maxConcurrent", 1..=1_000).unwrap_or(8),
             // OpenClaw allows five. Ten is as deep as a tree was ever seen to help.
             max_spawn_depth: s.count("maxSpawnDepth", 1..=10).unwrap_or(5),
-            max_children_per_agent: s.count("maxChildrenPerAgent", 1..=100).unwrap_or(5),
+            max_children_per_agent: s.count("maxChildrenPerAgent", 1..=10_000).unwrap_or(5),
             max_tasks_per_tree: s.count("maxTasksPerTree", 1..=10_000).unwrap_or(200),
             run_timeout_seconds: s.integer("runTimeoutSeconds", 0..=u64::MAX).unwrap_or(0),
             model: model(s, "model"),
