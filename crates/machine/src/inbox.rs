@@ -36,7 +36,7 @@ fn try_accept(state: &mut State<'_>, inbound: Inbound) -> Result<Accepted, Refus
     let busy = busyness(state, &key, &inbound.origin);
     let mode = inbound.mode.unwrap_or(state.limits.queue.mode);
     let placement = match place(mode, busy) {
-        // Nothing of it has begun: there is nothing to interrupt, and the older message is not lost.
+        // Nothing of it has begun: there is nothing to interrupt, and the older message stays.
         Placement::AbortThenNewRun if untouched(state, &key) => place(QueueMode::Steer, busy),
         placement => placement,
     };

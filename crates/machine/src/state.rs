@@ -186,7 +186,8 @@ impl fmt::Debug for State<'_> {
 /// Makes the ways to a row: `find` may miss, `get` must not, `get_mut` marks it changed.
 macro_rules! rows {
     ($($table:ident: $row:ident by $key:ty,
-       $find:ident $get:ident $get_mut:ident $add:ident, |$tx:ident, $k:ident| $fetch:expr, $id:expr;)+) => {
+       $find:ident $get:ident $get_mut:ident $add:ident,
+       |$tx:ident, $k:ident| $fetch:expr, $id:expr;)+) => {
         impl State<'_> { $(
             pub fn $find(&mut self, key: &$key) -> Option<&$row> {
                 let $tx = &mut *self.tx;

@@ -134,7 +134,7 @@ mod tests {
 
         #[rustfmt::skip]
         let table = [
-            // newest run                                activity     last_turn               task_status    openclaw
+            // newest run                    activity   last_turn     task_status  openclaw
             (None,                                       "idle",      "none",                 "unknown",     "idle"),
             (Some(Phase::Queued),                        "queued",    "waiting_for_response", "in_progress", "queued"),
             (Some(Phase::AwaitingModel),                 "running",   "waiting_for_response", "in_progress", "running"),

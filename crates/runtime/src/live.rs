@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use machine::Notice;
 use machine::effect::ModelCall;
-use providers::Delta;
+pub use providers::Delta;
 use tokio::sync::broadcast;
 use types::{RunId, SessionKey};
 

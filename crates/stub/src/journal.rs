@@ -230,7 +230,8 @@ impl Inner {
         line.push('\n');
         // One write a line, straight to the file: a reader never sees half a line for long.
         if let Err(error) = file.write_all(line.as_bytes()) {
-            eprintln!("windlass-stub: the journal file cannot be written: {error}");
+            let words = format!("windlass-stub: the journal file cannot be written: {error}\n");
+            let _ = io::stderr().write_all(words.as_bytes());
             self.file = None;
         }
     }

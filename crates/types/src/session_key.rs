@@ -227,7 +227,8 @@ serde_as_str!(SessionKey);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a session key; expected a form such as `agent:main:main` or `thread:budget-planning`"
+    "`{0}` is not a session key; expected a form such as `agent:main:main` or \
+     `thread:budget-planning`"
 )]
 pub struct ParseSessionKeyError(String);
 

@@ -28,7 +28,8 @@ use windlass::config::{self, AuthMode, Config};
 /// The store is in doubt: only a new start can tell what is on the disk. (`EX_IOERR`)
 const EXIT_STORE: u8 = 74;
 
-/// The state folder cannot be used: another gateway has it, or it cannot be written. (`EX_TEMPFAIL`)
+/// The state folder cannot be used: another gateway has it, or it cannot be written.
+/// (`EX_TEMPFAIL`)
 const EXIT_FOLDER: u8 = 75;
 
 /// How long runs may take to reach their next committed step when the gateway stops.

@@ -46,7 +46,6 @@ pub async fn run(args: ChatArgs, setup: &Setup) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             line = lines.next_line() => match line.context("cannot read what you type")? {
-                None if draft.open == 0 => return Ok(()),
                 None => return drain(&mut client, &key.to_string(), &mut draft).await,
                 Some(line) => say(&mut client, &key.to_string(), line.trim(), &mut draft).await?,
             },
@@ -61,6 +60,8 @@ struct Draft {
     printed: String,
     /// Messages that have no answer yet.
     open: usize,
+    /// Requests that the gateway has not acknowledged yet: to leave before would lose them.
+    unacknowledged: usize,
 }
 
 fn prompt() {
@@ -76,6 +77,7 @@ async fn say(client: &mut Client, key: &str, line: &str, draft: &mut Draft) -> a
     }
     if line == "/stop" {
         client.send(Method::ChatAbort, json!({ "sessionKey": key })).await?;
+        draft.unacknowledged += 1;
         return Ok(());
     }
     let params = json!({
@@ -85,12 +87,13 @@ async fn say(client: &mut Client, key: &str, line: &str, draft: &mut Draft) -> a
     });
     client.send(Method::ChatSend, params).await?;
     draft.open += 1;
+    draft.unacknowledged += 1;
     Ok(())
 }
 
 /// Input has ended: the answers that are still to come are printed.
 async fn drain(client: &mut Client, key: &str, draft: &mut Draft) -> anyhow::Result<()> {
-    while draft.open > 0 {
+    while draft.open + draft.unacknowledged > 0 {
         let frame = client.next().await?;
         show(frame, key, draft)?;
     }
@@ -100,6 +103,7 @@ async fn drain(client: &mut Client, key: &str, draft: &mut Draft) -> anyhow::Res
 fn show(frame: ServerFrame, key: &str, draft: &mut Draft) -> anyhow::Result<()> {
     let event = match frame {
         ServerFrame::Response(response) => {
+            draft.unacknowledged = draft.unacknowledged.saturating_sub(1);
             if let Err(error) = payload(response) {
                 eprintln!("error: {error:#}");
                 draft.open = draft.open.saturating_sub(1);

@@ -59,7 +59,7 @@ fn lines(problems: &[Problem]) -> String {
 fn outline(path: &str, value: &Value) -> String {
     let text = value.to_string();
     match value {
-        Value::Object(map) if text.len() > 80 => {
+        Value::Object(map) if text.len() > 93 => {
             let lines: Vec<String> =
                 map.iter().map(|(key, value)| outline(&format!("{path}.{key}"), value)).collect();
             lines.join("\n")
@@ -135,9 +135,7 @@ fn a_full_file() {
     agents.entries.main.description null
     agents.entries.main.model {"primary":"stub/m","fallbacks":["anthropic/claude"]}
     agents.entries.main.workspace "/home/anna/.windlass/workspace-main"
-    agents.entries.main.subagents.model {"primary":"stub/small","fallbacks":[]}
-    agents.entries.main.subagents.allowAgents ["*"]
-    agents.entries.main.subagents.requireAgentId false
+    agents.entries.main.subagents {"model":{"primary":"stub/small","fallbacks":[]},"allowAgents":["*"],"requireAgentId":false}
     agents.entries.main.tools {"allow":null,"deny":[]}
     agents.entries.ops.default true
     agents.entries.ops.name null
@@ -160,12 +158,7 @@ fn a_full_file() {
     models.providers.openai.models []
     models.providers.openai.headers {}
     models.providers.openai.timeoutSeconds null
-    models.providers.scripted.baseUrl ""
-    models.providers.scripted.apiKey null
-    models.providers.scripted.api "scripted"
-    models.providers.scripted.models []
-    models.providers.scripted.headers {}
-    models.providers.scripted.timeoutSeconds null
+    models.providers.scripted {"baseUrl":"","apiKey":null,"api":"scripted","models":[],"headers":{},"timeoutSeconds":null}
     models.providers.stub.baseUrl "http://127.0.0.1:9/v1"
     models.providers.stub.apiKey "[redacted]"
     models.providers.stub.api "openai-completions"
@@ -241,12 +234,7 @@ fn without_a_file_every_default_stands() {
     models.providers.openai.models []
     models.providers.openai.headers {}
     models.providers.openai.timeoutSeconds null
-    models.providers.scripted.baseUrl ""
-    models.providers.scripted.apiKey null
-    models.providers.scripted.api "scripted"
-    models.providers.scripted.models []
-    models.providers.scripted.headers {}
-    models.providers.scripted.timeoutSeconds null
+    models.providers.scripted {"baseUrl":"","apiKey":null,"api":"scripted","models":[],"headers":{},"timeoutSeconds":null}
     session {"scope":"per-sender"}
     messages {"queue":{"mode":"steer","debounceMs":500,"cap":20,"drop":"summarize"}}
     tools {"exec":{"timeoutSeconds":1800},"allow":null,"deny":[]}

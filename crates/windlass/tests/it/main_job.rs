@@ -68,7 +68,7 @@ async fn a_child_starts_on_a_warm_prefix_with_its_brief_alone() {
     for child in &children {
         assert!(!child.newest_text.contains("4711"), "the parent's words are in the brief");
     }
-    let usage = serde_json::to_value(&children[1].usage).unwrap();
+    let usage = serde_json::to_value(children[1].usage).unwrap();
     assert!(usage["cacheRead"].as_u64().unwrap() > 0, "the prefix was not read: {usage}");
 }
 

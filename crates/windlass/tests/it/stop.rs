@@ -31,7 +31,8 @@ async fn a_stop_ends_the_whole_tree() {
     assert!(processes(&mark) >= 4, "the leaves do not work\n{}", house.log());
 
     house.run_with_stdin(&["chat"], "/stop\n").await;
-    let output = asked.await.unwrap();
+    let output = tokio::time::timeout(Duration::from_secs(60), asked).await;
+    let output = output.expect("the stopped run does not end").unwrap();
     assert!(!output.status.success(), "a stopped run has no answer");
     tokio::time::sleep(Duration::from_secs(7)).await;
 

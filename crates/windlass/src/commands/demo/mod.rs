@@ -93,7 +93,7 @@ async fn play(args: &DemoArgs, token: &str, folder: &Path) -> anyhow::Result<()>
                 screen.draw(&view.lines());
                 gateway.kill().await?;
                 screen.say(&format!("\n*** kill -9 {} ***  the gateway is gone", gateway.pid()));
-                screen.say("what the database says now, read without any gateway (a lease lasts 20 s at most):");
+                screen.say("what the database says now (a lease lasts 20 s at most):");
                 screen.draw(&View::read(&reader).await?.lines());
                 gateway = GatewayProcess::start(folder).await?;
                 screen.say(&format!(
