@@ -202,7 +202,7 @@ mod tests {
         for (from, to, expected) in [
             ("windlass-types", "windlass-machine", "types may use nothing of ours"),
             ("windlass-machine", "windlass-tools", "machine may use types"),
-            ("windlass-gateway", "windlass-store", "gateway may use types, runtime, protocol"),
+            ("windlass-store", "windlass-runtime", "store may use types, machine"),
             ("windlass-stub", "windlass-types", "stub may use nothing of ours"),
             (
                 "windlass-machine",

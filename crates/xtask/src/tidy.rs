@@ -97,7 +97,6 @@ fn findings(root: &Path, metadata: &Metadata) -> anyhow::Result<Vec<Finding>> {
     let mut found = Vec::new();
     for path in files.iter().filter(|path| has_extension(path, "rs")) {
         let source = Source::new(path, read(root, path)?)?;
-        found.extend(size::check(&source));
         found.extend(name::check(&source));
         sources.insert(path.clone(), source);
     }
@@ -114,6 +113,7 @@ fn findings(root: &Path, metadata: &Metadata) -> anyhow::Result<Vec<Finding>> {
     found.extend(modules::dead(&reached, &sources));
     for source in sources.values() {
         let reach = reached.get(&source.path).copied().unwrap_or(Reach::Code);
+        found.extend(size::check(source, reach));
         found.extend(place::check(source, reach));
     }
 
