@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{agent, chat, config, db, demo, doctor, gateway, sessions, status, tasks};
+use crate::commands::{agent, chat, config, db, demo, gateway, sessions, tasks};
 
 /// The gateway for fleets of LLM agents that must not lose work
 #[derive(Debug, Parser)]
@@ -31,6 +31,10 @@ pub struct Global {
     #[arg(long, global = true, env = "WINDLASS_GATEWAY_URL", value_name = "URL")]
     pub url: Option<String>,
 
+    /// Print data as JSON: one object, or one a line
+    #[arg(long, global = true)]
+    pub json: bool,
+
     /// Say more on stderr; repeat for still more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
@@ -54,9 +58,9 @@ pub enum Command {
     #[command(subcommand)]
     Tasks(tasks::TasksCommand),
     /// Show what the gateway is doing
-    Status(status::StatusArgs),
+    Status,
     /// Ask the gateway whether it is well
-    Health(status::HealthArgs),
+    Health,
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -64,7 +68,7 @@ pub enum Command {
     #[command(subcommand)]
     Db(db::DbCommand),
     /// Check configuration, folder, database and gateway, and say what to mend
-    Doctor(doctor::DoctorArgs),
+    Doctor,
     /// Watch three sub-agents finish their work although the gateway is killed
     Demo(demo::DemoArgs),
     /// Print a completion script for a shell

@@ -77,12 +77,12 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Sessions(command) => sessions::run(command, &setup()?, out).await,
         Command::Subagents(command) => tasks::subagents(command, &setup()?, out).await,
         Command::Tasks(command) => tasks::tasks(command, &setup()?, out).await,
-        Command::Status(args) => status::status(args, &setup()?, out).await,
-        Command::Health(args) => status::health(args, &setup()?, out).await,
+        Command::Status => status::status(&setup()?, out).await,
+        Command::Health => status::health(&setup()?, out).await,
         Command::Config(command) => config::run(command, &cli.global, out),
         Command::Db(command) => db::run(command, &setup()?, out).await,
-        Command::Doctor(args) => doctor::run(args, &cli.global, out).await,
-        Command::Demo(args) => demo::run(args).await,
+        Command::Doctor => doctor::run(&cli.global, out).await,
+        Command::Demo(args) => demo::run(args, cli.global.json).await,
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "windlass", out);
             Ok(())

@@ -1,6 +1,7 @@
 //! Data to stdout, words to stderr: tables for people, one JSON object a line for programs.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -11,6 +12,15 @@ pub fn json_lines<T: Serialize>(out: &mut impl Write, rows: &[T]) -> io::Result<
         writeln!(out)?;
     }
     Ok(())
+}
+
+/// Prints where something is.
+pub fn path(json: bool, path: &Path, out: &mut impl Write) -> io::Result<()> {
+    if json {
+        writeln!(out, "{}", serde_json::json!({ "path": path }))
+    } else {
+        writeln!(out, "{}", path.display())
+    }
 }
 
 /// Prints rows in columns as wide as their widest cell; the last column is not padded.

@@ -21,6 +21,8 @@ pub struct Setup {
     /// The file, if there is one.
     pub config_path: Option<PathBuf>,
     pub warnings: Vec<Problem>,
+    /// Print data as JSON.
+    pub json: bool,
     paths: Paths,
     url: Option<String>,
 }
@@ -51,6 +53,7 @@ impl Setup {
             config: loaded.config,
             config_path: loaded.path,
             warnings: loaded.warnings,
+            json: global.json,
             paths,
             url: global.url.clone(),
         })

@@ -43,10 +43,6 @@ pub struct AgentArgs {
     /// Print the name of the run and do not wait for the answer
     #[arg(long)]
     pub no_wait: bool,
-
-    /// Print the answer as one JSON object
-    #[arg(long)]
-    pub json: bool,
 }
 
 pub async fn run(args: AgentArgs, setup: &Setup, out: &mut impl Write) -> anyhow::Result<()> {
@@ -65,7 +61,7 @@ pub async fn run(args: AgentArgs, setup: &Setup, out: &mut impl Write) -> anyhow
     let id = client.send(Method::Agent, params.clone()).await?;
     let accepted = client.response(&id).await?;
     if args.no_wait {
-        writeln!(out, "{}", if args.json { accepted.to_string() } else { key })?;
+        writeln!(out, "{}", if setup.json { accepted.to_string() } else { key })?;
         return Ok(());
     }
     let answer = match last_answer(&mut client, &id).await {
@@ -81,7 +77,7 @@ pub async fn run(args: AgentArgs, setup: &Setup, out: &mut impl Write) -> anyhow
             })??
         }
     };
-    print(args.json, &answer, out)
+    print(setup.json, &answer, out)
 }
 
 /// A key that nobody else has: 122 random bits of the operating system.

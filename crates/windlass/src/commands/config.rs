@@ -6,16 +6,13 @@ use anyhow::bail;
 use clap::Subcommand;
 
 use crate::args::Global;
+use crate::output::path;
 use crate::setup::{self, Setup};
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Check the file, and say what is wrong with its line and column
-    Validate {
-        /// Print problems as one JSON object per line
-        #[arg(long)]
-        json: bool,
-    },
+    Validate,
     /// Print what stands at a path such as `gateway.port`, defaults included, secrets hidden
     Get {
         /// The whole configuration if none
@@ -27,7 +24,7 @@ pub enum ConfigCommand {
 
 pub fn run(command: ConfigCommand, global: &Global, out: &mut impl Write) -> anyhow::Result<()> {
     match command {
-        ConfigCommand::Path => writeln!(out, "{}", setup::paths(global)?.config.display())?,
+        ConfigCommand::Path => path(global.json, &setup::paths(global)?.config, out)?,
         ConfigCommand::Get { path } => {
             let setup = Setup::load(global)?;
             let path = path.unwrap_or_default();
@@ -35,19 +32,19 @@ pub fn run(command: ConfigCommand, global: &Global, out: &mut impl Write) -> any
                 bail!("there is no `{path}` in the configuration; see `windlass config get`");
             };
             match value {
-                serde_json::Value::String(text) => writeln!(out, "{text}")?,
+                serde_json::Value::String(text) if !global.json => writeln!(out, "{text}")?,
                 value => writeln!(out, "{}", serde_json::to_string_pretty(&value)?)?,
             }
         }
-        ConfigCommand::Validate { json } => validate(global, json, out)?,
+        ConfigCommand::Validate => validate(global, out)?,
     }
     Ok(())
 }
 
-fn validate(global: &Global, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
+fn validate(global: &Global, out: &mut impl Write) -> anyhow::Result<()> {
     let setup = Setup::load(global)?;
     for warning in &setup.warnings {
-        if json {
+        if setup.json {
             writeln!(out, "{}", serde_json::json!({ "warning": warning.to_string() }))?;
         } else {
             eprintln!("warning: {warning}");

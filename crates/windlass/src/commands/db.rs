@@ -8,6 +8,7 @@ use clap::Subcommand;
 use store::Reader;
 use store::sqlite::Check;
 
+use crate::output;
 use crate::setup::Setup;
 
 #[derive(Debug, Subcommand)]
@@ -25,26 +26,26 @@ pub enum DbCommand {
 
 pub async fn run(command: DbCommand, setup: &Setup, out: &mut impl Write) -> anyhow::Result<()> {
     let path = setup.state_dir().join(store::sqlite::FILE);
-    if let DbCommand::Path = command {
-        return Ok(writeln!(out, "{}", path.display())?);
-    }
-    let reader = Reader::open(&path)?;
     match command {
+        DbCommand::Path => output::path(setup.json, &path, out)?,
         DbCommand::Backup { file } => {
-            reader.backup(&file).context("no copy was made")?;
-            writeln!(out, "{}", file.display())?;
+            Reader::open(&path)?.backup(&file).context("no copy was made")?;
+            output::path(setup.json, &file, out)?;
         }
         DbCommand::Check => {
-            let found = reader.check(&setup.limits()?)?;
-            for problem in problems(&found) {
-                writeln!(out, "{problem}")?;
+            let found = Reader::open(&path)?.check(&setup.limits()?)?;
+            if setup.json {
+                output::json_lines(out, std::slice::from_ref(&found))?;
+            } else {
+                for problem in problems(&found) {
+                    writeln!(out, "{problem}")?;
+                }
             }
             if !found.is_well() {
                 bail!("{} is not sound", path.display());
             }
             eprintln!("{} is sound", path.display());
         }
-        DbCommand::Path => {}
     }
     Ok(())
 }

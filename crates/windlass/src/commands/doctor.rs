@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::path::Path;
 
-use clap::Args;
 use machine::rows::InboxState;
 use protocol::Method;
 use serde::Serialize;
@@ -15,13 +14,6 @@ use crate::client::Client;
 use crate::commands::db;
 use crate::output::json_lines;
 use crate::setup::Setup;
-
-#[derive(Debug, Args)]
-pub struct DoctorArgs {
-    /// Print one JSON object per line
-    #[arg(long)]
-    json: bool,
-}
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
@@ -39,7 +31,7 @@ enum State {
     Error,
 }
 
-pub async fn run(args: DoctorArgs, global: &Global, out: &mut impl Write) -> anyhow::Result<()> {
+pub async fn run(global: &Global, out: &mut impl Write) -> anyhow::Result<()> {
     let mut findings = Vec::new();
     match Setup::load(global) {
         Err(error) => findings.push(finding("config", State::Error, format!("{error:#}"))),
@@ -49,7 +41,7 @@ pub async fn run(args: DoctorArgs, global: &Global, out: &mut impl Write) -> any
             look_at_gateway(&setup, &mut findings).await;
         }
     }
-    if args.json {
+    if global.json {
         json_lines(out, &findings)?;
     } else {
         for Finding { what, state, detail } in &findings {

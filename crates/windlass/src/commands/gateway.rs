@@ -21,10 +21,15 @@ pub async fn run(args: GatewayArgs, mut setup: Setup) -> anyhow::Result<()> {
     for warning in &setup.warnings {
         tracing::warn!("{warning}");
     }
+    let json = setup.json;
     wire::run(setup, |url| {
         // The one line of data: whoever started us may want to know where we are.
+        let line = match json {
+            true => serde_json::json!({ "url": url }).to_string(),
+            false => format!("listening on {url}"),
+        };
         let mut out = std::io::stdout();
-        let _ = writeln!(out, "listening on {url}").and_then(|()| out.flush());
+        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
     })
     .await
 }

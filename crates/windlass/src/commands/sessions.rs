@@ -34,10 +34,6 @@ pub struct ListArgs {
     /// Show at most this many sessions
     #[arg(long, default_value_t = 20, value_name = "COUNT")]
     limit: u32,
-
-    /// Print one JSON object per line
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -48,10 +44,6 @@ pub struct ShowArgs {
     /// Show at most this many messages
     #[arg(long, default_value_t = 50, value_name = "COUNT")]
     limit: u32,
-
-    /// Print one JSON object per line: the session, then its messages
-    #[arg(long)]
-    json: bool,
 }
 
 pub async fn run(
@@ -61,18 +53,23 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let mut client = Client::connect(&setup.target()?).await?;
     match command {
-        SessionsCommand::List(args) => list(args, &mut client, out).await,
+        SessionsCommand::List(args) => list(args, setup.json, &mut client, out).await,
         SessionsCommand::Show(args) => show(args, setup, &mut client, out).await,
     }
 }
 
-async fn list(args: ListArgs, client: &mut Client, out: &mut impl Write) -> anyhow::Result<()> {
+async fn list(
+    args: ListArgs,
+    json: bool,
+    client: &mut Client,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
     let mut params = json!({ "limit": args.limit, "activeOnly": args.active });
     if let Some(agent) = &args.agent {
         params["agentId"] = json!(agent);
     }
     let result: ListResult = client.get(Method::SessionsList, params).await?;
-    if args.json {
+    if json {
         return Ok(json_lines(out, &result.sessions)?);
     }
     if result.sessions.is_empty() {
@@ -112,7 +109,7 @@ async fn show(
     };
     let params = json!({ "sessionKey": key, "limit": args.limit });
     let history: ChatHistoryResult = client.get(Method::ChatHistory, params).await?;
-    if args.json {
+    if setup.json {
         json_lines(out, &[session])?;
         return Ok(json_lines(out, &history.messages)?);
     }

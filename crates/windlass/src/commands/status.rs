@@ -2,7 +2,6 @@
 
 use std::io::Write;
 
-use clap::Args;
 use protocol::Method;
 use protocol::health::{Health, Status};
 use serde_json::json;
@@ -11,24 +10,10 @@ use crate::client::Client;
 use crate::output::table;
 use crate::setup::Setup;
 
-#[derive(Debug, Args)]
-pub struct StatusArgs {
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct HealthArgs {
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-}
-
-pub async fn status(args: StatusArgs, setup: &Setup, out: &mut impl Write) -> anyhow::Result<()> {
+pub async fn status(setup: &Setup, out: &mut impl Write) -> anyhow::Result<()> {
     let mut client = Client::connect(&setup.target()?).await?;
     let value = client.call(Method::Status, json!({})).await?;
-    if args.json {
+    if setup.json {
         return Ok(writeln!(out, "{value}")?);
     }
     let status: Status = serde_json::from_value(value)?;
@@ -58,11 +43,11 @@ pub async fn status(args: StatusArgs, setup: &Setup, out: &mut impl Write) -> an
     Ok(table(out, &["LANE", "BUSY", "QUEUED"], &rows)?)
 }
 
-pub async fn health(args: HealthArgs, setup: &Setup, out: &mut impl Write) -> anyhow::Result<()> {
+pub async fn health(setup: &Setup, out: &mut impl Write) -> anyhow::Result<()> {
     let mut client = Client::connect(&setup.target()?).await?;
     let value = client.call(Method::Health, json!({})).await?;
     let health: Health = serde_json::from_value(value.clone())?;
-    if args.json {
+    if setup.json {
         writeln!(out, "{value}")?;
     } else {
         let word = if health.ok { "ok" } else { "not well" };

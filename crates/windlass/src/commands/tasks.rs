@@ -27,10 +27,6 @@ pub struct TasksArgs {
     /// Show at most this many tasks
     #[arg(long, default_value_t = 50, value_name = "COUNT")]
     limit: u32,
-
-    /// Print one JSON object per line
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -52,10 +48,6 @@ pub struct SubagentsArgs {
     /// Show at most this many sub-agents
     #[arg(long, default_value_t = 100, value_name = "COUNT")]
     limit: u32,
-
-    /// Print one JSON object per line
-    #[arg(long)]
-    json: bool,
 }
 
 pub async fn tasks(
@@ -70,7 +62,7 @@ pub async fn tasks(
         params["status"] = json!(args.status);
     }
     let result: TasksListResult = client.get(Method::TasksList, params).await?;
-    if args.json {
+    if setup.json {
         return Ok(json_lines(out, &result.tasks)?);
     }
     if result.tasks.is_empty() {
@@ -104,7 +96,7 @@ pub async fn subagents(
         params["sessionKey"] = json!(setup.session_key(key, None)?);
     }
     let result: SubagentsListResult = client.get(Method::SubagentsList, params).await?;
-    if args.json {
+    if setup.json {
         return Ok(json_lines(out, &result.subagents)?);
     }
     if result.subagents.is_empty() {

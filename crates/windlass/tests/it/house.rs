@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ pub struct House {
     pub folder: TempDir,
     pub stub: Stub,
     pub port: u16,
+    state: PathBuf,
     gateway: Option<Child>,
 }
 
@@ -53,7 +54,8 @@ impl House {
         change(&mut config);
         std::fs::write(folder.path().join("windlass.json"), config.to_string()).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        House { folder, stub, port, gateway: None }
+        let state = folder.path().to_owned();
+        House { folder, stub, port, state, gateway: None }
     }
 
     /// A command of the binary, in this house.
@@ -64,7 +66,8 @@ impl House {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.folder.path())
-            .env("WINDLASS_STATE_DIR", self.folder.path())
+            .env("WINDLASS_STATE_DIR", &self.state)
+            .env("WINDLASS_CONFIG_PATH", self.folder.path().join("windlass.json"))
             .env("WINDLASS_GATEWAY_URL", format!("ws://127.0.0.1:{}", self.port))
             .stdin(Stdio::null());
         command
@@ -169,7 +172,12 @@ impl House {
     }
 
     pub fn database(&self) -> PathBuf {
-        self.folder.path().join("windlass.db")
+        self.state.join("windlass.db")
+    }
+
+    /// Keeps the state elsewhere than the configuration.
+    pub fn move_state_to(&mut self, state: &Path) {
+        self.state = state.to_owned();
     }
 
     fn log_file(&self) -> PathBuf {

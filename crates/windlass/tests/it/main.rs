@@ -1,5 +1,7 @@
 //! The whole binary against the stub: real processes, a real database, real HTTP.
 
+mod demo;
+mod disk;
 mod errors;
 mod house;
 mod judge;

@@ -22,6 +22,7 @@ use store::Reader;
 
 use crate::client::{Client, Target};
 use gateway_process::GatewayProcess;
+use proof::Proof;
 use screen::Screen;
 use tree::View;
 
@@ -59,64 +60,88 @@ pub struct DemoArgs {
     pub timeout: u64,
 }
 
-pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
+pub async fn run(args: DemoArgs, json: bool) -> anyhow::Result<()> {
     let settings = settings::choose(&args)?;
     let folder = tempfile::Builder::new().prefix("windlass-demo-").tempdir()?;
     settings.write(folder.path())?;
-    println!("folder   {}", folder.path().display());
-    println!("model    {}", settings.model);
-    println!("message  {}\n", args.message);
+    let mut screen = Screen::new(json);
+    screen.say(&format!("folder   {}", folder.path().display()));
+    screen.say(&format!("model    {}", settings.model));
+    screen.say(&format!("message  {}\n", args.message));
 
     let limit = Duration::from_secs(args.timeout);
-    let played = tokio::time::timeout(limit, play(&args, &settings.token, folder.path())).await;
-    played.with_context(|| format!("the demo did not end within {limit:?}"))??;
-    println!("\nTo go on with your own key:\n");
-    println!("  export ANTHROPIC_API_KEY=…      (or OPENAI_API_KEY=…)");
-    println!("  windlass gateway                in one terminal");
-    println!("  windlass chat                   in another");
-    println!("\nTo see this with your own model: windlass demo --provider anthropic|openai|URL");
-    Ok(())
+    let played = play(&args, &settings.token, folder.path(), &mut screen);
+    let played = tokio::time::timeout(limit, played).await;
+    let (answer, proof) =
+        played.with_context(|| format!("the demo did not end in {limit:?}"))??;
+    if json {
+        println!("{}", json!({ "answer": answer, "proof": proof }));
+    } else {
+        println!("\nanswer\n\n  {}\n\n{proof}\n", answer.replace('\n', "\n  "));
+        println!("{GO_ON}");
+    }
+    if proof.is_clean() { Ok(()) } else { bail!("something was done twice, or is broken") }
 }
 
-async fn play(args: &DemoArgs, token: &str, folder: &Path) -> anyhow::Result<()> {
-    let mut screen = Screen::default();
+const GO_ON: &str = "\
+To go on with your own key:
+
+  export ANTHROPIC_API_KEY=…      (or OPENAI_API_KEY=…)
+  windlass gateway                in one terminal
+  windlass chat                   in another
+
+To see this with your own model: windlass demo --provider anthropic|openai|URL";
+
+async fn play(
+    args: &DemoArgs,
+    token: &str,
+    folder: &Path,
+    screen: &mut Screen,
+) -> anyhow::Result<(String, Proof)> {
     let mut gateway = GatewayProcess::start(folder).await?;
     screen.say(&format!("gateway started, process {}, {}", gateway.pid(), gateway.url()));
     let mut client = ask(&gateway, token, &args.message).await?;
-    let reader = Reader::open(&folder.join(store::sqlite::FILE))
-        .context("cannot read the demo's database")?;
+    let file = folder.join(store::sqlite::FILE);
+    let reader = Reader::open(&file).context("cannot read the demo's database")?;
 
     if !args.no_kill {
-        match until_all_at_work(&reader, &mut screen, &mut client).await? {
+        match until_all_at_work(&reader, screen, &mut client).await? {
             Moment::AtWork => {
-                let view = View::read(&reader).await?;
-                screen.draw(&view.lines());
-                gateway.kill().await?;
-                screen.say(&format!("\n*** kill -9 {} ***  the gateway is gone", gateway.pid()));
-                screen.say("what the database says now (a lease lasts 20 s at most):");
-                screen.draw(&View::read(&reader).await?.lines());
-                gateway = GatewayProcess::start(folder).await?;
-                screen.say(&format!(
-                    "\ngateway started again, process {}; nobody tells it what to do",
-                    gateway.pid()
-                ));
+                pull_the_plug(&mut gateway, folder, &reader, screen).await?;
                 // The same key is the same message: it is not sent again, only asked after.
                 client = ask(&gateway, token, &args.message).await?;
             }
             Moment::Ended => screen.say("the model has answered without sub-agents at work"),
         }
     }
-    let answer = until_answer(&reader, &mut screen, client).await?;
+    let answer = until_answer(&reader, screen, client).await?;
     screen.draw(&View::read(&reader).await?.lines());
     if answer.status != AgentStatus::Ok {
         bail!("the run ended without an answer: {}", answer.summary);
     }
-    println!("\nanswer\n");
-    for payload in answer.result.iter().flat_map(|result| &result.payloads) {
-        println!("  {}", payload.text.replace('\n', "\n  "));
-    }
-    proof::print(&reader).await?;
-    gateway.stop().await
+    let texts = answer.result.into_iter().flat_map(|result| result.payloads);
+    let texts: Vec<String> = texts.map(|payload| payload.text).collect();
+    let proof = Proof::read(&reader).await?;
+    gateway.stop().await?;
+    Ok((texts.join("\n"), proof))
+}
+
+/// Kills the gateway, shows what the database says without it, and starts another.
+async fn pull_the_plug(
+    gateway: &mut GatewayProcess,
+    folder: &Path,
+    reader: &Reader,
+    screen: &mut Screen,
+) -> anyhow::Result<()> {
+    screen.draw(&View::read(reader).await?.lines());
+    gateway.kill().await?;
+    screen.say(&format!("\n*** kill -9 {} ***  the gateway is gone", gateway.pid()));
+    screen.say("what the database says now (a lease lasts 20 s at most):");
+    screen.draw(&View::read(reader).await?.lines());
+    *gateway = GatewayProcess::start(folder).await?;
+    let pid = gateway.pid();
+    screen.say(&format!("\ngateway started again, process {pid}; nobody tells it what to do"));
+    Ok(())
 }
 
 /// Sends the message, or asks after it, and leaves its final answer to come.

@@ -2,15 +2,21 @@
 
 use std::io::{IsTerminal, Write};
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Screen {
     shown: Vec<String>,
+    /// Stdout is for data: nothing is drawn, and words go to stderr.
+    quiet: bool,
 }
 
 impl Screen {
+    pub fn new(quiet: bool) -> Screen {
+        Screen { shown: Vec::new(), quiet }
+    }
+
     /// Shows `lines` in the place of those shown before.
     pub fn draw(&mut self, lines: &[String]) {
-        if self.shown == lines {
+        if self.quiet || self.shown == lines {
             return;
         }
         let mut out = std::io::stdout().lock();
@@ -36,7 +42,11 @@ impl Screen {
 
     /// Says something that stays.
     pub fn say(&mut self, text: &str) {
-        println!("{text}");
+        if self.quiet {
+            eprintln!("{text}");
+        } else {
+            println!("{text}");
+        }
         self.shown.clear();
     }
 }
