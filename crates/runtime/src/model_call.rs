@@ -27,6 +27,8 @@ pub struct Prefixes(Mutex<HashMap<Hash, Arc<Prefix>>>);
 /// Why a request could not be made.
 #[derive(Debug, thiserror::Error)]
 enum Unassembled {
+    #[error("no model is configured: set agents.defaults.model to `provider/model`")]
+    NoModel,
     #[error("model `{0}` is not configured any more; see models.providers")]
     UnknownModel(String),
     #[error(transparent)]
@@ -42,7 +44,11 @@ pub async fn call_model(shared: &Shared, call: &ModelCall) -> Event {
     let failed =
         |failure| Event::ModelFailed { run: call.run, token: call.token, step: call.step, failure };
     let Some(model) = shared.handle.config().models.get(&call.model) else {
-        return failed(unassembled(&Unassembled::UnknownModel(call.model.clone())));
+        let why = match call.model.as_str() {
+            "" => Unassembled::NoModel,
+            model => Unassembled::UnknownModel(model.to_owned()),
+        };
+        return failed(unassembled(&why));
     };
     let request = match assemble(shared, call, &model.name, model.max_output_tokens).await {
         Ok(request) => request,
@@ -70,7 +76,7 @@ pub async fn call_model(shared: &Shared, call: &ModelCall) -> Event {
 
 fn unassembled(error: &Unassembled) -> ModelFailure {
     let class = match error {
-        Unassembled::UnknownModel(_) => FailureClass::UnknownModel,
+        Unassembled::NoModel | Unassembled::UnknownModel(_) => FailureClass::UnknownModel,
         _ => FailureClass::Internal,
     };
     ModelFailure { class, message: error.to_string(), retry_after_ms: None, paid: false }

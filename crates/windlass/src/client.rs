@@ -1,9 +1,10 @@
 //! A client of the gateway, for the commands: one WebSocket, the same protocol as everyone's.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use futures::{SinkExt, StreamExt};
 use protocol::error::ErrorShape;
 use protocol::handshake::{Client as ClientInfo, ClientMode, ConnectAuth, Role};
@@ -12,7 +13,7 @@ use protocol::{Scopes, ServerFrame};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 /// How long a gateway may take to greet.
@@ -64,10 +65,14 @@ impl Client {
     }
 
     async fn greet(target: &Target) -> anyhow::Result<Client> {
-        let connected = tokio_tungstenite::connect_async(&target.url).await;
-        let (socket, _) = connected.with_context(|| {
-            format!("no gateway answers at {}; start one with `windlass gateway`", target.url)
-        })?;
+        let (socket, _) = match tokio_tungstenite::connect_async(&target.url).await {
+            Ok(connected) => connected,
+            // Nobody listens: how the system says so is of no use to a person.
+            Err(Error::Io(error)) if error.kind() == ErrorKind::ConnectionRefused => {
+                bail!("no gateway answers at {}; start one with `windlass gateway`", target.url)
+            }
+            Err(error) => return Err(anyhow!("cannot connect to {}: {error}", target.url)),
+        };
         let mut client = Client { socket, next_id: 0, events: VecDeque::new() };
         let params = serde_json::to_value(connect_params(target))?;
         let hello = client.call(Method::Connect, params).await;

@@ -1,6 +1,6 @@
 //! The parts of a gateway, built from the configuration, started and stopped in order.
 
-mod models;
+pub mod models;
 
 use std::fs;
 use std::io::Write;
@@ -204,7 +204,11 @@ fn agent_limits(config: &Config, agent: &config::Agent) -> AgentLimits {
     let model = agent.model.as_ref().or(defaults.model.as_ref());
     let child_model = agent.subagents.model.as_ref().or(defaults.subagents.model.as_ref());
     AgentLimits {
-        model: model.map(|choice| choice.primary.to_string()).unwrap_or_default(),
+        model: model
+            .map(|choice| choice.primary.clone())
+            .or_else(|| models::by_key(config))
+            .map(|model| model.to_string())
+            .unwrap_or_default(),
         child_model: child_model.map(|choice| choice.primary.to_string()),
         allow_agents: match &agent.subagents.allow_agents {
             config::AllowAgents::Own => AllowAgents::These(Vec::new()),

@@ -123,7 +123,8 @@ fn show(frame: ServerFrame, key: &str, draft: &mut Draft) -> anyhow::Result<()> 
     match chat.state {
         ChatState::Delta { delta_text, replace, .. } => {
             if replace && !draft.printed.is_empty() {
-                writeln!(out, "\n[the attempt was cut; again]")?;
+                // What stands above was a draft, or words before a tool was called.
+                writeln!(out)?;
                 draft.printed.clear();
             }
             write!(out, "{delta_text}")?;

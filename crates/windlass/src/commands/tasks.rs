@@ -103,9 +103,12 @@ pub async fn subagents(
         let hint = if args.all { "" } else { "; see --all for those that have ended" };
         eprintln!("no sub-agents{hint}");
     }
-    for (indent, row) in as_tree(&result.subagents) {
+    // They come newest first; a tree is read from its beginning.
+    let oldest_first: Vec<SubagentRow> = result.subagents.into_iter().rev().collect();
+    for (indent, row) in as_tree(&oldest_first) {
         let name = row.task_name.as_deref().or(row.label.as_deref()).unwrap_or("-");
-        let activity = row.activity.as_deref().unwrap_or(row.status.as_str());
+        let activity = row.activity.as_deref().filter(|_| row.status.is_open());
+        let activity = activity.unwrap_or(row.status.as_str());
         writeln!(out, "{:indent$}{name}  {activity}  {}", "", row.session_key)?;
     }
     if result.has_more {

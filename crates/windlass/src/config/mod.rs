@@ -120,14 +120,18 @@ impl Config {
         root.ignore("$schema");
         // Agents come first: a provider that no agent uses may lack its secrets.
         let agents = root.section("agents", Agents::read);
-        if agents.entries.values().all(|agent| agent.model.is_none()) {
+        let models = root.section("models", Models::read);
+        let has_key = models.providers.values().any(|provider| provider.api_key.is_some());
+        if agents.entries.values().all(|agent| agent.model.is_none()) && !has_key {
             let mut spot = root.spot();
             spot.path = KeyPath::parse("agents.defaults.model").unwrap_or_default();
-            root.cx.warn(&spot, "no model is chosen: set it to `provider/model`");
+            let message =
+                "no model is chosen, and no provider has a key: set it to `provider/model`";
+            root.cx.warn(&spot, message);
         }
         Config {
             gateway: root.section("gateway", Gateway::read),
-            models: root.section("models", Models::read),
+            models,
             session: root.section("session", Session::read),
             messages: root.section("messages", Messages::read),
             tools: root.section("tools", Tools::read),

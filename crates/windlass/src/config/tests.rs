@@ -190,9 +190,11 @@ fn a_secret_is_there_and_is_never_shown() {
 fn without_a_file_every_default_stands() {
     let loaded = load_in(&paths(), &world()).unwrap();
     assert_eq!(loaded.path, None);
+    assert_eq!(lines(&loaded.warnings), "", "a key is enough to begin");
+    let keyless = load_in(&paths(), &World::default()).unwrap();
     assert_snapshot!(
-        lines(&loaded.warnings),
-        @r#"`agents.defaults.model`: no model is chosen: set it to `provider/model`"#
+        lines(&keyless.warnings),
+        @"`agents.defaults.model`: no model is chosen, and no provider has a key: set it to `provider/model`"
     );
     assert_snapshot!(outline("", &loaded.config.get("").unwrap()), @r#"
     gateway.port 18789

@@ -15,6 +15,19 @@ use windlass::config::{Config, ModelEntry, ModelRef, Provider};
 const CONTEXT_WINDOW: u64 = 200_000;
 const MAX_TOKENS: u64 = 8_192;
 
+/// What is used if nobody has chosen a model: of the first of these providers that has a key.
+pub const BY_KEY: &[(&str, &str)] = &[("anthropic", "claude-sonnet-4-5"), ("openai", "gpt-5-mini")];
+
+/// The model of an agent that names none, as far as the keys tell.
+pub fn by_key(config: &Config) -> Option<ModelRef> {
+    let has_key = |id: &str| {
+        let provider = config.models.providers.get(id);
+        provider.is_some_and(|provider| provider.api_key.is_some())
+    };
+    let (provider, model) = BY_KEY.iter().find(|(id, _)| has_key(id))?;
+    Some(ModelRef { provider: (*provider).to_owned(), model: (*model).to_owned() })
+}
+
 /// Every model that can be named: those that are listed, and those that agents ask for of a
 /// provider that is there.
 fn named(config: &Config) -> BTreeMap<String, (ModelRef, ModelEntry)> {
@@ -31,7 +44,8 @@ fn named(config: &Config) -> BTreeMap<String, (ModelRef, ModelEntry)> {
         .values()
         .flat_map(|agent| [&agent.model, &agent.subagents.model])
         .chain([&agents.defaults.model, &agents.defaults.subagents.model]);
-    for reference in choices.flatten().flat_map(|choice| choice.iter()) {
+    let by_key = by_key(config);
+    for reference in choices.flatten().flat_map(|choice| choice.iter()).chain(&by_key) {
         if config.models.providers.contains_key(&reference.provider) {
             named.entry(reference.to_string()).or_insert_with(|| {
                 let entry = ModelEntry {

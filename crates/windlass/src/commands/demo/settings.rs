@@ -7,10 +7,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::DemoArgs;
-
-/// Models that are asked if the person names none.
-const ANTHROPIC_MODEL: &str = "claude-sonnet-4-5";
-const OPENAI_MODEL: &str = "gpt-5-mini";
+use crate::wire::models::BY_KEY;
 
 #[derive(Debug)]
 pub struct Settings {
@@ -25,7 +22,7 @@ pub fn choose(args: &DemoArgs) -> anyhow::Result<Settings> {
     let (model, providers) = match args.provider.as_deref() {
         None => ("scripted/demo".to_owned(), json!({})),
         Some("anthropic") => {
-            let id = args.model.as_deref().unwrap_or(ANTHROPIC_MODEL);
+            let id = args.model.as_deref().unwrap_or(usual("anthropic"));
             let key = key("ANTHROPIC_API_KEY")?;
             let provider = json!({
                 "baseUrl": "https://api.anthropic.com",
@@ -36,7 +33,7 @@ pub fn choose(args: &DemoArgs) -> anyhow::Result<Settings> {
             (format!("anthropic/{id}"), json!({ "anthropic": provider }))
         }
         Some("openai") => {
-            let id = args.model.as_deref().unwrap_or(OPENAI_MODEL);
+            let id = args.model.as_deref().unwrap_or(usual("openai"));
             let key = key("OPENAI_API_KEY")?;
             let provider = json!({
                 "baseUrl": "https://api.openai.com/v1",
@@ -61,6 +58,11 @@ pub fn choose(args: &DemoArgs) -> anyhow::Result<Settings> {
         Some(other) => bail!("--provider is `anthropic`, `openai` or a URL; got `{other}`"),
     };
     Ok(Settings { model, token: Uuid::new_v4().to_string(), providers })
+}
+
+/// The model that is asked if the person names none.
+fn usual(provider: &str) -> &'static str {
+    BY_KEY.iter().find(|(id, _)| *id == provider).map_or("", |(_, model)| model)
 }
 
 /// Names the variable; the key itself goes into no file.
