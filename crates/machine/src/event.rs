@@ -79,6 +79,32 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// What happened, in one word and without what it carries: for logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Event::MessageReceived(_) => "MessageReceived",
+            Event::Admit(_) => "Admit",
+            Event::Pinned { .. } => "Pinned",
+            Event::ModelReplied { .. } => "ModelReplied",
+            Event::ModelFailed { .. } => "ModelFailed",
+            Event::ToolFinished { .. } => "ToolFinished",
+            Event::InternalCall { .. } => "InternalCall",
+            Event::Stop { .. } => "Stop",
+            Event::StopTask { .. } => "StopTask",
+            Event::StopBelow { .. } => "StopBelow",
+            Event::Tick => "Tick",
+            Event::Due(_) => "Due",
+            Event::NodeStarted { .. } => "NodeStarted",
+            Event::Beat => "Beat",
+            Event::Drain => "Drain",
+            Event::NodeStopped => "NodeStopped",
+            Event::Recover => "Recover",
+            Event::Orphaned { .. } => "Orphaned",
+        }
+    }
+}
+
 /// Which life of a run a result belongs to. A result with another token is refused: its run has
 /// been taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
