@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use async_trait::async_trait;
@@ -125,7 +125,7 @@ fn apply_one<T: Savepoints>(
     queue: &mut VecDeque<Event>,
 ) -> Result<Result<Answer, EventError>, StoreError> {
     tx.savepoint()?;
-    let kind = name(&event);
+    let kind = event.name();
     let applied = catch_unwind(AssertUnwindSafe(|| {
         let mut state = State::new(tx, at, rules.limits);
         let answer = (rules.apply)(&mut state, event);
@@ -164,24 +164,4 @@ fn bug_of(payload: Box<dyn Any + Send>) -> Result<String, StoreError> {
         Err(payload) => payload,
     };
     Ok(payload.downcast::<&str>().map_or_else(|_| "a panic".to_owned(), |text| (*text).to_owned()))
-}
-
-/// The name of an event, for the log: bodies stay out of it.
-fn name(event: &Event) -> String {
-    let mut word = FirstWord(String::new());
-    // The error is the end of the word.
-    let _ = write!(word, "{event:?}");
-    word.0
-}
-
-/// Takes text up to the first character that is no part of a name, and then refuses more, so that
-/// the rest is never formatted.
-struct FirstWord(String);
-
-impl fmt::Write for FirstWord {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let word = text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
-        self.0.push_str(word);
-        if word.len() == text.len() { Ok(()) } else { Err(fmt::Error) }
-    }
 }
