@@ -72,8 +72,8 @@ fn kill(state: &mut State<'_>, run: RunId, target: &TaskTarget) -> Reply {
     Reply::ok(json!({ "status": "stopped", "runs": stopped.runs, "tasks": stopped.tasks }))
 }
 
-/// Puts a message into the session of a task below. A session whose last run has failed or was
-/// stopped can receive: sending to it is resuming it.
+/// Puts a message into the session of a task below. One whose last run has ended, however it
+/// ended, can receive: sending to it is resuming it, as a new task.
 fn steer(
     state: &mut State<'_>,
     run: RunId,
@@ -89,9 +89,11 @@ fn steer(
     if state.session(&session).lifecycle == Lifecycle::Archived {
         return Reply::error("session_archived", &format!("session {session} is archived"));
     }
+    let Some(open) = state.session(&session).open_run else {
+        return spawn::resume(state, run, id, &message);
+    };
     // An open run takes in what has its own origin; where its answer goes is decided already.
-    let open = state.session(&session).open_run;
-    let origin = state.run(&open.unwrap_or(run)).origin.clone();
+    let origin = state.run(&open).origin.clone();
     let inbound = Inbound {
         session: session.clone(),
         kind: InboxKind::Agent,
@@ -104,7 +106,7 @@ fn steer(
         label: None,
         timeout_ms: None,
     };
-    let seq = inbox::put(state, &inbound, if open.is_some() { Place::Steer } else { Place::Own });
+    let seq = inbox::put(state, &inbound, Place::Steer);
     wait::wake(state, &session, seq);
     let message = state.inbox(&seq).id;
     Reply::ok(json!({ "status": "accepted", "messageId": message, "sessionKey": session }))

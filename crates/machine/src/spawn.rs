@@ -1,4 +1,7 @@
 //! `sessions_spawn`: a task, a child session with its brief, and the answer, in one commit.
+//! And the resuming of a task that has ended, which is the same without a new session.
+
+use std::time::Duration;
 
 use serde_json::json;
 use types::{AgentId, Hash, MessageId, RunId, Scope, SessionId, SessionKey, SpawnRequest, TaskId};
@@ -29,21 +32,102 @@ fn try_spawn(state: &mut State<'_>, run: RunId, request: &SpawnRequest) -> Resul
     if let Some(existing) = duplicate(state, &requester.key, request, dup_hash) {
         return Ok(duplicate_reply(state, existing));
     }
-    if cancelled_above(state, run) {
-        return Err(Reply::error("cancelled_ancestor", "a task above this one is being stopped"));
-    }
-    if state.this_node().is_none_or(|node| node.state != NodeState::Up) {
-        let why = "the gateway is draining for a restart; spawn again after it";
-        return Err(Reply::error("draining", why));
-    }
+    check_open(state, run)?;
     let agent = allowed_agent(state, &requester, request, &target)?;
     let model = usable_model(state, request, &agent)?;
     check_room(state, &requester)?;
 
     let child = create_child(state, &requester, &target, request, &model);
     let task = create_task(state, run, &requester, &child, request, dup_hash);
-    put_brief(state, run, &task, request, &agent);
+    let timeout = match request.run_timeout {
+        Some(timeout) => (!timeout.is_zero()).then_some(timeout),
+        None => agent.child_timeout,
+    };
+    put_brief(state, &task, &request.task, timeout);
     Ok(accepted_reply(state, &task, &child, &model))
+}
+
+/// Nothing is born below a stop, nor while the gateway drains.
+fn check_open(state: &mut State<'_>, run: RunId) -> Result<(), Reply> {
+    if cancelled_above(state, run) {
+        return Err(Reply::error("cancelled_ancestor", "a task above this one is being stopped"));
+    }
+    if state.this_node().is_none_or(|node| node.state != NodeState::Up) {
+        let why = "the gateway is draining for a restart; try again after it";
+        return Err(Reply::error("draining", why));
+    }
+    Ok(())
+}
+
+/// Goes on with a task that has ended: a new task of the caller in the same session, with
+/// `message` as its brief. So its result is announced, it can be waited for, and a stop finds it.
+pub fn resume(state: &mut State<'_>, run: RunId, ended: TaskId, message: &str) -> Reply {
+    try_resume(state, run, ended, message).unwrap_or_else(|refusal| refusal)
+}
+
+fn try_resume(
+    state: &mut State<'_>,
+    run: RunId,
+    ended: TaskId,
+    message: &str,
+) -> Result<Reply, Reply> {
+    check_open(state, run)?;
+    let requester = {
+        let key = state.run(&run).session_key.clone();
+        state.session(&key).clone()
+    };
+    let ended = state.task(&ended).clone();
+    let session = state.session(&ended.session_key).clone();
+    check_room(state, &requester)?;
+    // The name goes with the work, unless another open task has it by now.
+    let task_name = match ended.task_name {
+        Some(name) if state.tx().open_task_by_name(&requester.key, &name).is_none() => Some(name),
+        _ => None,
+    };
+    let (parent, origin) = {
+        let row = state.run(&run);
+        (row.task, row.origin.clone())
+    };
+    let task = Task {
+        id: TaskId::new(state.at.mint()),
+        requester_key: requester.key.clone(),
+        parent,
+        run: RunId::new(state.at.mint()),
+        task_name,
+        idem_key: None,
+        // The same words mean something else to a session that has heard others.
+        dup_hash: dup_hash(&session.agent, &format!("{} {message}", ended.id)),
+        origin,
+        waited_by: None,
+        cancelled: None,
+        outcome: None,
+        result_hash: None,
+        created: state.now(),
+        ended: None,
+        ..ended
+    };
+    add_task(state, &task);
+    let timeout = state.limits.agents.get(&session.agent).and_then(|agent| agent.child_timeout);
+    put_brief(state, &task, message, timeout);
+    Ok(Reply::ok(json!({
+        "status": "accepted",
+        "taskId": task.id,
+        "runId": task.run,
+        "sessionKey": task.session_key,
+        "resumed": true,
+        "note": "The task had ended, so this is a new one in its session. Its result will come as \
+                 a message marked as a sub-agent's result.",
+    })))
+}
+
+fn add_task(state: &mut State<'_>, task: &Task) {
+    state.add_task(task.clone());
+    state.notices.push(Notice::TaskSpawned {
+        task: task.id,
+        requester: task.requester_key.clone(),
+        child: task.session_key.clone(),
+        run: task.run,
+    });
 }
 
 /// Hash of agent and brief, the brief without regard to white space and case.
@@ -248,29 +332,12 @@ fn create_task(
         created: state.now(),
         ended: None,
     };
-    state.add_task(task.clone());
-    state.notices.push(Notice::TaskSpawned {
-        task: task.id,
-        requester: requester.key.clone(),
-        child: child.key.clone(),
-        run: task.run,
-    });
+    add_task(state, &task);
     task
 }
 
 /// The brief is the child's first and only message: its context holds nothing else.
-fn put_brief(
-    state: &mut State<'_>,
-    run: RunId,
-    task: &Task,
-    request: &SpawnRequest,
-    agent: &AgentLimits,
-) {
-    let origin = state.run(&run).origin.clone();
-    let timeout = match request.run_timeout {
-        Some(timeout) => (!timeout.is_zero()).then_some(timeout),
-        None => agent.child_timeout,
-    };
+fn put_brief(state: &mut State<'_>, task: &Task, brief: &str, timeout: Option<Duration>) {
     let row = InboxRow {
         seq: 0,
         id: MessageId::new(state.at.mint()),
@@ -278,9 +345,9 @@ fn put_brief(
         kind: InboxKind::Brief,
         place: Place::Own,
         idem_key: format!("brief:{}", task.id),
-        body_hash: Hash::of(&request.task),
-        tokens: types::usage::estimate_tokens(&request.task),
-        origin,
+        body_hash: Hash::of(brief),
+        tokens: types::usage::estimate_tokens(brief),
+        origin: task.origin.clone(),
         task: Some(task.id),
         state: InboxState::Queued,
         run: None,
@@ -288,7 +355,7 @@ fn put_brief(
         at: state.now(),
         done: None,
     };
-    let seq = inbox::put_row(state, row, &request.task);
+    let seq = inbox::put_row(state, row, brief);
     wait::wake(state, &task.session_key, seq);
 }
 

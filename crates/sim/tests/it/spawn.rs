@@ -1,11 +1,12 @@
 //! `sessions_spawn`: what it refuses, with which code, and what it takes for a duplicate.
 
 use machine::limits::AllowAgents;
-use machine::rows::{InboxState, LaneName};
+use machine::rows::{InboxKind, InboxState, LaneName, Outcome};
+use machine::run::Phase;
 use machine::{Event, Limits};
 use sim::plan::limits;
-use sim::script::{internal, spawn};
-use types::{AgentId, Announce, InternalCall, SpawnRequest};
+use sim::script::{internal, spawn, wait};
+use types::{AgentId, Announce, InternalCall, SpawnRequest, TaskTarget, WaitFor};
 
 use crate::bench::{Bench, main_session};
 
@@ -142,4 +143,38 @@ fn the_brief_of_a_child_that_never_ran_is_cancelled() {
     bench.apply(Event::StopTask { task: second.id, by: "owner".to_owned() });
     let brief = bench.disk.world.inbox.iter().find(|row| row.session_key == second.session_key);
     assert_eq!(brief.unwrap().state, InboxState::Cancelled);
+}
+
+/// To steer a child that has ended is to go on with it: a task of its own, with its announce, in
+/// the old session and with all that was said there.
+#[test]
+fn an_ended_child_is_resumed_as_a_new_task() {
+    let mut bench = Bench::new(limits());
+    bench.send(&main_session(), "go");
+    let named = SpawnRequest { task_name: Some("lakes".to_owned()), ..spawn("count lakes") };
+    ask(&mut bench, "c", named);
+    let first = bench.tasks()[0].clone();
+    bench.say(first.run, "12");
+
+    let top = bench.open(&main_session());
+    let steer = |message: &str| InternalCall::Steer {
+        target: TaskTarget(first.id.to_string()),
+        message: message.to_owned(),
+    };
+    let reply = bench.call(top, "s", steer("and the ponds?"));
+    assert_eq!(reply["resumed"], true, "{reply}");
+    let second = bench.tasks()[1].clone();
+    assert_eq!(second.session_key, first.session_key);
+    assert_eq!(second.task_name.as_deref(), Some("lakes"));
+    // While it is open it is steered like any other.
+    let reply = bench.call(top, "s2", steer("the large ones"));
+    assert_eq!(reply["resumed"], serde_json::Value::Null, "{reply}");
+
+    bench.call(top, "y", InternalCall::Yield(wait(WaitFor::All)));
+    bench.say(second.run, "7");
+    bench.say(second.run, "7 large ones");
+    assert_eq!(bench.tasks()[1].outcome, Some(Outcome::Completed));
+    assert_eq!(bench.phase(top), Phase::AwaitingModel);
+    let heard = bench.disk.world.inbox.iter().filter(|row| row.kind == InboxKind::Announce);
+    assert_eq!(heard.count(), 2);
 }
