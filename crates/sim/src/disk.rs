@@ -17,6 +17,10 @@ use machine::run::Phase;
 use machine::{Action, Answer, At, Event, Limits, Notice, State, Tx};
 use types::{Hash, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
 
+/// Raised events of one commit after which they are said to have no end. A start after a crash
+/// raises some hundreds.
+const RAISED_MAX: usize = 10_000;
+
 /// Everything that has been committed, and where in it each row is.
 #[derive(Debug, Default)]
 pub struct Disk {
@@ -42,7 +46,7 @@ pub struct Disk {
 }
 
 /// What came of one commit.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Done {
     pub answers: Vec<Answer>,
     pub actions: Vec<Action>,
@@ -73,6 +77,7 @@ impl Disk {
                 && let Some(event) = raised.pop_front()
             {
                 applied += 1;
+                assert!(applied < RAISED_MAX, "events raise each other without end: {event:?}");
                 self.apply(at, limits, event, &mut done, &mut raised);
             }
         }
@@ -353,7 +358,9 @@ impl Tx for Disk {
     fn stranded_runs(&mut self, node: NodeId, limit: usize) -> Vec<RunId> {
         let runs = self.open_runs.iter().map(|id| &self.world.runs[self.runs[id]]);
         let stranded = runs.filter(|run| run.slot.is_some() && run.node != Some(node));
-        stranded.map(|run| run.id).take(limit).collect()
+        let mut stranded: Vec<&Run> = stranded.collect();
+        stranded.sort_by_key(|run| (run.lane.as_str(), run.slot));
+        stranded.iter().map(|run| run.id).take(limit).collect()
     }
 
     fn cancelled_open_tasks(&mut self, limit: usize) -> Vec<TaskId> {
@@ -370,7 +377,8 @@ impl Tx for Disk {
     fn due_timers(&mut self, now: Timestamp, limit: usize) -> Vec<Timer> {
         let due = self.world.timers.iter().filter(|timer| timer.due <= now);
         let mut due: Vec<Timer> = due.cloned().collect();
-        due.sort_by(|a, b| (a.due, a.kind, &a.subject).cmp(&(b.due, b.kind, &b.subject)));
+        let place = |timer: &Timer| (timer.due, timer.kind.as_str(), timer.subject.clone());
+        due.sort_by_key(place);
         due.truncate(limit);
         due
     }

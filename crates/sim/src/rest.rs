@@ -19,6 +19,7 @@ pub fn check(sim: &Sim) {
     letters(sim);
     inputs(sim);
     announces(sim);
+    histories(sim);
 }
 
 fn nothing_stuck(sim: &Sim) {
@@ -105,5 +106,16 @@ fn announces(sim: &Sim) {
         let rows = rows.filter(|r| r.kind == InboxKind::Announce && r.task == Some(task.id));
         let wanted = task.announce == Announce::Parent && task.result_hash != Some(skip);
         assert_eq!(rows.count(), usize::from(wanted), "I4: announces of {task:?}");
+    }
+}
+
+/// Whatever became of its runs, a session can go on: its history can be sent.
+fn histories(sim: &Sim) {
+    for transcript in &sim.disk.world.transcripts {
+        let entries = sim.disk.world.entries.iter();
+        let own: Vec<_> = entries.filter(|e| e.session_id == transcript.session_id).collect();
+        if let Err(why) = sim.truth.pairing(&own) {
+            panic!("I5: no provider takes the history of {}: {why}", transcript.session_key);
+        }
     }
 }

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use machine::check::EntryHead;
 use machine::effect::{ModelCall, Stopped, ToolStart};
 use machine::event::PlannedCall;
-use machine::rows::{EntryKind, InboxKind, InboxState, Outcome, Place};
+use machine::rows::{EntryKind, InboxKind, InboxState, Outcome};
 use machine::{Action, Answer, Event, Notice};
-use types::{EffectClass, RunId, SessionId, SessionKey, TaskId};
+use types::{Announce, EffectClass, RunId, SessionId, SessionKey, TaskId};
 
 use crate::disk::{Disk, Done};
 use crate::world::Post;
@@ -86,24 +86,19 @@ impl Truth {
             }
             Notice::TaskEnded { task, outcome, child, .. } => {
                 assert!(self.ended_tasks.insert(*task), "I4: {task} ends twice");
-                let unread = disk.world.inbox.iter().any(|row| {
-                    let result = row.kind == InboxKind::Announce && row.place == Place::Steer;
-                    result && row.session_key == *child && row.state == InboxState::Queued
-                });
-                let answered = matches!(outcome, Outcome::Completed | Outcome::NoResult);
-                let climbs = !(answered && unread);
-                assert!(climbs, "{task} ends while results of its own children lie unread");
+                if matches!(outcome, Outcome::Completed | Outcome::NoResult) {
+                    climbs(disk, *task, child);
+                }
             }
             _ => {}
         }
     }
 
-    /// With room for all that a stop raises, its commit leaves nothing open below it; and in the
-    /// session itself nothing waits.
+    /// Once all that was raised has been applied, nothing is open below a stop, also after a
+    /// crash that cut its cascade; and in the stopped session nothing runs.
     pub fn stops_are_done(&self, disk: &Disk, posts: &[Post], done: &Done) {
-        for run in &self.stopped {
-            let ended = disk.run_row(*run).is_some_and(|row| row.phase.ended());
-            assert!(ended, "{run} goes on below a stop");
+        for task in disk.world.tasks.iter().filter(|task| task.cancelled.is_some()) {
+            assert!(task.outcome.is_some(), "{} goes on after its stop", task.id);
         }
         let (Some(post), Some(Answer::Stopped(_))) = (posts.last(), done.answers.last()) else {
             return;
@@ -142,11 +137,14 @@ impl Truth {
         if let Err(why) = self.pairing(&sent) {
             panic!("{} sends a history that no provider takes: {why}", call.run);
         }
+        let last = sent.last().map(|entry| entry.kind);
+        let own = last == Some(EntryKind::Assistant);
+        assert!(!own, "{} asks its model about the model's own last word", call.run);
     }
 
     /// The rules of the strictest provider: the first entry is an input; an answer with calls is
-    /// followed by the result of each and nothing in between; the last entry is no answer.
-    fn pairing(&self, sent: &[&EntryHead]) -> Result<(), String> {
+    /// followed by the result of each and nothing in between.
+    pub fn pairing(&self, sent: &[&EntryHead]) -> Result<(), String> {
         let mut open: BTreeSet<&str> = BTreeSet::new();
         for (at, entry) in sent.iter().enumerate() {
             match entry.kind {
@@ -172,11 +170,7 @@ impl Truth {
         if !open.is_empty() {
             return Err(format!("it ends before the results {open:?}"));
         }
-        match sent.last().map(|entry| entry.kind) {
-            None => Err("it is empty".to_owned()),
-            Some(EntryKind::Assistant) => Err("it ends with an answer".to_owned()),
-            Some(_) => Ok(()),
-        }
+        Ok(())
     }
 
     /// How often the tool of a step was begun.
@@ -191,4 +185,19 @@ impl Truth {
         let again = effect != Some(EffectClass::Opaque) || *times == 1;
         assert!(again, "I7: opaque step {} of {} is started twice", start.step, start.run);
     }
+}
+
+/// A task that has answered has heard of all that it had asked for itself.
+fn climbs(disk: &Disk, task: TaskId, child: &SessionKey) {
+    let row = disk.world.tasks.iter().find(|row| row.id == task).expect("it has ended");
+    let unread = disk.world.inbox.iter().any(|result| {
+        let queued = result.kind == InboxKind::Announce && result.state == InboxState::Queued;
+        queued && result.session_key == *child && result.origin == row.origin
+    });
+    assert!(!unread, "{task} ends while results of its own children lie unread");
+    let open = disk.world.tasks.iter().any(|own| {
+        let announces = own.announce == Announce::Parent && own.outcome.is_none();
+        announces && own.requester_key == *child && own.origin == row.origin
+    });
+    assert!(!open, "{task} ends while children of its own are open");
 }

@@ -50,6 +50,17 @@ pub enum From {
     Gateway,
 }
 
+/// What one commit was made of: enough to do it again on another store.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    pub now: Timestamp,
+    pub seed: u64,
+    pub node: NodeId,
+    pub events: Vec<Event>,
+    /// What came of it here.
+    pub done: Done,
+}
+
 /// One gateway's life over many processes.
 pub struct Sim {
     pub seed: u64,
@@ -74,6 +85,8 @@ pub struct Sim {
     pub check_every: u64,
     /// What has happened, a line each, if somebody wants to read it.
     pub trace: Option<Vec<String>>,
+    /// All commits, if somebody wants to do them again.
+    pub batches: Option<Vec<Batch>>,
 }
 
 impl fmt::Debug for Sim {
@@ -105,6 +118,7 @@ impl Sim {
             node: None,
             check_every: 1,
             trace: None,
+            batches: None,
         }
     }
 
@@ -284,7 +298,7 @@ impl Sim {
         let was_draining = self.draining();
         let done = self.commit(&posts);
         self.truth.observe(&self.disk, &posts, &done, was_draining);
-        if self.room == usize::MAX {
+        if self.left.is_empty() {
             self.truth.stops_are_done(&self.disk, &posts, &done);
         }
         if self.commits.is_multiple_of(self.check_every) {
@@ -312,12 +326,17 @@ impl Sim {
     fn commit(&mut self, posts: &[Post]) -> Done {
         let left = std::mem::take(&mut self.left);
         let before = left.len();
-        let events = left.into_iter().chain(posts.iter().map(|post| post.event.clone())).collect();
+        let posted = posts.iter().map(|post| post.event.clone());
+        let events: Vec<Event> = left.into_iter().chain(posted).collect();
         self.note(|| format!("commit {events:?}"));
-        let node = self.node.expect("a process runs");
-        let mut at = At { now: self.now, seed: self.rng.draw(), node };
+        let (now, seed, node) = (self.now, self.rng.draw(), self.node.expect("a process runs"));
+        let again = self.batches.as_ref().map(|_| events.clone());
+        let mut at = At { now, seed, node };
         let mut done = self.disk.commit(&mut at, &self.limits, events, self.room);
         self.commits += 1;
+        if let (Some(batches), Some(events)) = (&mut self.batches, again) {
+            batches.push(Batch { now, seed, node, events, done: done.clone() });
+        }
         done.answers.drain(..before);
         self.left = std::mem::take(&mut done.left);
         self.note(|| format!("answers {:?} actions {:?}", done.answers, done.actions));

@@ -7,5 +7,6 @@ mod recover;
 mod seeds;
 mod spawn;
 mod stop;
+mod stores;
 mod story;
 mod wait;

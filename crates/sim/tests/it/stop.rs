@@ -5,7 +5,8 @@ use machine::run::Phase;
 use machine::{Action, Answer, Event};
 use sim::plan::limits;
 use sim::script::{external, internal, spawn, wait};
-use types::{EffectClass, InternalCall, RunId, SpawnRequest, TaskTarget, WaitFor};
+use types::{EffectClass, InternalCall, NodeId, RunId, SpawnRequest, TaskTarget, WaitFor};
+use uuid::Uuid;
 
 use crate::bench::{Bench, main_session};
 
@@ -109,6 +110,27 @@ fn a_cut_cascade_goes_on_after_the_restart() {
     for run in runs {
         assert_eq!(bench.phase(run), CANCELLED);
     }
+}
+
+/// A tool that may be begun again is not, once something above its run is being stopped.
+#[test]
+fn tools_below_a_cut_stop_are_not_begun_again() {
+    let (mut bench, [_, _, leaf]) = chain();
+    bench.answer(leaf, "", vec![external("t", EffectClass::Pure)]);
+    let mut task = bench.tasks()[0].clone();
+    task.cancelled = Some(bench.at.now);
+    machine::Tx::put_task(&mut bench.disk, &task);
+
+    // The take-over comes before the rest of the cascade.
+    bench.at.node = NodeId::new(Uuid::from_u128(99));
+    let node = bench.at.node;
+    let start = Event::NodeStarted { node, pid: 1, version: "test".to_owned() };
+    bench.disk.commit(&mut bench.at, &bench.limits, vec![start], 0);
+    bench.apply(Event::Orphaned { run: leaf });
+
+    assert_eq!(bench.phase(leaf), CANCELLED);
+    let starts = |action: &Action| matches!(action, Action::StartTool(_));
+    assert!(!bench.done.actions.iter().any(starts));
 }
 
 #[test]

@@ -1,0 +1,102 @@
+//! The simulator keeps its rows itself, so that nothing a database would hide stays hidden. Here
+//! its lives are lived again in the stores that ship: same answers, same actions, same rows.
+
+use std::sync::Arc;
+
+use machine::check::World;
+use machine::{Answer, Limits};
+use sim::world::Batch;
+use sim::{Plan, Sim, script};
+use store::query::Reads;
+use store::{Done, Memory, Moment, Options, Sqlite, Store};
+use types::NodeId;
+
+/// Lives a seed, with all that an event raises in its own commit, as the embedded stores do.
+fn lived(seed: u64) -> Sim {
+    let plan = Plan { room: usize::MAX, ..Plan::of(seed) };
+    let mut sim = Sim::new(plan, script::random(seed));
+    sim.check_every = u64::MAX;
+    sim.batches = Some(Vec::new());
+    sim.run_to_idle();
+    sim
+}
+
+fn moment(batch: &Batch) -> Moment {
+    Moment { now: batch.now, seed: batch.seed }
+}
+
+fn assert_same(seed: u64, batch: &Batch, done: Done) {
+    let what = || format!("seed {seed}, {:?}", batch.events);
+    let answers: Result<Vec<Answer>, _> = done.answers.into_iter().collect();
+    let answers = answers.unwrap_or_else(|bug| panic!("{bug}: {}", what()));
+    // Events that were left by a commit have answers nobody waits for; here nothing is left.
+    assert_eq!(answers, batch.done.answers, "{}", what());
+    assert_eq!(done.actions, batch.done.actions, "{}", what());
+    assert_eq!(done.notices, batch.done.notices, "{}", what());
+}
+
+/// Puts the rows in an order that does not depend on the store.
+fn sorted(mut world: World) -> World {
+    world.lanes.sort_by_key(|row| row.name);
+    world.nodes.sort_by_key(|row| row.id);
+    world.sessions.sort_by(|a, b| a.key.cmp(&b.key));
+    world.transcripts.sort_by_key(|row| row.session_id);
+    world.episodes.sort_by_key(|row| (row.session_id, row.n));
+    world.entries.sort_by_key(|row| (row.session_id, row.seq));
+    world.inbox.sort_by_key(|row| row.seq);
+    world.runs.sort_by_key(|row| row.id);
+    world.steps.sort_by_key(|row| (row.run, row.n));
+    world.tasks.sort_by_key(|row| row.id);
+    world.timers.sort();
+    world.ledger.sort_by_key(|row| (row.run, row.step));
+    world
+}
+
+fn limits(sim: &Sim) -> Arc<Limits> {
+    Arc::new(sim.limits.clone())
+}
+
+#[test]
+fn the_store_in_memory_does_the_same() {
+    for seed in 0..40 {
+        let mut sim = lived(seed);
+        let batches = sim.batches.take().expect("it was asked for");
+        let memory = Memory::new(limits(&sim), batches[0].node, machine::apply);
+        for batch in &batches {
+            memory.take_over(batch.node);
+            let done = memory.commit_now(moment(batch), &batch.events);
+            assert_same(seed, batch, done);
+        }
+        let world = memory.ask(|query| query.snapshot()).expect("memory answers");
+        assert_eq!(sorted(world), sorted(sim.disk.world), "seed {seed}");
+    }
+}
+
+fn open(dir: &tempfile::TempDir, sim: &Sim, node: NodeId) -> Sqlite {
+    let options = Options { ballast_bytes: 0, ..Options::default() };
+    Sqlite::open_with(dir.path(), &options, limits(sim), node, machine::apply)
+        .expect("a new folder can be used")
+}
+
+/// Each start of a gateway opens the file anew.
+#[tokio::test]
+async fn the_store_in_a_file_does_the_same() {
+    for seed in 0..6 {
+        let mut sim = lived(seed);
+        let batches = sim.batches.take().expect("it was asked for");
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut node = batches[0].node;
+        let mut file = open(&dir, &sim, node);
+        for batch in &batches {
+            if batch.node != node {
+                drop(file);
+                node = batch.node;
+                file = open(&dir, &sim, node);
+            }
+            let done = file.commit(moment(batch), batch.events.clone()).await;
+            assert_same(seed, batch, done.expect("the disk holds"));
+        }
+        let world = file.snapshot().await.expect("the file can be read");
+        assert_eq!(sorted(world), sorted(sim.disk.world), "seed {seed}");
+    }
+}
