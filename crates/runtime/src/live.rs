@@ -11,8 +11,10 @@ pub use providers::Delta;
 use tokio::sync::broadcast;
 use types::{RunId, SessionKey};
 
-/// Events that a slow watcher may lag behind: seconds of a busy gateway, some megabytes.
-const BACKLOG: usize = 4_096;
+/// Events that a slow watcher may lag behind. One commit can publish thousands at once: an answer
+/// that spawns a thousand children is five news for each, before anybody can have read one. Three
+/// times that is seconds of a busy gateway, and under a megabyte while nothing happens.
+const BACKLOG: usize = 16_384;
 
 /// Something that happened.
 #[derive(Clone, Debug)]
