@@ -40,7 +40,9 @@ fn put_announce(state: &mut State<'_>, task: &Task, end: &End) {
     let target = nearest_open(state, task);
     let now = state.now();
     let (place, row_state, done) = match &target {
-        Some(_) if end.quiet => (Place::Hold, InboxState::Queued, None),
+        Some(key) if end.quiet || unheard(state, task, key) => {
+            (Place::Hold, InboxState::Queued, None)
+        }
         Some(_) => (Place::Steer, InboxState::Queued, None),
         // Nobody is left to take it: it stays where `status` and `doctor` look.
         None => (Place::Steer, InboxState::Dead, Some(now)),
@@ -68,6 +70,13 @@ fn put_announce(state: &mut State<'_>, task: &Task, end: &End) {
     if alive {
         wait::wake(state, &session_key, seq);
     }
+}
+
+/// Would nobody hear what the session makes of this result? Its own task has ended without waiting
+/// (it failed, say), and no run is open. The result enters when the session is continued.
+fn unheard(state: &mut State<'_>, task: &Task, target: &SessionKey) -> bool {
+    let Some(parent) = task.parent else { return false };
+    state.task(&parent).outcome.is_some() && state.session(target).open_run.is_none()
 }
 
 /// The requester, or the nearest session above it that is open.

@@ -116,9 +116,7 @@ impl Driver {
         for notice in done.notices {
             self.live.publish(LiveEvent::Notice(notice));
         }
-        for action in done.actions {
-            self.performer.start(action);
-        }
+        self.performer.start(done.actions);
         Ok(())
     }
 

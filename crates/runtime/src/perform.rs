@@ -1,6 +1,6 @@
 //! Actions: each becomes one supervised task, and its end an event. A panic is an end too.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -54,24 +54,39 @@ impl Performer {
         Performer { shared: Arc::new(Shared { handle, toolbox, prefixes, clock, tasks, changed }) }
     }
 
-    /// Starts an action. It may be started again after a crash, so each carries its own key.
-    pub fn start(&self, action: Action) {
-        let (run, on_panic) = match &action {
-            Action::Abort { run } => return self.shared.abort(*run),
-            Action::Pin { run, .. } => (*run, None),
-            Action::CallModel(call) => (call.run, Some(model_panicked(call))),
-            Action::StartTool(start) => (start.run, Some(tool_panicked(start))),
-        };
+    /// Starts what a commit has decided, each action as a task of its own.
+    ///
+    /// Calls of our own tools that are started again after a restart are handed in one behind the
+    /// other: a yield means those that were called before it.
+    pub fn start(&self, actions: Vec<Action>) {
+        let mut own: BTreeMap<RunId, Vec<Action>> = BTreeMap::new();
+        for action in actions {
+            match action {
+                Action::Abort { run } => self.shared.abort(run),
+                Action::StartTool(start) if self.shared.toolbox.get(&start.name).is_none() => {
+                    own.entry(start.run).or_default().push(Action::StartTool(start));
+                }
+                action => self.begin(run_of(&action), vec![action]),
+            }
+        }
+        for (run, actions) in own {
+            self.begin(run, actions);
+        }
+    }
+
+    /// Starts one task that does `actions` in their order. Each may be done again after a crash,
+    /// so each carries its own key.
+    fn begin(&self, run: RunId, actions: Vec<Action>) {
         let cancel = self.shared.enter(run);
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
-            let work = perform(&shared, action, cancel);
-            let event = match AssertUnwindSafe(work).catch_unwind().await {
-                Ok(event) => event,
-                Err(_) => on_panic,
-            };
-            if let Some(event) = event {
-                shared.handle.hand_in(event).await;
+            for action in actions {
+                let on_panic = on_panic(&action);
+                let work = perform(&shared, action, cancel.clone());
+                let event = AssertUnwindSafe(work).catch_unwind().await.unwrap_or(on_panic);
+                if let Some(event) = event {
+                    shared.handle.hand_in(event).await;
+                }
             }
             shared.leave(run);
         });
@@ -150,6 +165,24 @@ async fn perform(shared: &Shared, action: Action, cancel: CancellationToken) -> 
         }
         Action::StartTool(start) => tool_call::call_tool(shared, &start, cancel).await,
         Action::Abort { .. } => None,
+    }
+}
+
+fn run_of(action: &Action) -> RunId {
+    match action {
+        Action::Pin { run, .. } | Action::Abort { run } => *run,
+        Action::CallModel(call) => call.run,
+        Action::StartTool(start) => start.run,
+    }
+}
+
+/// What is told if the work panics. A prefix that cannot be rendered is tried again at the next
+/// start: there is no step yet that could fail.
+fn on_panic(action: &Action) -> Option<Event> {
+    match action {
+        Action::Pin { .. } | Action::Abort { .. } => None,
+        Action::CallModel(call) => Some(model_panicked(call)),
+        Action::StartTool(start) => Some(tool_panicked(start)),
     }
 }
 
