@@ -105,8 +105,9 @@ fn wait() -> ToolSpec {
 
 fn subagents() -> ToolSpec {
     let description = "See and control the sub-agents that you started, and theirs. `list` shows \
-        them; `info` and `log` show one; `steer` sends one a message: while it works, or to go on after its end; `kill` stops \
-        one and everything below it. Not for waiting: that is sessions_yield.";
+        them; `info` and `log` show one; `steer` sends one a message, while it works or to go on \
+        after its end; `kill` stops one and everything below it. Not for waiting: that is \
+        sessions_yield.";
     let properties = json!({
         "action": word(
             &["list", "info", "log", "steer", "kill", "cancel"],
