@@ -15,10 +15,20 @@ pub fn root() -> PathBuf {
     manifest.ancestors().nth(2).expect("xtask lives in crates/xtask").to_path_buf()
 }
 
+/// What `cargo run` tells us of our own package. Build scripts that look at it would take a build
+/// from here for another than one from the shell, and compile half of the tree again.
+const OF_OUR_PACKAGE: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+
 /// The cargo that started us, so that a chosen toolchain stays chosen.
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if OF_OUR_PACKAGE.iter().any(|prefix| text.starts_with(prefix)) {
+            command.env_remove(&name);
+        }
+    }
     command
 }
 

@@ -36,7 +36,7 @@ pub fn drive(client: &mut Client, database: &Database) -> anyhow::Result<Duratio
     let answer = client.ask(&params)?;
     let took = start.elapsed();
     let said = answer["result"]["payloads"][0]["text"].as_str().context("no answer was given")?;
-    ensure!(said.trim() == CHILDREN.to_string(), "the parent has heard of {said} children");
+    ensure!(said.trim() == CHILDREN.to_string(), "the parent said: {said}");
     check(database)?;
     Ok(took)
 }

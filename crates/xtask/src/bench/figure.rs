@@ -42,7 +42,10 @@ impl Limit {
             Limit::AtLeast(limit) => ("at least", limit),
         };
         let verdict = if self.is_missed_by(value) { "MISSED" } else { "ok" };
-        format!("  {words} {limit}: {:.2} of it, {verdict}", value / limit)
+        // None at all has no shares.
+        let share =
+            if limit == 0.0 { String::new() } else { format!("{:.2} of it, ", value / limit) };
+        format!("  {words} {limit}: {share}{verdict}")
     }
 }
 
@@ -90,15 +93,17 @@ mod tests {
             Figure::new("start", 80.0, "ms").with(Limit::AtMost(100.0)),
             Figure::new("memory", 26.0, "MB").with(Limit::AtMost(25.0)),
             Figure::new("runs", 400.0, "/s").with(Limit::AtLeast(500.0)),
+            Figure::new("lost", 0.0, "").with(Limit::AtMost(0.0)),
         ];
         let expected = [
             "load             0.4",
             "start        80.0 ms  at most 100: 0.80 of it, ok",
             "memory       26.0 MB  at most 25: 1.04 of it, MISSED",
             "runs        400.0 /s  at least 500: 0.80 of it, MISSED",
+            "lost             0.0  at most 0: ok",
         ];
         assert_eq!(table(&figures).lines().collect::<Vec<_>>(), expected);
-        assert_eq!(figures.map(|figure| figure.is_missed()), [false, false, true, true]);
+        assert_eq!(figures.map(|figure| figure.is_missed()), [false, false, true, true, false]);
     }
 
     #[test]

@@ -11,7 +11,10 @@ use serde_json::{Value, json};
 use super::process::Process;
 
 /// Wide enough for a parent that hears of a thousand children in one conversation.
-pub const CONTEXT_WINDOW: u64 = 4_000_000;
+const CONTEXT_WINDOW: u64 = 4_000_000;
+
+/// A thousand calls in one answer are longer than what a model may say by default.
+const MAX_TOKENS: u64 = 400_000;
 
 /// How long the stub may take to close its journal.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -44,7 +47,11 @@ impl Model {
             "baseUrl": format!("{}/v1", self.url),
             "api": "openai-completions",
             "apiKey": "sk-bench-0123456789",
-            "models": [{ "id": "stub-1", "contextWindow": CONTEXT_WINDOW }],
+            "models": [{
+                "id": "stub-1",
+                "contextWindow": CONTEXT_WINDOW,
+                "maxTokens": MAX_TOKENS,
+            }],
         } } })
     }
 
