@@ -41,6 +41,7 @@ pub fn apply(state: &mut State<'_>, event: Event) -> Answer {
         Event::NodeStopped => node::stop(state),
         Event::Recover => recover::recover(state),
         Event::Orphaned { run } => recover::orphaned(state, run),
+        Event::Broken { run, why } => recover::broken(state, run, &why),
     };
     write_journal(state);
     answer

@@ -77,6 +77,11 @@ pub enum Event {
     Orphaned {
         run: RunId,
     },
+    /// An event of this run hit a bug, and was rolled back.
+    Broken {
+        run: RunId,
+        why: String,
+    },
 }
 
 impl Event {
@@ -101,6 +106,20 @@ impl Event {
             Event::NodeStopped => "NodeStopped",
             Event::Recover => "Recover",
             Event::Orphaned { .. } => "Orphaned",
+            Event::Broken { .. } => "Broken",
+        }
+    }
+
+    /// The run that stands still if this event cannot be applied.
+    pub fn stalls(&self) -> Option<RunId> {
+        match self {
+            Event::Pinned { run, .. }
+            | Event::ModelReplied { run, .. }
+            | Event::ModelFailed { run, .. }
+            | Event::ToolFinished { run, .. }
+            | Event::InternalCall { run, .. }
+            | Event::Orphaned { run } => Some(*run),
+            _ => None,
         }
     }
 }

@@ -11,7 +11,7 @@
 //! | `pure`, `idempotent`, `probed`, `internal` tool | started again |
 //! | `opaque` tool | closed as unknown: the model is told to check |
 
-use types::{EffectClass, RunId};
+use types::{EffectClass, FailureClass, RunId};
 
 use crate::effect::{Answer, Notice};
 use crate::event::Event;
@@ -75,6 +75,16 @@ pub fn orphaned(state: &mut State<'_>, run: RunId) -> Answer {
         wait::rest(state, run);
     } else {
         back_in_line(state, run, Turn::First);
+    }
+    Answer::Done
+}
+
+/// Ends a run of which an event could not be applied. Without this it would hold its slot, and its
+/// session, until the next start, and then hit the same bug.
+pub fn broken(state: &mut State<'_>, run: RunId, why: &str) -> Answer {
+    if state.find_run(&run).is_some_and(|row| !row.phase.ended()) {
+        let error = Some((FailureClass::Internal, format!("internal error, a bug: {why}")));
+        finish(state, run, End { outcome: Outcome::Failed, text: None, error, quiet: false });
     }
     Answer::Done
 }

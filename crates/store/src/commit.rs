@@ -125,7 +125,7 @@ fn apply_one<T: Savepoints>(
     queue: &mut VecDeque<Event>,
 ) -> Result<Result<Answer, EventError>, StoreError> {
     tx.savepoint()?;
-    let kind = event.name();
+    let (kind, stalls) = (event.name(), event.stalls());
     let applied = catch_unwind(AssertUnwindSafe(|| {
         let mut state = State::new(tx, at, rules.limits);
         let answer = (rules.apply)(&mut state, event);
@@ -145,6 +145,7 @@ fn apply_one<T: Savepoints>(
             let bug = bug_of(payload)?;
             tracing::error!(event = kind, bug, "an event was rolled back");
             tx.roll_back()?;
+            queue.extend(stalls.map(|run| Event::Broken { run, why: bug.clone() }));
             Ok(Err(EventError::Bug(bug)))
         }
     }

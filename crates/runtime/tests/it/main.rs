@@ -165,3 +165,28 @@ async fn a_drain_loses_nothing() {
     assert!(again.duplicate, "the same key is the same message, also after a restart");
     running.stop().await;
 }
+
+/// A bug that strikes whenever a tool has finished.
+fn buggy(state: &mut machine::State<'_>, event: Event) -> Answer {
+    assert!(!matches!(event, Event::ToolFinished { .. }), "planted in the test");
+    machine::apply(state, event)
+}
+
+/// A bug in the machine costs the run that it strikes, and nobody else: the run ends as failed, its
+/// slot is free, its requester is told, and the person gets an answer.
+#[tokio::test]
+async fn a_bug_ends_the_run_that_it_strikes_and_no_other() {
+    let node = node();
+    let store = Arc::new(Memory::new(limits(), node, buggy));
+    let running = Running::start(Arc::new(TempDir::new().unwrap()), store, node);
+    let mut watch = running.handle.subscribe();
+    running.send("Research A, analyse B, draft C.").await;
+    let (outcome, text) = answer(&mut watch).await;
+    assert_eq!(outcome, Outcome::Completed, "{text}");
+    let world = running.handle.store().snapshot().await.unwrap();
+    assert_eq!(machine::check::check(&world, &limits()), []);
+    assert!(world.tasks.iter().all(|task| task.outcome == Some(Outcome::Failed)));
+    let child = world.runs.iter().find(|run| run.task.is_some()).unwrap();
+    assert!(child.error.as_deref().unwrap().contains("planted in the test"), "{:?}", child.error);
+    running.stop().await;
+}
