@@ -9,7 +9,8 @@ use crate::internal::is_yield;
 use crate::lane::token;
 use crate::retry;
 use crate::rows::{
-    Body, EntryKind, LedgerRow, NodeState, Outcome, Step, StepKind, StepState, TimerKind,
+    Body, EntryKind, InboxKind, InboxRow, LedgerRow, NodeState, Outcome, Step, StepKind, StepState,
+    TimerKind,
 };
 use crate::run::{Phase, RunEvent, WaitKind};
 use crate::state::State;
@@ -176,7 +177,7 @@ pub fn on_model_replied(
     if !reply.calls.is_empty() {
         plan_tools(state, run, step, reply.calls);
     } else if !ends_here(state, run) {
-        answer(state, run, reply.text);
+        answer(state, run, step, reply.text);
     }
     Answer::Done
 }
@@ -242,17 +243,21 @@ pub fn book(
 /// The run has given a text and asks for nothing more. A child whose own children are open waits
 /// for them as if it had yielded, and one in whose inbox something lies goes on with that: so
 /// results climb one level at a time, and a task does not end with one unread.
-fn answer(state: &mut State<'_>, run: RunId, text: String) {
-    if state.run(&run).task.is_some() {
-        if wait::wait_for_children(state, run) > 0 {
-            wait::rest(state, run);
-            return;
-        }
-        if !transcript::entering(state, run).is_empty() {
-            transcript::feed(state, run);
-            call(state, run);
-            return;
-        }
+///
+/// A person's run goes on, too, if there were results that did not fit in with the others: the
+/// person gets one answer, for all of them.
+fn answer(state: &mut State<'_>, run: RunId, step: u32, text: String) {
+    let is_task = state.run(&run).task.is_some();
+    if is_task && wait::wait_for_children(state, run) > 0 {
+        wait::rest(state, run);
+        return;
+    }
+    let asked = state.step(&(run, step)).started;
+    let left_out = |row: &InboxRow| row.kind == InboxKind::Announce && row.at <= asked;
+    if transcript::entering(state, run).iter().any(|row| is_task || left_out(row)) {
+        transcript::feed(state, run);
+        call(state, run);
+        return;
     }
     let outcome = if text.trim().is_empty() { Outcome::NoResult } else { Outcome::Completed };
     finish(state, run, End { outcome, text: Some(text), error: None, quiet: false });

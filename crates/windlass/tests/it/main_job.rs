@@ -159,3 +159,30 @@ fn slow_child(plan: Plan) -> stub::Step {
     step.spawn[0].args.insert("runTimeoutSeconds".to_owned(), json!(2));
     step
 }
+
+/// Results enter a quarter of the context window at a time; the person still gets one answer, for
+/// all of them.
+#[tokio::test]
+async fn results_that_do_not_fit_at_once_still_make_one_answer() {
+    let mut house = House::build("anthropic-messages", |config| {
+        let model = json!({ "id": "stub-1", "contextWindow": 4_000, "maxTokens": 50_000 });
+        config["models"]["providers"]["stub"]["models"] = json!([model]);
+        config["agents"]["defaults"]["subagents"] = json!({ "maxChildrenPerAgent": 6 });
+    })
+    .await;
+    house.start().await;
+    let long = format!("<{{name}}>{}", "x".repeat(3_000));
+    let brief = Plan::named("r")
+        .spawn_many(6, "leaf", Plan::new().say(&long))
+        .yield_()
+        .say("{count} so far")
+        .repeated(6)
+        .to_brief();
+
+    let answer = house.ask(&brief).await;
+
+    assert_eq!(answer.trim(), "6 so far");
+    let world = judge::all_is_well(&house, &Default::default()).await;
+    let people = world.runs.iter().filter(|run| run.task.is_none()).count();
+    assert_eq!(people, 1, "the results that were left out have opened another run");
+}
