@@ -132,7 +132,7 @@ fn open_next(state: &mut State<'_>, key: &SessionKey) {
     if state.session(key).open_run.is_some() {
         return;
     }
-    let limit = state.limits.queued_rows_max + state.limits.tasks_per_tree_max as usize;
+    let limit = state.limits.inbox_rows_max();
     for seq in state.tx().queued_rows(key, limit) {
         if state.inbox(&seq).place != Place::Hold {
             open_run(state, key, seq);

@@ -5,7 +5,6 @@ use types::{Hash, MessageId, RunId, SessionId, SessionKey, usage::estimate_token
 use crate::effect::{Accepted, Answer, Notice, Refusal};
 use crate::event::Inbound;
 use crate::finish::{End, finish};
-use crate::limits::ADMIT_PAGE;
 use crate::queue::{Busy, Drop, Placement, QueueMode, place};
 use crate::rows::{
     Episode, InboxKind, InboxRow, InboxState, Lifecycle, NodeState, Outcome, Place, Session,
@@ -284,9 +283,9 @@ pub fn put_row(state: &mut State<'_>, row: InboxRow, body: &str) -> i64 {
 /// Cancels what waits in a session, but results of children: those are paid for, and enter with
 /// whatever comes next.
 pub fn cancel_queued(state: &mut State<'_>, key: &SessionKey) {
-    let limit = state.limits.queued_rows_max + state.limits.tasks_per_tree_max as usize;
+    let limit = state.limits.inbox_rows_max();
     let now = state.now();
-    for seq in state.tx().queued_rows(key, limit.max(ADMIT_PAGE)) {
+    for seq in state.tx().queued_rows(key, limit) {
         let row = state.inbox_mut(&seq);
         if row.kind == InboxKind::Announce {
             row.place = Place::Hold;
@@ -301,7 +300,7 @@ pub fn cancel_queued(state: &mut State<'_>, key: &SessionKey) {
 /// brief ends with its task; anything else goes to the next run.
 pub fn release_rows(state: &mut State<'_>, key: &SessionKey, run: RunId) {
     let now = state.now();
-    let limit = state.limits.queued_rows_max;
+    let limit = state.limits.inbox_rows_max();
     for seq in state.tx().queued_rows(key, limit) {
         let row = state.inbox(&seq);
         if row.run != Some(run) {

@@ -50,7 +50,8 @@ pub struct Limits {
     pub queue: QueueLimits,
     /// Bytes of one input. It is held in memory, in the transaction and in every request.
     pub message_bytes_max: usize,
-    /// Rows waiting in one inbox, announces not counted: those are bounded by the tasks.
+    /// Rows waiting in one inbox from which on inputs are refused. Announces come all the same:
+    /// those are bounded by the tasks.
     pub queued_rows_max: usize,
 }
 
@@ -76,7 +77,8 @@ pub struct AgentLimits {
     pub require_agent: bool,
     /// `subagents.runTimeoutSeconds` for its children; none is no bound.
     pub child_timeout: Option<Duration>,
-    /// `timeoutSeconds` of its own runs that a person opens; none is no bound.
+    /// `timeoutSeconds`: of its runs that a person opens without a bound of their own; none is no
+    /// bound.
     pub run_timeout: Option<Duration>,
 }
 
@@ -112,6 +114,11 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Rows that may wait in one inbox: inputs up to their bound, and the results of a whole tree.
+    pub fn inbox_rows_max(&self) -> usize {
+        self.queued_rows_max + self.tasks_per_tree_max as usize
+    }
+
     /// Tokens of announces that enter at one boundary: a quarter of the window, so that the
     /// results of a large fan-in cannot push out the task that they are for.
     pub fn announce_tokens(&self, model: &str) -> u64 {

@@ -201,7 +201,7 @@ pub fn suspend(state: &mut State<'_>, run: RunId, kind: WaitKind) {
 pub fn rest(state: &mut State<'_>, run: RunId) {
     suspend(state, run, WaitKind::Children);
     let key = state.run(&run).session_key.clone();
-    let limit = state.limits.queued_rows_max + state.limits.tasks_per_tree_max as usize;
+    let limit = state.limits.inbox_rows_max();
     for seq in state.tx().queued_rows(&key, limit) {
         if state.run(&run).phase != Phase::Waiting(WaitKind::Children) {
             return;
