@@ -149,7 +149,7 @@ pub struct Inbound {
     /// Model of the session, if it has to be made.
     pub model: Option<String>,
     pub label: Option<String>,
-    /// Bound on the run that this input opens, in ms.
+    /// Bound on the run that this input opens, in ms: that of the agent if none, no bound if zero.
     pub timeout_ms: Option<i64>,
 }
 

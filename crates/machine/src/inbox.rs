@@ -1,5 +1,7 @@
 //! Inputs: accepted once, into the right session, at the right place in its queue.
 
+use std::time::Duration;
+
 use types::{Hash, MessageId, RunId, SessionId, SessionKey, usage::estimate_tokens};
 
 use crate::effect::{Accepted, Answer, Notice, Refusal};
@@ -46,7 +48,8 @@ fn try_accept(state: &mut State<'_>, inbound: Inbound) -> Result<Accepted, Refus
         Placement::ActiveRun => Place::Steer,
         Placement::NextRunMerged => Place::Merge,
     };
-    let seq = put(state, &inbound, row_place);
+    let timeout_ms = run_bound(state, &inbound);
+    let seq = put(state, &Inbound { timeout_ms, ..inbound }, row_place);
     if placement == Placement::AbortThenNewRun {
         interrupt(state, &key);
     }
@@ -163,6 +166,23 @@ pub fn create_session(state: &mut State<'_>, session: Session) {
         prefix_tokens: 0,
         at: now,
     });
+}
+
+/// The bound on the run that an input opens: its own, or that of the agent for what a person asks.
+fn run_bound(state: &State<'_>, inbound: &Inbound) -> Option<i64> {
+    match (inbound.timeout_ms, inbound.kind) {
+        (Some(ms), _) => (ms > 0).then_some(ms),
+        (None, InboxKind::User) => {
+            let agent = state.limits.agents.get(&inbound.session.agent)?;
+            agent.run_timeout.map(whole_ms)
+        }
+        (None, _) => None,
+    }
+}
+
+/// A bound as rows keep it. One of more than 292 million years is cut to that.
+pub fn whole_ms(bound: Duration) -> i64 {
+    i64::try_from(bound.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn busyness(state: &mut State<'_>, key: &SessionKey, origin: &str) -> Busy {

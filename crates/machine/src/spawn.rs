@@ -351,7 +351,7 @@ fn put_brief(state: &mut State<'_>, task: &Task, brief: &str, timeout: Option<Du
         task: Some(task.id),
         state: InboxState::Queued,
         run: None,
-        timeout_ms: timeout.map(|timeout| timeout.as_millis() as i64),
+        timeout_ms: timeout.map(inbox::whole_ms),
         at: state.now(),
         done: None,
     };

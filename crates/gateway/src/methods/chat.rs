@@ -58,8 +58,8 @@ pub async fn submit(
         mode: words.mode.map(queue_mode),
         model: words.model,
         label: words.label,
-        // Zero is no bound: what OpenClaw's clients mean by it.
-        timeout_ms: words.timeout_ms.filter(|&ms| ms > 0).map(clamp_ms),
+        // Zero is no bound: what OpenClaw's clients mean by it, and so does the machine.
+        timeout_ms: words.timeout_ms.map(clamp_ms),
     };
     match gateway.handle.submit(Event::MessageReceived(inbound)).await {
         Ok(Answer::Accepted(accepted)) => {

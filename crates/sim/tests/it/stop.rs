@@ -1,5 +1,6 @@
 //! Stop: one mark, and everything below is over.
 
+use machine::event::Inbound;
 use machine::rows::{InboxKind, InboxState, Outcome, Place};
 use machine::run::Phase;
 use machine::{Action, Answer, Event};
@@ -150,6 +151,26 @@ fn a_deadline_ends_the_run_and_what_it_has_begun() {
     assert_eq!(bench.outcomes(), [Some(Outcome::TimedOut), Some(Outcome::Cancelled)]);
     let rows = bench.queued(&main_session());
     assert!(rows.iter().any(|row| row.kind == InboxKind::Announce && row.place == Place::Steer));
+}
+
+/// `timeoutSeconds` of the agent holds where the person has said nothing, and zero is no bound.
+#[test]
+fn a_persons_run_has_the_bound_of_its_agent() {
+    let mut limits = limits();
+    for agent in limits.agents.values_mut() {
+        agent.run_timeout = Some(std::time::Duration::from_secs(60));
+    }
+    for (own, expected) in [(None, Some(60_000)), (Some(0), None), (Some(5), Some(5))] {
+        let mut bench = Bench::new(limits.clone());
+        bench.send_as(Inbound { timeout_ms: own, ..sim::plan::inbound(&main_session(), "go") });
+        assert_eq!(bench.run(bench.open(&main_session())).timeout_ms, expected, "{own:?}");
+    }
+
+    let mut bench = Bench::new(limits);
+    bench.send(&main_session(), "go");
+    let run = bench.open(&main_session());
+    bench.pass(std::time::Duration::from_secs(61));
+    assert_eq!(bench.phase(run), Phase::Ended(Outcome::TimedOut));
 }
 
 /// A run that ends leaves no call without a result, and no message behind.
