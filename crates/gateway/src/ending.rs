@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use machine::finish::said;
 use machine::rows::{InboxState, Outcome};
 use protocol::ErrorShape;
 use store::StoreError;
@@ -16,7 +17,6 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use types::SessionKey;
 
-use crate::feed::NO_REPLY;
 use crate::gateway::{Gateway, unreadable};
 
 /// How often a wait looks for itself, in case that it was not told.
@@ -124,11 +124,7 @@ fn see(rows: &dyn Query, subject: &Subject) -> Result<Sight, StoreError> {
         Some(Outcome::Completed) => rows.final_text(run.facts.id)?,
         _ => None,
     };
-    let text = text.filter(|text| {
-        let text = text.trim();
-        !text.is_empty() && text != NO_REPLY
-    });
-    Ok(Sight::Ended(Box::new(run), text))
+    Ok(Sight::Ended(Box::new(run), text.and_then(said)))
 }
 
 /// Waits until it is over, or for `timeout`; then returns how it stands.

@@ -8,6 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use machine::effect::RunEnded;
+use machine::finish::NO_REPLY;
 use machine::rows::Outcome;
 use protocol::Event;
 use protocol::agent::{AgentEvent, AgentStream, Lifecycle, ToolEvent};
@@ -19,9 +20,6 @@ use types::{FailureClass, RunId, SessionKey, Timestamp};
 /// Runs whose end is remembered, so that a piece of text that comes too late is not taken for a
 /// new draft.
 const ENDED_MAX: usize = 1_024;
-
-/// The exact answer of an agent that wants nothing said.
-pub const NO_REPLY: &str = "NO_REPLY";
 
 /// Who gets an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ const ANNOUNCE_SKIP: &str = "ANNOUNCE_SKIP";
 
 /// How the line begins by which a reader finds a result. The line ends with the number of bytes
 /// of the text between `<result>` and `</result>`, so that a result may quote others.
-pub const MARKER: &str = "[Subagent result] task=";
+const MARKER: &str = "[Subagent result] task=";
 
 /// Hands the result of a task that has just ended to the session that asked for it.
 ///

@@ -35,8 +35,14 @@ impl End {
     }
 }
 
-/// The exact answer of a parent that wants nothing sent to the person.
-const NO_REPLY: &str = "NO_REPLY";
+/// The exact answer of an agent that wants nothing sent to the person.
+pub const NO_REPLY: &str = "NO_REPLY";
+
+/// The text of an answer, if it says anything to the person.
+pub fn said(text: String) -> Option<String> {
+    let words = text.trim();
+    (!words.is_empty() && words != NO_REPLY).then_some(text)
+}
 
 /// Ends a run: its open calls are closed, its task gets its outcome and its requester the
 /// announce, its slot is free, and the next run of the session is opened if something waits.
@@ -111,10 +117,7 @@ fn end_task(state: &mut State<'_>, id: TaskId, end: &End) {
 }
 
 fn report(state: &mut State<'_>, run: RunId, end: &End) {
-    let text = end.text.clone().filter(|text| {
-        let text = text.trim();
-        !text.is_empty() && text != NO_REPLY
-    });
+    let text = end.text.clone().and_then(said);
     let row = state.run(&run).clone();
     state.notices.push(Notice::RunEnded(RunEnded {
         run,

@@ -113,7 +113,7 @@ fn steer(
 }
 
 /// Finds a task of the caller's tree by its id, its `taskName`, or its session key.
-pub fn find_below(state: &mut State<'_>, run: RunId, target: &TaskTarget) -> Result<TaskId, Reply> {
+fn find_below(state: &mut State<'_>, run: RunId, target: &TaskTarget) -> Result<TaskId, Reply> {
     let key = state.run(&run).session_key.clone();
     let text = target.0.as_str();
     let found = if let Ok(id) = text.parse::<TaskId>() {

@@ -23,10 +23,10 @@ use crate::view;
 
 /// Where answers to a client go: back to the operator, whichever of his programs asks. One text
 /// for all of them, so that what he writes in one program steers the run that he began in another.
-pub const ORIGIN: &str = r#"{"channel":"gateway","peer":"operator"}"#;
+const ORIGIN: &str = r#"{"channel":"gateway","peer":"operator"}"#;
 
 /// Who owns the sessions that clients make.
-pub const OWNER: &str = "operator";
+const OWNER: &str = "operator";
 
 /// Text of one page of history, in bytes: far below the frame limit, and enough for any screen.
 const HISTORY_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -118,7 +118,7 @@ pub async fn subagents(
 }
 
 /// Orders rows so that each stands below its parent, with its indentation.
-pub fn as_tree(rows: &[SubagentRow]) -> Vec<(usize, &SubagentRow)> {
+fn as_tree(rows: &[SubagentRow]) -> Vec<(usize, &SubagentRow)> {
     let known = |id: &TaskId| rows.iter().any(|row| row.task_id == *id);
     let mut tree = Vec::new();
     let mut stack: Vec<(usize, &SubagentRow)> = rows
