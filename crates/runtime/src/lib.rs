@@ -22,6 +22,7 @@ pub mod model_call;
 pub mod session_tools;
 pub mod tool_call;
 pub mod perform;
+pub mod leftovers;
 pub mod driver;
 
 pub use clock::{Clock, SystemClock};

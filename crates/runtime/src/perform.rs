@@ -176,11 +176,15 @@ fn run_of(action: &Action) -> RunId {
     }
 }
 
-/// What is told if the work panics. A prefix that cannot be rendered is tried again at the next
-/// start: there is no step yet that could fail.
+/// What is told if the work panics. A prefix has no step that could fail, so its run ends: it
+/// would hold its slot until the next start.
 fn on_panic(action: &Action) -> Option<Event> {
     match action {
-        Action::Pin { .. } | Action::Abort { .. } => None,
+        Action::Pin { run, .. } => {
+            let why = "the rendering of the prefix panicked".to_owned();
+            Some(Event::Broken { run: *run, why })
+        }
+        Action::Abort { .. } => None,
         Action::CallModel(call) => Some(model_panicked(call)),
         Action::StartTool(start) => Some(tool_panicked(start)),
     }

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use tokio::io::AsyncReadExt;
 use types::usage::estimate_tokens;
 use types::{AgentId, Prefix, ToolSpec};
 
@@ -71,10 +72,10 @@ async fn read_files(agent: &Agent, role: Role) -> Vec<(&'static str, String)> {
     files
 }
 
-/// Reads a file up to the bound. A cut is visible to the model.
+/// Reads a file up to the bound, and no more of it into memory. A cut is visible to the model.
 async fn read_file(path: &Path) -> Option<String> {
-    let bytes = match tokio::fs::read(path).await {
-        Ok(bytes) => bytes,
+    let (bytes, length) = match read_head(path).await {
+        Ok(read) => read,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
         Err(error) => {
             tracing::warn!(path = %path.display(), %error, "a workspace file is left out");
@@ -86,7 +87,16 @@ async fn read_file(path: &Path) -> Option<String> {
         return Some(text.into_owned());
     }
     let head = &text[..text.floor_char_boundary(FILE_BYTES_MAX)];
-    Some(format!("{head}\n[cut here: {} of {} bytes]", head.len(), text.len()))
+    Some(format!("{head}\n[cut here: {} of {length} bytes]", head.len()))
+}
+
+/// Reads one byte more than is pinned, and the length of the file.
+async fn read_head(path: &Path) -> std::io::Result<(Vec<u8>, u64)> {
+    let file = tokio::fs::File::open(path).await?;
+    let length = file.metadata().await?.len();
+    let mut head = Vec::new();
+    file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut head).await?;
+    Ok((head, length))
 }
 
 fn system_prompt(
@@ -130,4 +140,23 @@ fn system_prompt(
         prompt += &format!("\n# {name}\n\n{}\n", text.trim_end());
     }
     prompt
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_long_file_is_cut_between_characters_and_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("AGENTS.md");
+        assert_eq!(read_file(&path).await, None);
+        std::fs::write(&path, "x".repeat(FILE_BYTES_MAX)).unwrap();
+        assert_eq!(read_file(&path).await.unwrap().len(), FILE_BYTES_MAX);
+        std::fs::write(&path, format!("x{}", "é".repeat(FILE_BYTES_MAX))).unwrap();
+        let text = read_file(&path).await.unwrap();
+        let (head, cut) = text.split_once('\n').unwrap();
+        assert_eq!(head.chars().skip(1).filter(|&c| c != 'é').count(), 0);
+        assert_eq!(cut, "[cut here: 19999 of 40001 bytes]");
+    }
 }

@@ -26,8 +26,10 @@ pub async fn call_tool(
         Err(why) => return done(told(ToolOutput::error(why))),
     };
     if let Some(tool) = shared.toolbox.get(&start.name) {
-        let context = context(shared, start, cancel).await;
-        return done(run_tool(&*tool, &context, &arguments, start.again).await);
+        return match context(shared, start, cancel).await {
+            Ok(context) => done(run_tool(&*tool, &context, &arguments, start.again).await),
+            Err(why) => done(told(ToolOutput::error(why))),
+        };
     }
     match tools::sessions::parse(&start.name, &arguments) {
         Ok(SessionsCall::Internal(call)) => {
@@ -62,30 +64,39 @@ async fn arguments(shared: &Shared, start: &ToolStart) -> Result<String, String>
         .ok_or_else(|| format!("The answer holds no call `{}`.", start.call_id))
 }
 
-async fn context(shared: &Shared, start: &ToolStart, cancel: CancellationToken) -> ToolContext {
-    let config = shared.handle.config();
-    let workspace = config
-        .agents
-        .get(&start.session.agent)
-        .map(|agent| agent.workspace.clone())
-        .unwrap_or_default();
-    let cwd = match shared.handle.store().session(&start.session).await {
-        Ok(session) => session.and_then(|session| session.cwd),
-        Err(_) => None,
-    };
+/// Finds out where the tool works. Not knowing is an error: it would work in another folder.
+async fn context(
+    shared: &Shared,
+    start: &ToolStart,
+    cancel: CancellationToken,
+) -> Result<ToolContext, String> {
+    let agent = &start.session.agent;
+    let known = shared.handle.config().agents.get(agent);
+    let known = known.ok_or_else(|| {
+        format!("The agent \"{agent}\" is not configured any more, so it has no workspace.")
+    })?;
+    let session = shared
+        .handle
+        .store()
+        .session(&start.session)
+        .await
+        .map_err(|error| format!("The session could not be read: {error}"))?;
     // `join` keeps an absolute `cwd` as it is; the file tools bind it to the workspace.
-    let workspace = cwd.map_or(workspace.clone(), |cwd| workspace.join(cwd));
+    let workspace = match session.and_then(|session| session.cwd) {
+        Some(cwd) => known.workspace.join(cwd),
+        None => known.workspace.clone(),
+    };
     if let Err(error) = tokio::fs::create_dir_all(&workspace).await {
         tracing::warn!(path = %workspace.display(), %error, "no workspace folder");
     }
     let key = Hash::of(format!("{}/{}/{}", start.run, start.step, start.call_id));
-    ToolContext {
+    Ok(ToolContext {
         workspace,
         run: start.run,
         idempotency_key: key.to_string(),
         cancel,
         env: Vec::new(),
-    }
+    })
 }
 
 /// Runs a tool, or finds out first whether a crash has cut it after it was done.

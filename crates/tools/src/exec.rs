@@ -16,11 +16,9 @@ use types::{EffectClass, ToolSpec};
 use crate::arguments::{Arguments, Refused, excerpt, wrong};
 use crate::bound::HeadTail;
 use crate::group::{Remains, Running};
+use crate::leftover::RUN_VARIABLE;
 use crate::workspace::Workspace;
 use crate::{Config, Tool, ToolContext, ToolOutput};
-
-/// Names every process of a run, so that a later start can prove which are its own.
-const RUN_ID: &str = "WINDLASS_RUN_ID";
 
 /// What a command inherits, besides `LC_*`. The gateway's own environment holds API keys.
 const INHERITED: &[&str] = &[
@@ -184,7 +182,7 @@ impl Exec {
             .envs(context.env.iter().map(|(name, value)| (name, value)))
             .envs(request.env.iter().map(|(name, value)| (name, value)))
             // Last: no one else may say which run a process belongs to.
-            .env(RUN_ID, context.run.to_string());
+            .env(RUN_VARIABLE, context.run.to_string());
         command
     }
 
@@ -270,8 +268,8 @@ fn variable(name: &str, value: &Value) -> Result<(String, String), String> {
     if name.is_empty() || name.contains(['=', '\0']) {
         return Err(format!("`env` has no valid variable name in `{}`", excerpt(name)));
     }
-    if name == RUN_ID {
-        return Err(format!("`env` must not set {RUN_ID}: the gateway does"));
+    if name == RUN_VARIABLE {
+        return Err(format!("`env` must not set {RUN_VARIABLE}: the gateway does"));
     }
     // The value may be a secret: an error shows its name alone.
     match value.as_str() {

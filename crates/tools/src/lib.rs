@@ -28,6 +28,7 @@ pub mod conformance;
 mod edit;
 mod exec;
 mod group;
+pub mod leftover;
 mod matching;
 mod read;
 mod replace;

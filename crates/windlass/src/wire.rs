@@ -46,12 +46,14 @@ pub async fn run(setup: Setup, listening: impl FnOnce(&str)) -> anyhow::Result<(
     let node = NodeId::new(mint(&*clock));
     let store = Sqlite::open(setup.state_dir(), limits, node, machine::apply)
         .map_err(|error| Exit { code: EXIT_FOLDER, message: error.to_string() })?;
+    let store = Arc::new(store);
+    runtime::leftovers::end_all(&*store).await?;
     let listener = gateway::bind(&gateway).await?;
     let url = format!("ws://{}", listener.local_addr()?);
 
     let drain = CancellationToken::new();
     stop_on_signal(drain.clone())?;
-    let (driver, handle) = Driver::new(Arc::new(store), Arc::clone(&clock), config, drain.clone());
+    let (driver, handle) = Driver::new(store, Arc::clone(&clock), config, drain.clone());
     let info = gateway::Info {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         node,

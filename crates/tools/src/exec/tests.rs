@@ -105,7 +105,7 @@ async fn the_gateways_environment_is_not_inherited() {
     assert!(std::env::var("CARGO_MANIFEST_DIR").is_ok());
     let fixture = fixture();
     let output = fixture.call(json!({"command": "env"})).await;
-    let shells = ["PWD", "OLDPWD", "SHLVL", "_", RUN_ID, "FROM_OPERATOR"];
+    let shells = ["PWD", "OLDPWD", "SHLVL", "_", RUN_VARIABLE, "FROM_OPERATOR"];
     for name in output.text.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name) {
         let known = INHERITED.contains(&name) || name.starts_with("LC_") || shells.contains(&name);
         assert!(known, "{name} was inherited");

@@ -128,3 +128,47 @@ async fn a_clean_stop_interrupts_nothing() {
     // Each of the calls that were out at the stop was let to its end.
     assert!(world.ledger.iter().all(|row| !row.estimated), "a call was cut by a clean stop");
 }
+
+/// A command that a killed gateway has left running is ended by the next start, and nothing else
+/// is; the model is told that the outcome is unknown, and the run goes on.
+#[tokio::test]
+async fn a_command_does_not_outlive_its_gateway() {
+    let mut house = House::build("anthropic-messages", |_| {}).await;
+    house.start().await;
+    let seconds = 100_000 + u32::from(house.port);
+    let mut namesake =
+        std::process::Command::new("sleep").arg(seconds.to_string()).spawn().unwrap();
+    let command = format!("setsid sleep {seconds} & sleep {seconds}");
+    let brief =
+        Plan::new().call("exec", json!({ "command": command })).say("told: {tools}").to_brief();
+    let mut asking = house.command(&["agent", "--message", &brief]);
+    let asked = tokio::task::spawn_blocking(move || asking.output().unwrap());
+    let running = || sleeping(&seconds.to_string());
+    for _ in 0..100 {
+        if running() == 3 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(running(), 3, "the command does not run\n{}", house.log());
+
+    house.kill();
+    assert_eq!(running(), 3, "a killed gateway cannot end anything");
+    house.start().await;
+
+    let output = tokio::time::timeout(Duration::from_secs(60), asked).await.unwrap().unwrap();
+    let answer = String::from_utf8(output.stdout).unwrap();
+    assert!(answer.contains("outcome is unknown"), "{answer}\n{}", house.log());
+    assert_eq!(running(), 1, "something was left, or a stranger was ended");
+    namesake.kill().unwrap();
+    namesake.wait().unwrap();
+    judge::all_is_well(&house, &Default::default()).await;
+}
+
+/// Counts the processes that sleep for so long.
+fn sleeping(seconds: &str) -> usize {
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = all.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    let line = format!("sleep\0{seconds}\0");
+    lines.filter(|read| read.as_slice() == line.as_bytes()).count()
+}
