@@ -113,7 +113,7 @@ fn render(state: &mut State<'_>, task: &Task, end: &End) -> String {
     if cut {
         body += &format!(
             "The result is cut here. It has {} bytes, SHA-256 {}; read all of it with \
-             sessions_history, sessionKey \"{}\".\n",
+             sessions_history, sessionKey \"{}\", limit 1.\n",
             text.len(),
             Hash::of(text),
             task.session_key,

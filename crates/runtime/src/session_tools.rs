@@ -15,8 +15,12 @@ use types::{AssistantMessage, SessionKey, TaskTarget, Timestamp, ToolResult};
 
 use crate::perform::Shared;
 
-/// Characters of one message in a history. The rest can be paged through.
-const MESSAGE_BYTES_MAX: usize = 4_000;
+/// Bytes of one message in a long page of a history.
+const MESSAGE_BYTES_MIN: usize = 4_000;
+
+/// Bytes of a page, which its messages share: one that is asked for alone is there whole, also an
+/// answer that was too long for its announce.
+const PAGE_BYTES: usize = 128 * 1024;
 
 /// Tasks that a tree is searched for.
 const TASKS_MAX: usize = 1_000;
@@ -123,8 +127,9 @@ impl Asked<'_> {
         let last = self.store().history(session.session_id, None, 0).await?.total;
         let before = last + 1 - i64::from(offset);
         let page = self.store().history(session.session_id, Some(before), limit as usize).await?;
+        let bytes = share(page.entries.len());
         let messages: Vec<Value> =
-            page.entries.iter().filter_map(|entry| message(entry, include_tools)).collect();
+            page.entries.iter().filter_map(|entry| message(entry, include_tools, bytes)).collect();
         let shown = page.entries.first().map_or(before, |entry| entry.seq);
         Ok(json!({
             "sessionKey": session.key,
@@ -244,8 +249,14 @@ fn task_row(task: &TaskView, now: Timestamp) -> Value {
     row
 }
 
-/// One message of a history, shortened. Tool calls and results are shown only where asked for.
-fn message(entry: &EntryView, include_tools: bool) -> Option<Value> {
+/// How many bytes of each message fit into a page of so many.
+fn share(messages: usize) -> usize {
+    (PAGE_BYTES / messages.max(1)).max(MESSAGE_BYTES_MIN)
+}
+
+/// One message of a history, at most `bytes` of it. Tool calls and results are shown only where
+/// asked for.
+fn message(entry: &EntryView, include_tools: bool, bytes: usize) -> Option<Value> {
     let (role, text) = match entry.kind {
         EntryKind::Assistant => {
             let answer: AssistantMessage = serde_json::from_str(&entry.body).ok()?;
@@ -264,7 +275,37 @@ fn message(entry: &EntryView, include_tools: bool) -> Option<Value> {
         }
         kind => (kind.as_str(), entry.body.clone()),
     };
-    let cut = text.len() > MESSAGE_BYTES_MAX;
-    let shown = &text[..text.floor_char_boundary(MESSAGE_BYTES_MAX)];
+    let cut = text.len() > bytes;
+    let shown = &text[..text.floor_char_boundary(bytes)];
     Some(json!({ "seq": entry.seq, "role": role, "text": shown, "truncated": cut }))
+}
+
+#[cfg(test)]
+mod tests {
+    use types::{RunId, SessionId};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_message_that_is_asked_for_alone_is_there_whole() {
+        let entry = EntryView {
+            session_id: SessionId::new(Uuid::nil()),
+            seq: 7,
+            run: RunId::new(Uuid::nil()),
+            step: None,
+            kind: EntryKind::User,
+            call_id: None,
+            body: "x".repeat(100_000),
+            tokens: 1,
+            at: Timestamp(1),
+        };
+        for (messages, bytes, cut) in
+            [(1, 100_000, false), (2, 65_536, true), (1_000, MESSAGE_BYTES_MIN, true)]
+        {
+            let shown = message(&entry, false, share(messages)).unwrap();
+            assert_eq!(shown["text"].as_str().unwrap().len(), bytes, "one of {messages}");
+            assert_eq!(shown["truncated"], cut, "one of {messages}");
+        }
+    }
 }
