@@ -15,13 +15,13 @@
 pub mod clock;
 pub mod config;
 pub mod live;
-pub mod handle;
-pub mod prompt;
-pub mod pin;
-pub mod model_call;
-pub mod session_tools;
-pub mod tool_call;
-pub mod perform;
+mod handle;
+mod prompt;
+mod pin;
+mod model_call;
+mod session_tools;
+mod tool_call;
+mod perform;
 pub mod leftovers;
 pub mod driver;
 
