@@ -8,7 +8,7 @@
 //! come in with [`At`], so a seed fixes everything.
 //!
 //! Reading order: [`rows`] and [`run`] (what there is), [`event`] and [`effect`] (what happens),
-//! [`state`] (rows in view), then the decisions, from [`inbox`] to [`recover`].
+//! `state` (rows in view), then the decisions, from `inbox` to `recover`.
 
 pub mod rows;
 pub mod run;
@@ -16,23 +16,23 @@ pub mod queue;
 pub mod limits;
 pub mod event;
 pub mod effect;
-pub mod news;
-pub mod state;
+mod news;
+mod state;
 pub mod retry;
 pub mod status;
-pub mod inbox;
-pub mod lane;
-pub mod wait;
-pub mod transcript;
-pub mod step;
-pub mod announce;
+mod inbox;
+mod lane;
+mod wait;
+mod transcript;
+mod step;
+mod announce;
 pub mod finish;
-pub mod internal;
-pub mod spawn;
-pub mod stop;
-pub mod timer;
-pub mod node;
-pub mod recover;
+mod internal;
+mod spawn;
+mod stop;
+mod timer;
+mod node;
+mod recover;
 pub mod check;
 pub mod apply;
 
