@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use machine::Event;
 use machine::limits::{BATCH, BEAT};
-use store::{Done, EventError, Moment, Store, StoreError};
+use store::{EventError, Moment, Store, StoreError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use types::{NodeId, Timestamp};
@@ -26,7 +26,8 @@ const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// Why the driver has stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
-    /// The store is in doubt. The process must exit and start anew: recovery is the only repair.
+    /// The store is in doubt, or would not commit while the gateway was being stopped. The process
+    /// must exit and start anew: recovery is the only repair.
     #[error("the store has failed, and nothing more can be promised: {0}")]
     Store(#[source] StoreError),
 }
@@ -95,21 +96,32 @@ impl Driver {
     }
 
     /// One transaction: its answers, its news, its work.
-    async fn commit(&mut self, batch: Vec<Submission>) -> Result<(), DriverError> {
-        let (events, answers): (Vec<Event>, Vec<_>) =
-            batch.into_iter().map(|one| (one.event, one.answer)).unzip();
-        let done = match self.try_commit(&events).await? {
-            Ok(done) => done,
-            Err(error) => {
-                for answer in answers.into_iter().flatten() {
-                    let _ = answer.send(Err(SubmitError::Store(error.clone())));
-                }
+    ///
+    /// After a failure without harm (a full disk) nothing has happened. What somebody waits for is
+    /// given back; results of our own work are kept, and tried again until the gateway is stopped.
+    async fn commit(&mut self, mut batch: Vec<Submission>) -> Result<(), DriverError> {
+        let done = loop {
+            let moment = Moment { now: self.clock.now(), seed: self.clock.seed() };
+            let events = batch.iter().map(|one| one.event.clone()).collect();
+            let error = match self.store.commit(moment, events).await {
+                Ok(done) => break done,
+                Err(error) if error.is_fatal() => return Err(DriverError::Store(error)),
+                Err(error) => error,
+            };
+            tracing::error!(%error, events = batch.len(), "commit failed; nothing has happened");
+            batch = give_back(batch, &error);
+            if batch.is_empty() {
                 return Ok(());
+            }
+            tokio::select! {
+                () = tokio::time::sleep(RETRY_COMMIT) => {}
+                // Nobody who stops the gateway waits for room on its disk.
+                () = self.shutdown.cancelled() => return Err(DriverError::Store(error)),
             }
         };
         self.next_wake = done.next_wake;
-        for (answer, result) in answers.into_iter().zip(done.answers) {
-            if let Some(answer) = answer {
+        for (one, result) in batch.into_iter().zip(done.answers) {
+            if let Some(answer) = one.answer {
                 let _ = answer.send(result.map_err(|EventError::Bug(bug)| SubmitError::Bug(bug)));
             }
         }
@@ -118,26 +130,6 @@ impl Driver {
         }
         self.performer.start(done.actions);
         Ok(())
-    }
-
-    /// Commits `events`. After a failure without harm (a full disk) nothing has happened: inputs
-    /// are given back to who sent them, results are kept and tried again.
-    async fn try_commit(&self, events: &[Event]) -> Result<Result<Done, String>, DriverError> {
-        loop {
-            let moment = Moment { now: self.clock.now(), seed: self.clock.seed() };
-            let error = match self.store.commit(moment, events.to_vec()).await {
-                Ok(done) => return Ok(Ok(done)),
-                Err(error) if error.is_fatal() => return Err(DriverError::Store(error)),
-                Err(error) => error,
-            };
-            tracing::error!(%error, events = events.len(), "commit failed; nothing has happened");
-            let ours =
-                |event: &Event| !matches!(event, Event::MessageReceived(_) | Event::Stop { .. });
-            if !events.iter().any(ours) {
-                return Ok(Err(error.to_string()));
-            }
-            tokio::time::sleep(RETRY_COMMIT).await;
-        }
     }
 
     /// Lets open runs go on to their next committed step, where they are put back in line; then
@@ -169,6 +161,15 @@ impl Driver {
         }
         Ok(())
     }
+}
+
+/// Tells those who wait that nothing was stored. Returns what nobody waits for.
+fn give_back(batch: Vec<Submission>, error: &StoreError) -> Vec<Submission> {
+    let (waited, ours): (Vec<_>, Vec<_>) = batch.into_iter().partition(|one| one.answer.is_some());
+    for answer in waited.into_iter().filter_map(|one| one.answer) {
+        let _ = answer.send(Err(SubmitError::Store(error.to_string())));
+    }
+    ours
 }
 
 /// An event of the driver itself.

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use machine::event::Inbound;
 use machine::limits::{AgentLimits, AllowAgents};
 use machine::rows::{InboxKind, Outcome};
@@ -11,7 +13,7 @@ use machine::{Answer, Event, Limits, Notice};
 use providers::{Script, Scripted};
 use runtime::driver::Incarnation;
 use runtime::{Agent, Clock, Config, Driver, Handle, LiveEvent, Model, SystemClock};
-use store::{Memory, Sqlite, Store};
+use store::{Done, Memory, Moment, Reads, Sqlite, Store, StoreError};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -189,4 +191,49 @@ async fn a_bug_ends_the_run_that_it_strikes_and_no_other() {
     let child = world.runs.iter().find(|run| run.task.is_some()).unwrap();
     assert!(child.error.as_deref().unwrap().contains("planted in the test"), "{:?}", child.error);
     running.stop().await;
+}
+
+/// A store on a disk that is full at will.
+#[derive(Debug)]
+struct Disk {
+    store: Memory,
+    full: AtomicBool,
+}
+
+#[async_trait]
+impl Reads for Disk {
+    async fn with_snapshot(&self, job: store::query::Job) -> Result<(), StoreError> {
+        self.store.with_snapshot(job).await
+    }
+}
+
+#[async_trait]
+impl Store for Disk {
+    async fn commit(&self, moment: Moment, events: Vec<Event>) -> Result<Done, StoreError> {
+        if self.full.load(Ordering::Relaxed) {
+            return Err(StoreError::Full { path: "/state/windlass.db".into() });
+        }
+        self.store.commit(moment, events).await
+    }
+}
+
+/// A commit that fails without harm gives inputs back, and does not keep a gateway from stopping.
+#[tokio::test]
+async fn a_full_disk_gives_inputs_back_and_lets_go_of_the_driver() {
+    let node = node();
+    let memory = Memory::new(limits(), node, machine::apply);
+    let disk = Arc::new(Disk { store: memory, full: AtomicBool::new(false) });
+    let store = Arc::clone(&disk) as Arc<dyn Store>;
+    let running = Running::start(Arc::new(TempDir::new().unwrap()), store, node);
+    running.send("Research A, analyse B, draft C.").await;
+
+    disk.full.store(true, Ordering::Relaxed);
+    let stop = Event::Stop { session: "agent:main:main".parse().unwrap(), by: "owner".to_owned() };
+    let stopped = tokio::time::timeout(Duration::from_secs(10), running.handle.submit(stop));
+    running.shutdown.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(10), running.driver);
+    let (stopped, ended) = tokio::join!(stopped, ended);
+    assert!(stopped.unwrap().is_err(), "nothing of it was stored");
+    let error = ended.unwrap().unwrap().unwrap_err().to_string();
+    assert!(error.contains("full"), "{error}");
 }
