@@ -1,10 +1,11 @@
 //! `windlass tasks` and `windlass subagents`: delegated work, as a list and as a tree.
 
+use std::collections::HashMap;
 use std::io::Write;
 
 use clap::{Args, Subcommand};
 use protocol::Method;
-use protocol::tasks::{SubagentRow, SubagentsListResult, TasksListResult};
+use protocol::tasks::{SubagentsListResult, TasksListResult};
 use serde_json::json;
 use types::TaskId;
 
@@ -103,9 +104,12 @@ pub async fn subagents(
         let hint = if args.all { "" } else { "; see --all for those that have ended" };
         eprintln!("no sub-agents{hint}");
     }
-    // They come newest first; a tree is read from its beginning.
-    let oldest_first: Vec<SubagentRow> = result.subagents.into_iter().rev().collect();
-    for (indent, row) in as_tree(&oldest_first) {
+    let mut indents: HashMap<TaskId, usize> = HashMap::new();
+    // A row comes after its parent. One whose parent is not shown stands at the margin.
+    for row in &result.subagents {
+        let above = row.parent_task_id.and_then(|parent| indents.get(&parent));
+        let indent = above.map_or(0, |indent| indent + 2);
+        indents.insert(row.task_id, indent);
         let name = row.task_name.as_deref().or(row.label.as_deref()).unwrap_or("-");
         let activity = row.activity.as_deref().filter(|_| row.status.is_open());
         let activity = activity.unwrap_or(row.status.as_str());
@@ -115,22 +119,4 @@ pub async fn subagents(
         eprintln!("there are more; see --limit");
     }
     Ok(())
-}
-
-/// Orders rows so that each stands below its parent, with its indentation.
-fn as_tree(rows: &[SubagentRow]) -> Vec<(usize, &SubagentRow)> {
-    let known = |id: &TaskId| rows.iter().any(|row| row.task_id == *id);
-    let mut tree = Vec::new();
-    let mut stack: Vec<(usize, &SubagentRow)> = rows
-        .iter()
-        .rev()
-        .filter(|row| row.parent_task_id.is_none_or(|parent| !known(&parent)))
-        .map(|row| (0, row))
-        .collect();
-    while let Some((indent, row)) = stack.pop() {
-        tree.push((indent, row));
-        let children = rows.iter().rev().filter(|child| child.parent_task_id == Some(row.task_id));
-        stack.extend(children.map(|child| (indent + 2, child)));
-    }
-    tree
 }

@@ -74,3 +74,21 @@ async fn the_commands_show_what_there_is() {
     assert_eq!(key.trim(), "[redacted]");
     assert!(house.ok(&["completion", "bash"]).await.contains("windlass"));
 }
+
+/// A row stands below the one that asked for it, and trees and siblings in the order in which they
+/// were begun.
+#[tokio::test]
+async fn sub_agents_are_shown_as_trees() {
+    let mut house = House::build("anthropic-messages", |_| {}).await;
+    house.start().await;
+    let leaf = Plan::new().say("done");
+    let lead = Plan::new().spawn([("leaf", leaf.clone())]).yield_().say("{results}");
+    let children = [("lead", lead), ("single", leaf)];
+    let brief = Plan::named("t").spawn(children).yield_().say("{results}").to_brief();
+    house.ask(&brief).await;
+
+    let tree = house.ok(&["subagents", "list", "--all"]).await;
+    let names: Vec<&str> =
+        tree.lines().filter_map(|line| line.split("  completed").next()).collect();
+    assert_eq!(names, ["lead", "  leaf", "single"], "{tree}");
+}
