@@ -1,5 +1,6 @@
 //! What every command starts from: the configuration, the folder, and the way to the gateway.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -95,7 +96,10 @@ impl Setup {
                 let url = gateway.remote.url.clone();
                 (url.context("gateway.remote.url is not set")?, gateway.remote.token.as_ref())
             }
-            (None, Mode::Local) => (format!("ws://127.0.0.1:{}", gateway.port), None),
+            (None, Mode::Local) => {
+                let address = SocketAddr::new(gateway.near_address(), gateway.port);
+                (format!("ws://{address}"), None)
+            }
         };
         let token = match token {
             Some(token) => Some(token.expose().to_owned()),
@@ -105,7 +109,7 @@ impl Setup {
     }
 
     /// The token of this folder's gateway: configured, or made by its first start.
-    fn local_token(&self) -> anyhow::Result<Option<String>> {
+    pub fn local_token(&self) -> anyhow::Result<Option<String>> {
         let auth = &self.config.gateway.auth;
         if auth.mode == AuthMode::None {
             return Ok(None);

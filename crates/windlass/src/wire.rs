@@ -123,9 +123,9 @@ fn make_private_dir(dir: &Path) -> anyhow::Result<()> {
 
 /// The configured token, or the one of the state folder, which the first start makes.
 fn token(setup: &Setup) -> anyhow::Result<Option<String>> {
-    let target = setup.target()?;
-    if target.token.is_some() || setup.config.gateway.auth.mode == AuthMode::None {
-        return Ok(target.token);
+    let known = setup.local_token()?;
+    if known.is_some() || setup.config.gateway.auth.mode == AuthMode::None {
+        return Ok(known);
     }
     let token = Uuid::new_v4().simple().to_string();
     let path = setup.state_dir().join(TOKEN_FILE);

@@ -98,6 +98,12 @@ impl Gateway {
         gateway
     }
 
+    /// The address at which this machine reaches it.
+    pub fn near_address(&self) -> IpAddr {
+        let address = self.address();
+        if address.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { address }
+    }
+
     /// The address to listen at.
     pub fn address(&self) -> IpAddr {
         match (self.bind, self.custom_bind_host) {

@@ -447,6 +447,18 @@ fn a_gateway_that_would_be_open() {
 }
 
 #[test]
+fn commands_find_a_gateway_at_any_address() {
+    for (bind, near) in [
+        ("'loopback'", "127.0.0.1"),
+        ("'lan'", "127.0.0.1"),
+        ("'custom', customBindHost: '192.168.1.5'", "192.168.1.5"),
+    ] {
+        let (config, _) = loaded(&format!("{{ gateway: {{ bind: {bind} }} }}"));
+        assert_eq!(config.gateway.near_address().to_string(), near, "{bind}");
+    }
+}
+
+#[test]
 fn text_that_is_no_json5() {
     let told = [
         "",
