@@ -16,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 use crate::args::{Cli, Command};
 use crate::commands::{agent, chat, config, db, demo, doctor, gateway, sessions, status, tasks};
 use crate::setup::Setup;
+use windlass::config::Level;
 
 /// The configuration or the command line is wrong: nothing was tried.
 const EXIT_USAGE: u8 = 2;
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
     // ever linked.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let cli = Cli::parse();
-    log(cli.global.verbose);
+    log(cli.global.verbose, level(&cli));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(run(cli)),
@@ -52,13 +53,24 @@ fn main() -> ExitCode {
     }
 }
 
+/// How much is said by default: a gateway asks its configuration.
+fn level(cli: &Cli) -> Level {
+    match cli.command {
+        // A configuration that is wrong is the command's to report.
+        Command::Gateway(_) => {
+            Setup::load(&cli.global).map_or(Level::Info, |setup| setup.config.logging.level)
+        }
+        _ => Level::Info,
+    }
+}
+
 /// Words go to stderr, never to stdout: a pipe gets data only.
-fn log(verbose: u8) {
+fn log(verbose: u8, level: Level) {
     let default = match verbose {
-        0 => "warn,windlass=info,runtime=info,store=info,gateway=info",
-        1 => "info",
-        2 => "debug",
-        _ => "trace",
+        0 => filter(level),
+        1 => "info".to_owned(),
+        2 => "debug".to_owned(),
+        _ => "trace".to_owned(),
     };
     let filter = EnvFilter::try_from_env("WINDLASS_LOG").unwrap_or_else(|_| default.into());
     tracing_subscriber::fmt()
@@ -67,6 +79,19 @@ fn log(verbose: u8) {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
+}
+
+/// Of the libraries a step less than of our own parts: they say more.
+fn filter(level: Level) -> String {
+    let (theirs, ours) = match level {
+        Level::Silent => ("off", "off"),
+        Level::Fatal | Level::Error => ("error", "error"),
+        Level::Warn => ("warn", "warn"),
+        Level::Info => ("warn", "info"),
+        Level::Debug => ("info", "debug"),
+        Level::Trace => ("debug", "trace"),
+    };
+    format!("{theirs},windlass={ours},runtime={ours},store={ours},gateway={ours}")
 }
 
 async fn run(cli: Cli) -> anyhow::Result<()> {

@@ -49,8 +49,6 @@ pub struct Subagents {
     pub allow_agents: AllowAgents,
     /// Must a spawn name its agent?
     pub require_agent_id: bool,
-    /// How long an ended child's session is kept; zero means for ever.
-    pub archive_after_minutes: u64,
 }
 
 /// One agent, what it does not say itself taken from the defaults.
@@ -249,7 +247,6 @@ impl Subagents {
             model: model(s, "model"),
             allow_agents: allow_agents(s).unwrap_or(AllowAgents::Own),
             require_agent_id: s.flag("requireAgentId").unwrap_or(false),
-            archive_after_minutes: s.integer("archiveAfterMinutes", 0..=u64::MAX).unwrap_or(60),
         }
     }
 }

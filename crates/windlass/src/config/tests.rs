@@ -129,7 +129,6 @@ fn a_full_file() {
     agents.defaults.subagents.model {"primary":"stub/small","fallbacks":[]}
     agents.defaults.subagents.allowAgents ["*"]
     agents.defaults.subagents.requireAgentId false
-    agents.defaults.subagents.archiveAfterMinutes 60
     agents.entries.main.default false
     agents.entries.main.name "Anna's own"
     agents.entries.main.description null
@@ -216,7 +215,6 @@ fn without_a_file_every_default_stands() {
     agents.defaults.subagents.model null
     agents.defaults.subagents.allowAgents []
     agents.defaults.subagents.requireAgentId false
-    agents.defaults.subagents.archiveAfterMinutes 60
     agents.entries.main.default true
     agents.entries.main.name null
     agents.entries.main.description null
@@ -311,7 +309,8 @@ fn what_openclaw_has_and_we_do_not_is_a_warning() {
         r#"{
   channels: { telegram: { botToken: "x", anything: [1] } },
   agents: {
-    defaults: { model: "anthropic/claude", heartbeat: { every: "30m" } },
+    defaults: { model: "anthropic/claude", heartbeat: { every: "30m" },
+      subagents: { archiveAfterMinutes: 5 } },
     list: [{ id: "main", identity: { name: "A" }, sandbox: { mode: "off" } }],
   },
   gateway: { reload: { mode: "off" } },
@@ -324,11 +323,12 @@ fn what_openclaw_has_and_we_do_not_is_a_warning() {
     assert_snapshot!(warnings, @r#"
     line 2, column 3: `channels`: is a key of OpenClaw's that has no effect here yet
     line 4, column 44: `agents.defaults.heartbeat`: is a key of OpenClaw's that has no effect here yet
-    line 5, column 26: `agents.list[0].identity`: is a key of OpenClaw's that has no effect here yet
-    line 5, column 51: `agents.list[0].sandbox`: is a key of OpenClaw's that has no effect here yet
-    line 7, column 14: `gateway.reload`: is a key of OpenClaw's that has no effect here yet
-    line 10, column 25: `models.providers.stub.models[0].reasoning`: is a key of OpenClaw's that has no effect here yet
-    line 10, column 43: `models.providers.stub.models[0].cost`: is a key of OpenClaw's that has no effect here yet
+    line 5, column 20: `agents.defaults.subagents.archiveAfterMinutes`: is a key of OpenClaw's that has no effect here yet
+    line 6, column 26: `agents.list[0].identity`: is a key of OpenClaw's that has no effect here yet
+    line 6, column 51: `agents.list[0].sandbox`: is a key of OpenClaw's that has no effect here yet
+    line 8, column 14: `gateway.reload`: is a key of OpenClaw's that has no effect here yet
+    line 11, column 25: `models.providers.stub.models[0].reasoning`: is a key of OpenClaw's that has no effect here yet
+    line 11, column 43: `models.providers.stub.models[0].cost`: is a key of OpenClaw's that has no effect here yet
     "#);
 }
 

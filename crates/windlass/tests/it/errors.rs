@@ -295,3 +295,15 @@ async fn spawns_that_are_refused_say_why() {
         house.quiet().await;
     }
 }
+
+/// `logging.level` says how much a gateway tells.
+#[tokio::test]
+async fn a_gateway_says_as_much_as_is_configured() {
+    for (level, says) in [("silent", false), ("info", true)] {
+        let mut house =
+            House::build(WIRE, |config| config["logging"] = json!({ "level": level })).await;
+        house.start().await;
+        house.terminate().await;
+        assert_eq!(house.log().contains("draining"), says, "{level}: {}", house.log());
+    }
+}
