@@ -92,6 +92,11 @@ fn steer(
     let Some(open) = state.session(&session).open_run else {
         return spawn::resume(state, run, id, &message);
     };
+    let max = state.limits.queued_rows_max;
+    if state.tx().queued_rows(&session, max).len() >= max {
+        let why = format!("{max} messages wait in session {session}; let it take them in first");
+        return Reply::error("queue_full", &why);
+    }
     // An open run takes in what has its own origin; where its answer goes is decided already.
     let origin = state.run(&open).origin.clone();
     let inbound = Inbound {

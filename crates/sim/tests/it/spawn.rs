@@ -178,3 +178,24 @@ fn an_ended_child_is_resumed_as_a_new_task() {
     let heard = bench.disk.world.inbox.iter().filter(|row| row.kind == InboxKind::Announce);
     assert_eq!(heard.count(), 2);
 }
+
+/// A parent cannot fill the inbox of a child that does not come to read it.
+#[test]
+fn steering_a_busy_child_has_a_bound() {
+    let mut bench = Bench::new(machine::Limits { queued_rows_max: 3, ..limits() });
+    bench.send(&main_session(), "go");
+    let top = bench.open(&main_session());
+    bench.call(top, "c", InternalCall::Spawn(spawn("count lakes")));
+    let child = bench.tasks()[0].clone();
+    let steer = |n: u32| InternalCall::Steer {
+        target: TaskTarget(child.id.to_string()),
+        message: format!("word {n}"),
+    };
+    let waiting = u32::try_from(bench.queued(&child.session_key).len()).unwrap();
+    for n in waiting..3 {
+        assert_eq!(bench.call(top, &format!("s{n}"), steer(n))["status"], "accepted");
+    }
+    let refused = bench.call(top, "s3", steer(3));
+    assert_eq!(refused["code"], "queue_full", "{refused}");
+    assert_eq!(bench.queued(&child.session_key).len(), 3);
+}
