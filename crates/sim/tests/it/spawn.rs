@@ -182,7 +182,7 @@ fn an_ended_child_is_resumed_as_a_new_task() {
 /// A parent cannot fill the inbox of a child that does not come to read it.
 #[test]
 fn steering_a_busy_child_has_a_bound() {
-    let mut bench = Bench::new(machine::Limits { queued_rows_max: 3, ..limits() });
+    let mut bench = Bench::new(Limits { queued_rows_max: 3, ..limits() });
     bench.send(&main_session(), "go");
     let top = bench.open(&main_session());
     bench.call(top, "c", InternalCall::Spawn(spawn("count lakes")));
