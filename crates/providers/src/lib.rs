@@ -12,7 +12,7 @@
 //! # Invariants
 //!
 //! - An answer is whole or it is an error: a stream that is cut never yields a [`Reply`].
-//! - What a provider said goes back to the same wire byte for byte; see [`conversation`] for what
+//! - What a provider said goes back to the same wire byte for byte; see `conversation` for what
 //!   another wire gets to see.
 //! - A request is a function of the [`ModelRequest`], so a retry sends the same bytes.
 //! - Unknown events, blocks and fields are kept or ignored. They never abort a stream.
