@@ -2,9 +2,9 @@
 //!
 //! > The machine decides. The runtime does. The store remembers.
 //!
-//! [`apply()`] takes one [`Event`], reads and changes rows through [`State`], and says what follows:
-//! [`Action`]s to start after the commit, [`Notice`]s for whoever watches, an [`Answer`] for the
-//! submitter. It knows no clock, no store, no network and no thread: time, ids and random numbers
+//! [`apply()`] takes one [`Event`], reads and changes rows through [`State`], and says what
+//! follows: [`Action`]s to start after the commit, [`Notice`]s for whoever watches, an [`Answer`]
+//! for the submitter. It knows no clock, store, network or thread: time, ids and random numbers
 //! come in with [`At`], so a seed fixes everything.
 //!
 //! Reading order: [`rows`] and [`run`] (what there is), [`event`] and [`effect`] (what happens),
