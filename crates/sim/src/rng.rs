@@ -10,7 +10,7 @@ pub struct Rng(At);
 
 impl Rng {
     pub fn new(seed: u64) -> Rng {
-        Rng(At { now: Timestamp(0), seed, node: NodeId::new(Uuid::nil()) })
+        Rng(At::new(Timestamp(0), seed, NodeId::new(Uuid::nil())))
     }
 
     /// A stream that depends on `seed` and on `subject` only, whoever asks for it and when.

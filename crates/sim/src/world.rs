@@ -331,7 +331,7 @@ impl Sim {
         self.note(|| format!("commit {events:?}"));
         let (now, seed, node) = (self.now, self.rng.draw(), self.node.expect("a process runs"));
         let again = self.batches.as_ref().map(|_| events.clone());
-        let mut at = At { now, seed, node };
+        let mut at = At::new(now, seed, node);
         let mut done = self.disk.commit(&mut at, &self.limits, events, self.room);
         self.commits += 1;
         if let (Some(batches), Some(events)) = (&mut self.batches, again) {

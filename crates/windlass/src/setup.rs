@@ -45,11 +45,23 @@ pub fn paths(global: &Global) -> anyhow::Result<Paths> {
     Ok(paths)
 }
 
+/// Does the address lead to this machine?
+fn is_near(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    match authority.parse::<SocketAddr>() {
+        Ok(address) => address.ip().is_loopback(),
+        Err(_) => authority.split(':').next() == Some("localhost"),
+    }
+}
+
 impl Setup {
     pub fn load(global: &Global) -> anyhow::Result<Setup> {
         let paths = paths(global)?;
-        let loaded = config::load(&paths)
-            .map_err(|error| Exit { code: EXIT_USAGE, message: format!("{error:#}") })?;
+        let loaded = config::load(&paths).map_err(|error| Exit {
+            code: EXIT_USAGE,
+            message: format!("{:#}", anyhow::Error::from(error)),
+        })?;
         Ok(Setup {
             config: loaded.config,
             config_path: loaded.path,
@@ -98,12 +110,15 @@ impl Setup {
             }
             (None, Mode::Local) => {
                 let address = SocketAddr::new(gateway.near_address(), gateway.port);
-                (format!("ws://{address}"), None)
+                let token = self.local_token()?;
+                return Ok(Target { url: format!("ws://{address}"), token });
             }
         };
         let token = match token {
             Some(token) => Some(token.expose().to_owned()),
-            None => self.local_token()?,
+            // This machine's secret is for this machine.
+            None if is_near(&url) => self.local_token()?,
+            None => None,
         };
         Ok(Target { url, token })
     }
@@ -122,6 +137,27 @@ impl Setup {
             Ok(text) => Ok(Some(text.trim().to_owned())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_near;
+
+    #[test]
+    fn this_machines_secret_is_for_this_machine() {
+        for url in ["ws://127.0.0.1:18789", "ws://localhost:1/x", "wss://[::1]:443", "localhost"] {
+            assert!(is_near(url), "{url}");
+        }
+        for url in [
+            "ws://10.0.0.1:18789",
+            "ws://localhost.example.org",
+            "ws://localhost@example.org:1",
+            "ws://127.0.0.1.example.org:1",
+            "ws://example.org/127.0.0.1:1",
+        ] {
+            assert!(!is_near(url), "{url}");
         }
     }
 }

@@ -105,7 +105,7 @@ fn exit_at_once() {
 }
 
 fn mint(clock: &dyn Clock) -> Uuid {
-    machine::At { now: clock.now(), seed: clock.seed(), node: NodeId::new(Uuid::nil()) }.mint()
+    machine::At::new(clock.now(), clock.seed(), NodeId::new(Uuid::nil())).mint()
 }
 
 /// Conversations are private: nobody else on the machine may read the folder.

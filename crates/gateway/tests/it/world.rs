@@ -174,7 +174,7 @@ impl World {
 fn mint() -> NodeId {
     let clock = SystemClock;
     let nobody = NodeId::new(Uuid::nil());
-    NodeId::new(machine::At { now: clock.now(), seed: clock.seed(), node: nobody }.mint())
+    NodeId::new(machine::At::new(clock.now(), clock.seed(), nobody).mint())
 }
 
 /// How a socket ended: the code and reason of its close frame, if there was one.

@@ -47,7 +47,7 @@ fn limits() -> Arc<Limits> {
 fn node() -> NodeId {
     let clock = SystemClock;
     let nobody = NodeId::new(Uuid::nil());
-    NodeId::new(machine::At { now: clock.now(), seed: clock.seed(), node: nobody }.mint())
+    NodeId::new(machine::At::new(clock.now(), clock.seed(), nobody).mint())
 }
 
 impl Running {

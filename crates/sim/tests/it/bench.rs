@@ -26,7 +26,7 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(limits: Limits) -> Bench {
-        let at = At { now: plan::BIRTH, seed: 1, node: node(1) };
+        let at = At::new(plan::BIRTH, 1, node(1));
         let (disk, done) = (Disk::default(), Done::default());
         let mut bench = Bench { disk, limits, at, done, messages: 0 };
         bench.restart();

@@ -49,7 +49,7 @@ impl Memory {
     pub fn commit_now(&self, moment: Moment, events: &[Event]) -> Done {
         let mut inner = self.lock();
         let Inner { tables, node, full } = &mut *inner;
-        let mut at = At { now: moment.now, seed: moment.seed, node: *node };
+        let mut at = At::new(moment.now, moment.seed, *node);
         let rules = Rules { limits: &self.limits, apply: self.apply, full: *full };
         apply_batch(tables, &mut at, rules, events).expect("memory has no disk that could fail")
     }

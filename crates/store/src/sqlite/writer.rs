@@ -92,7 +92,7 @@ impl Writer {
 
     fn transact(&self, moment: Moment, events: &[Event]) -> Result<Done, StoreError> {
         let link = Link { connection: &self.connection, path: &self.path };
-        let mut at = At { now: moment.now, seed: moment.seed, node: self.node };
+        let mut at = At::new(moment.now, moment.seed, self.node);
         let rules = Rules { limits: &self.limits, apply: self.apply, full: self.ballast.full() };
         link.run("begin immediate", [])?;
         let done = apply_batch(&mut SqlTx { link }, &mut at, rules, events)

@@ -49,7 +49,7 @@ struct Twins {
 
 impl Twins {
     fn new(seed: u64) -> Twins {
-        let mut dice = At { now: Timestamp(1_000_000), seed, node: crate::bench::node() };
+        let mut dice = At::new(Timestamp(1_000_000), seed, crate::bench::node());
         let (limits, dir) = (agent_limits(), tempfile::tempdir().unwrap());
         let node = NodeId::new(dice.mint());
         let memory = Memory::new(Arc::clone(&limits), node, machine::apply);

@@ -1,12 +1,14 @@
 //! `windlass chat`: a plain conversation, a line at a time.
 
+use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
 
 use anyhow::Context;
 use clap::Args;
+use protocol::agent::{AgentStatus, AgentWaitResult};
 use protocol::chat::{ChatEvent, ChatHistoryResult, ChatState};
-use protocol::{Method, ServerFrame};
-use serde_json::json;
+use protocol::{Method, Response, ServerFrame};
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use uuid::Uuid;
 
@@ -35,33 +37,52 @@ pub async fn run(args: ChatArgs, setup: &Setup) -> anyhow::Result<()> {
     for message in &history.messages {
         let text = message.words();
         if !text.is_empty() {
-            println!("{}: {text}", message.role);
+            writeln!(std::io::stdout(), "{}: {text}", message.role)?;
         }
     }
     eprintln!("in {key}; end with Ctrl-D, stop a run with /stop");
 
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
-    let mut draft = Draft::default();
+    let mut talk = Talk {
+        client,
+        key: key.to_string(),
+        printed: String::new(),
+        open: Vec::new(),
+        asked: HashMap::new(),
+    };
     prompt();
     loop {
         tokio::select! {
             line = lines.next_line() => match line.context("cannot read what you type")? {
-                None => return drain(&mut client, &key.to_string(), &mut draft).await,
-                Some(line) => say(&mut client, &key.to_string(), line.trim(), &mut draft).await?,
+                None => return talk.drain().await,
+                Some(line) => talk.say(line.trim()).await?,
             },
-            frame = client.next() => show(frame?, &key.to_string(), &mut draft)?,
+            frame = talk.client.next() => talk.hear(frame?).await?,
         }
     }
 }
 
-/// What has been printed of the answer that is being made.
-#[derive(Debug, Default)]
-struct Draft {
+/// What a request was about, for the moment of its response.
+#[derive(Debug)]
+enum Asked {
+    /// Takes in the message with this key.
+    Send(String),
+    /// Asks whether the message with this key is answered.
+    Answered(String),
+    Stop,
+}
+
+/// A conversation, and how far it is.
+#[derive(Debug)]
+struct Talk {
+    client: Client,
+    key: String,
+    /// What has been printed of the answer that is being made.
     printed: String,
-    /// Messages that have no answer yet.
-    open: usize,
-    /// Requests that the gateway has not acknowledged yet: to leave before would lose them.
-    unacknowledged: usize,
+    /// Keys of the messages that have no answer yet.
+    open: Vec<String>,
+    /// Requests without a response yet, by id: to leave before would lose them.
+    asked: HashMap<String, Asked>,
 }
 
 fn prompt() {
@@ -70,86 +91,136 @@ fn prompt() {
     }
 }
 
-async fn say(client: &mut Client, key: &str, line: &str, draft: &mut Draft) -> anyhow::Result<()> {
-    if line.is_empty() {
+impl Talk {
+    async fn say(&mut self, line: &str) -> anyhow::Result<()> {
+        if line.is_empty() {
+            prompt();
+            return Ok(());
+        }
+        if line == "/stop" {
+            return self
+                .ask(Method::ChatAbort, json!({ "sessionKey": self.key }), Asked::Stop)
+                .await;
+        }
+        let key = Uuid::new_v4().to_string();
+        let params = json!({ "sessionKey": self.key, "message": line, "idempotencyKey": key });
+        self.open.push(key.clone());
+        self.ask(Method::ChatSend, params, Asked::Send(key)).await
+    }
+
+    async fn ask(&mut self, method: Method, params: Value, asked: Asked) -> anyhow::Result<()> {
+        let id = self.client.send(method, params).await?;
+        self.asked.insert(id, asked);
+        Ok(())
+    }
+
+    /// Input has ended: the answers that are still to come are printed.
+    async fn drain(&mut self) -> anyhow::Result<()> {
+        while !self.open.is_empty() || !self.asked.is_empty() {
+            let frame = self.client.next().await?;
+            self.hear(frame).await?;
+        }
+        Ok(())
+    }
+
+    async fn hear(&mut self, frame: ServerFrame) -> anyhow::Result<()> {
+        let event = match frame {
+            ServerFrame::Response(response) => return self.told(response),
+            ServerFrame::Event(event) if event.event == "chat" => event,
+            ServerFrame::Event(_) => return Ok(()),
+        };
+        let Some(body) = event.payload else { return Ok(()) };
+        let chat: ChatEvent = serde_json::from_str(body.get())?;
+        if chat.session_key.to_string() != self.key || !self.show(chat.state)? {
+            return Ok(());
+        }
         prompt();
-        return Ok(());
-    }
-    if line == "/stop" {
-        client.send(Method::ChatAbort, json!({ "sessionKey": key })).await?;
-        draft.unacknowledged += 1;
-        return Ok(());
-    }
-    let params = json!({
-        "sessionKey": key,
-        "message": line,
-        "idempotencyKey": Uuid::new_v4().to_string(),
-    });
-    client.send(Method::ChatSend, params).await?;
-    draft.open += 1;
-    draft.unacknowledged += 1;
-    Ok(())
-}
-
-/// Input has ended: the answers that are still to come are printed.
-async fn drain(client: &mut Client, key: &str, draft: &mut Draft) -> anyhow::Result<()> {
-    while draft.open + draft.unacknowledged > 0 {
-        let frame = client.next().await?;
-        show(frame, key, draft)?;
-    }
-    Ok(())
-}
-
-fn show(frame: ServerFrame, key: &str, draft: &mut Draft) -> anyhow::Result<()> {
-    let event = match frame {
-        ServerFrame::Response(response) => {
-            draft.unacknowledged = draft.unacknowledged.saturating_sub(1);
-            if let Err(error) = payload(response) {
-                eprintln!("error: {error:#}");
-                draft.open = draft.open.saturating_sub(1);
-                prompt();
-            }
-            return Ok(());
+        self.open.retain(|key| *key != chat.run_id);
+        // One run may have answered several messages; its end names only one of them.
+        for key in self.open.clone() {
+            let params = json!({ "runId": key, "timeoutMs": 0 });
+            self.ask(Method::AgentWait, params, Asked::Answered(key)).await?;
         }
-        ServerFrame::Event(event) if event.event == "chat" => event,
-        ServerFrame::Event(_) => return Ok(()),
-    };
-    let Some(body) = event.payload else { return Ok(()) };
-    let chat: ChatEvent = serde_json::from_str(body.get())?;
-    if chat.session_key.to_string() != key {
-        return Ok(());
+        Ok(())
     }
-    let mut out = std::io::stdout().lock();
-    match chat.state {
-        ChatState::Delta { delta_text, replace, .. } => {
-            if replace && !draft.printed.is_empty() {
-                // What stands above was a draft, or words before a tool was called.
-                writeln!(out)?;
-                draft.printed.clear();
-            }
-            write!(out, "{delta_text}")?;
-            draft.printed += &delta_text;
-            out.flush()?;
-            return Ok(());
-        }
-        ChatState::Final { message, yielded, .. } => {
-            let text = message.map(|message| message.words()).unwrap_or_default();
-            if draft.printed.is_empty() {
-                writeln!(out, "{text}")?;
-            } else {
-                let rest = text.strip_prefix(&*draft.printed).unwrap_or("");
-                writeln!(out, "{rest}")?;
-            }
-            draft.printed.clear();
-            if yielded {
+
+    fn told(&mut self, response: Response) -> anyhow::Result<()> {
+        let Some(asked) = self.asked.remove(&response.id) else { return Ok(()) };
+        let told = payload(response);
+        let over = match (asked, told) {
+            (Asked::Send(_) | Asked::Stop, Ok(told)) => {
+                if told["aborted"] == json!(false) {
+                    eprintln!("nothing is running");
+                    prompt();
+                }
                 return Ok(());
             }
+            (Asked::Answered(key), Ok(told)) => {
+                let told: AgentWaitResult = serde_json::from_value(told)?;
+                (told.status != AgentStatus::Timeout).then_some((key, None))
+            }
+            (Asked::Send(key) | Asked::Answered(key), Err(error)) => Some((key, Some(error))),
+            (Asked::Stop, Err(error)) => Some((String::new(), Some(error))),
+        };
+        let Some((key, error)) = over else { return Ok(()) };
+        self.open.retain(|open| *open != key);
+        if let Some(error) = error {
+            eprintln!("error: {error:#}");
+            prompt();
         }
-        ChatState::Aborted { .. } => writeln!(out, "[stopped]")?,
-        ChatState::Error { error_message, .. } => eprintln!("error: {error_message}"),
+        Ok(())
     }
-    draft.printed.clear();
-    draft.open = draft.open.saturating_sub(1);
-    prompt();
-    Ok(())
+
+    /// Prints what is new. Says whether a run has ended with it.
+    fn show(&mut self, state: ChatState) -> anyhow::Result<bool> {
+        let mut out = std::io::stdout().lock();
+        if let ChatState::Delta { delta_text, replace, .. } = state {
+            if replace && !self.printed.is_empty() {
+                // What stands above was a draft, or words before a tool was called.
+                writeln!(out)?;
+                self.printed.clear();
+            }
+            write!(out, "{delta_text}")?;
+            out.flush()?;
+            self.printed += &delta_text;
+            return Ok(false);
+        }
+        let printed = std::mem::take(&mut self.printed);
+        if let ChatState::Final { message, yielded, .. } = state {
+            let text = message.map(|message| message.words()).unwrap_or_default();
+            writeln!(out, "{}", unprinted(&printed, &text))?;
+            return Ok(!yielded);
+        }
+        if !printed.is_empty() {
+            writeln!(out)?;
+        }
+        match state {
+            ChatState::Error { error_message, .. } => eprintln!("error: {error_message}"),
+            _ => writeln!(out, "[stopped]")?,
+        }
+        Ok(true)
+    }
+}
+
+/// What is still to be printed of an answer: all of it, on a line of its own, if what stands there
+/// was said before a tool was called.
+fn unprinted(printed: &str, text: &str) -> String {
+    match text.strip_prefix(printed) {
+        Some(rest) => rest.to_owned(),
+        None if text.is_empty() => String::new(),
+        None => format!("\n{text}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unprinted;
+
+    #[test]
+    fn an_answer_is_printed_whole_whatever_was_said_before_it() {
+        assert_eq!(unprinted("", "all"), "all");
+        assert_eq!(unprinted("al", "all"), "l");
+        assert_eq!(unprinted("let me look", "found"), "\nfound");
+        assert_eq!(unprinted("let me look", ""), "");
+    }
 }

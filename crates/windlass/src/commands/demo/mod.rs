@@ -10,6 +10,7 @@ mod screen;
 mod settings;
 mod tree;
 
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -74,11 +75,12 @@ pub async fn run(args: DemoArgs, json: bool) -> anyhow::Result<()> {
     let played = tokio::time::timeout(limit, played).await;
     let (answer, proof) =
         played.with_context(|| format!("the demo did not end in {limit:?}"))??;
+    let mut out = std::io::stdout();
     if json {
-        println!("{}", json!({ "answer": answer, "proof": proof }));
+        writeln!(out, "{}", json!({ "answer": answer, "proof": proof }))?;
     } else {
-        println!("\nanswer\n\n  {}\n\n{proof}\n", answer.replace('\n', "\n  "));
-        println!("{GO_ON}");
+        writeln!(out, "\nanswer\n\n  {}\n\n{proof}\n", answer.replace('\n', "\n  "))?;
+        writeln!(out, "{GO_ON}")?;
     }
     if proof.is_clean() { Ok(()) } else { bail!("something was done twice, or is broken") }
 }

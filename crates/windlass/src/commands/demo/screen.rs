@@ -45,7 +45,7 @@ impl Screen {
         if self.quiet {
             eprintln!("{text}");
         } else {
-            println!("{text}");
+            let _ = writeln!(std::io::stdout(), "{text}");
         }
         self.shown.clear();
     }
