@@ -13,6 +13,7 @@ use protocol::{Scopes, ServerFrame};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
@@ -137,8 +138,18 @@ impl Client {
 
     async fn frame(&mut self) -> anyhow::Result<ServerFrame> {
         loop {
-            let message = self.socket.next().await;
-            match message.context("the gateway closed the connection")?? {
+            let message = match self.socket.next().await {
+                Some(Ok(message)) => message,
+                // Killed, or cut off: how the library says so is of no use to a person.
+                None
+                | Some(Err(
+                    Error::Io(_)
+                    | Error::ConnectionClosed
+                    | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake),
+                )) => bail!("the gateway has gone away"),
+                Some(Err(error)) => return Err(error.into()),
+            };
+            match message {
                 Message::Text(text) => {
                     let frame = ServerFrame::parse(&text).context("a frame that is not JSON")?;
                     if let Some(frame) = frame {

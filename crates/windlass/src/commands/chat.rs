@@ -18,6 +18,9 @@ use crate::setup::Setup;
 /// Messages of the conversation so far that are shown at the start.
 const SHOWN_MAX: u64 = 10;
 
+/// What was accepted is answered without us, too.
+const GONE: &str = "the conversation is cut; nothing is lost: `windlass chat` shows how it went on";
+
 #[derive(Debug, Args)]
 pub struct ChatArgs {
     /// Which agent; the default one if none
@@ -57,7 +60,7 @@ pub async fn run(args: ChatArgs, setup: &Setup) -> anyhow::Result<()> {
                 None => return talk.drain().await,
                 Some(line) => talk.say(line.trim()).await?,
             },
-            frame = talk.client.next() => talk.hear(frame?).await?,
+            frame = talk.client.next() => talk.hear(frame.context(GONE)?).await?,
         }
     }
 }
@@ -117,7 +120,7 @@ impl Talk {
     /// Input has ended: the answers that are still to come are printed.
     async fn drain(&mut self) -> anyhow::Result<()> {
         while !self.open.is_empty() || !self.asked.is_empty() {
-            let frame = self.client.next().await?;
+            let frame = self.client.next().await.context(GONE)?;
             self.hear(frame).await?;
         }
         Ok(())

@@ -1,0 +1,53 @@
+//! A conversation at the keyboard, or through a pipe.
+
+use serde_json::json;
+use stub::Plan;
+
+use crate::house::{House, late};
+
+/// The words before a tool are not all there is.
+#[tokio::test]
+async fn an_answer_after_a_tool_is_printed() {
+    let mut house = House::build("openai-completions", |_| {}).await;
+    house.start().await;
+    let look = json!([
+        { "say": "let me look", "call": [{ "name": "exec", "arguments": { "command": "true" } }] },
+        { "say": "found it" },
+    ]);
+    let output = house.run_with_stdin(&["chat"], &format!("<<stub {look}>>\n")).await;
+    let words = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(words.lines().last(), Some("found it"), "{words}");
+}
+
+/// The second message enters the run of the first, which has one end for both.
+#[tokio::test]
+async fn two_messages_that_one_run_answers_do_not_hold_the_end_up() {
+    let mut house = House::build("anthropic-messages", |_| {}).await;
+    house.start().await;
+    let slow = Plan::new().call("exec", json!({ "command": "sleep 1" })).say("both").to_brief();
+    let output = house.run_with_stdin(&["chat"], &format!("{slow}\nand this\n")).await;
+    let words = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && words.ends_with("both\n"), "{words}");
+}
+
+#[tokio::test]
+async fn a_gateway_that_goes_away_is_said_in_plain_words() {
+    let mut house = House::build("anthropic-messages", |_| {}).await;
+    house.start().await;
+    let mut command = house.command(&["chat", "--session-key", "thread:cut"]);
+    let brief = late(60_000, "late").to_brief();
+    let chatting = tokio::task::spawn_blocking(move || {
+        use std::io::Write;
+        use std::process::Stdio;
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        writeln!(child.stdin.as_ref().unwrap(), "{brief}").unwrap();
+        child.wait_with_output().unwrap()
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    house.kill();
+    let output = chatting.await.unwrap();
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{words}");
+    assert!(words.contains("nothing is lost") && words.contains("has gone away"), "{words}");
+}
