@@ -1,5 +1,8 @@
 //! The demo, as a new user would run it: with the embedded defaults, and with a model of theirs.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use serde_json::Value;
 use stub::Plan;
 
@@ -52,4 +55,46 @@ async fn a_key_that_is_missing_is_named() {
     let output = house.run(&["demo", "--provider", "anthropic"]).await;
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("ANTHROPIC_API_KEY"));
+}
+
+/// Who reads only the beginning gets the beginning, and nothing is left behind.
+#[tokio::test]
+async fn a_reader_that_leaves_early_is_no_error() {
+    let house = House::build("openai-completions", |_| {}).await;
+    let mut demo = house.command(&["demo", "--no-kill"]);
+    demo.env("TMPDIR", house.folder.path().join("tmp")).stdout(Stdio::piped());
+    std::fs::create_dir(house.folder.path().join("tmp")).unwrap();
+    let mut demo = demo.stderr(Stdio::piped()).spawn().unwrap();
+    drop(demo.stdout.take());
+    let output = tokio::task::spawn_blocking(move || demo.wait_with_output().unwrap());
+    let output = output.await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(left_in_tmp(&house), 0);
+}
+
+#[tokio::test]
+async fn a_demo_that_is_stopped_leaves_nothing_behind() {
+    let house = House::build("openai-completions", |_| {}).await;
+    std::fs::create_dir(house.folder.path().join("tmp")).unwrap();
+    let mut demo = house.command(&["demo"]);
+    demo.env("TMPDIR", house.folder.path().join("tmp")).stdout(Stdio::piped());
+    let mut demo = demo.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    let gateway = loop {
+        let line = lines.next().expect("no gateway").unwrap();
+        if let Some(rest) = line.strip_prefix("gateway started, process ") {
+            break rest.split_once(',').unwrap().0.to_owned();
+        }
+    };
+    let pid = demo.id().to_string();
+    std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    let output = tokio::task::spawn_blocking(move || demo.wait_with_output().unwrap());
+    assert!(!output.await.unwrap().status.success());
+    assert_eq!(left_in_tmp(&house), 0);
+    let command = std::fs::read(format!("/proc/{gateway}/cmdline")).unwrap_or_default();
+    assert!(command.is_empty(), "the gateway has outlived its demo");
+}
+
+fn left_in_tmp(house: &House) -> usize {
+    std::fs::read_dir(house.folder.path().join("tmp")).unwrap().count()
 }

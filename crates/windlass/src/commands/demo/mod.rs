@@ -20,6 +20,7 @@ use protocol::Method;
 use protocol::agent::{AgentFinal, AgentStatus};
 use serde_json::json;
 use store::Reader;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::client::{Client, Target};
 use gateway_process::GatewayProcess;
@@ -72,7 +73,13 @@ pub async fn run(args: DemoArgs, json: bool) -> anyhow::Result<()> {
 
     let limit = Duration::from_secs(args.timeout);
     let played = play(&args, &settings.token, folder.path(), &mut screen);
-    let played = tokio::time::timeout(limit, played).await;
+    // An end in good order: else the gateway and its folder would stay behind.
+    let mut term = signal(SignalKind::terminate())?;
+    let played = tokio::select! {
+        played = tokio::time::timeout(limit, played) => played,
+        _ = tokio::signal::ctrl_c() => bail!("the demo was stopped"),
+        _ = term.recv() => bail!("the demo was stopped"),
+    };
     let (answer, proof) =
         played.with_context(|| format!("the demo did not end in {limit:?}"))??;
     let mut out = std::io::stdout();
