@@ -9,7 +9,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use machine::Limits;
 use machine::limits::{AgentLimits, AllowAgents, QueueLimits};
 use machine::rows::LaneName;
@@ -131,8 +130,10 @@ fn token(setup: &Setup) -> anyhow::Result<Option<String>> {
     let path = setup.state_dir().join(TOKEN_FILE);
     let mut options = fs::OpenOptions::new();
     let file = options.write(true).create_new(true).mode(0o600).open(&path);
-    file.and_then(|mut file| file.write_all(token.as_bytes()))
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    file.and_then(|mut file| file.write_all(token.as_bytes())).map_err(|error| Exit {
+        code: EXIT_FOLDER,
+        message: format!("cannot write {}: {error}", path.display()),
+    })?;
     Ok(Some(token))
 }
 

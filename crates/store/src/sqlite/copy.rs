@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use super::link::named;
 use crate::error::StoreError;
@@ -35,7 +35,9 @@ pub fn copy(connection: &Connection, from: &Path, to: &Path) -> Result<(), Store
     })?;
     if let Err(error) = connection.execute("vacuum into ?1", [name]) {
         let _ = fs::remove_file(partial);
-        return Err(named(error, from));
+        // What cannot be opened is the copy: the original is open.
+        let cannot_open = error.sqlite_error_code() == Some(ErrorCode::CannotOpen);
+        return Err(named(error, if cannot_open { to } else { from }));
     }
     File::open(partial).and_then(|file| file.sync_all()).map_err(closed)?;
     fs::rename(partial, to).map_err(closed)?;

@@ -29,6 +29,9 @@ pub async fn run(command: DbCommand, setup: &Setup, out: &mut impl Write) -> any
     match command {
         DbCommand::Path => output::path(setup.json, &path, out)?,
         DbCommand::Backup { file } => {
+            if file.exists() {
+                bail!("{} exists already; a backup is a new file", file.display());
+            }
             Reader::open(&path)?.backup(&file).context("no copy was made")?;
             output::path(setup.json, &file, out)?;
         }

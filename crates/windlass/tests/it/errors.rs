@@ -39,6 +39,29 @@ async fn a_wrong_configuration_names_line_column_and_the_right_key() {
 }
 
 #[tokio::test]
+async fn a_configuration_that_cannot_be_read_says_why() {
+    let house = House::build(WIRE, |_| {}).await;
+    let file = house.folder.path().join("windlass.json");
+    std::fs::write(&file, b"{ gateway: {} } // \xff").unwrap();
+    let (code, words) = refused(&house).await;
+    assert_eq!(code, Some(2), "{words}");
+    assert!(words.contains("windlass.json: ") && words.contains("UTF-8"), "{words}");
+}
+
+#[tokio::test]
+async fn a_backup_that_cannot_be_made_names_the_copy() {
+    let mut house = House::build(WIRE, |_| {}).await;
+    house.start().await;
+    let there = house.folder.path().join("windlass.json").display().to_string();
+    let words = stderr(&house.run(&["db", "backup", &there]).await);
+    assert!(words.contains(&there) && words.contains("exists already"), "{words}");
+    let output = house.run(&["db", "backup", "/no/such/folder/copy.db"]).await;
+    let words = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{words}");
+    assert!(words.contains("/no/such/folder/copy.db cannot be written"), "{words}");
+}
+
+#[tokio::test]
 async fn a_folder_has_one_gateway_and_the_second_learns_its_pid() {
     let mut house = House::build(WIRE, |_| {}).await;
     house.start().await;
@@ -99,6 +122,12 @@ async fn a_state_folder_that_cannot_be_made_is_named() {
         house.run(&["gateway", "--state-dir", below, "--config", config, "--port", "0"]).await;
     assert_eq!(output.status.code(), Some(75));
     assert!(stderr(&output).contains(below), "{}", stderr(&output));
+
+    let token = house.folder.path().join("gateway.token");
+    std::os::unix::fs::symlink("/no/such/file", &token).unwrap();
+    let (code, words) = refused(&house).await;
+    assert_eq!(code, Some(75), "{words}");
+    assert!(words.contains("cannot write") && words.contains("gateway.token"), "{words}");
 }
 
 #[tokio::test]
