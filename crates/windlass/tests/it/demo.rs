@@ -50,6 +50,15 @@ async fn with_a_server_of_ones_own() {
 }
 
 #[tokio::test]
+async fn a_model_that_answers_by_itself() {
+    let house = House::build("openai-completions", |_| {}).await;
+    let url = format!("{}/v1", house.stub.url());
+    let args = ["demo", "--provider", &url, "--model", "stub-1", "--timeout", "30"];
+    let output = house.ok(&args).await;
+    assert!(output.contains("stub heard: Research A"), "{output}");
+}
+
+#[tokio::test]
 async fn a_key_that_is_missing_is_named() {
     let house = House::build("openai-completions", |_| {}).await;
     let output = house.run(&["demo", "--provider", "anthropic"]).await;

@@ -115,13 +115,12 @@ async fn play(
 
     if !args.no_kill {
         match until_all_at_work(&reader, screen, &mut client).await? {
-            Moment::AtWork => {
-                pull_the_plug(&mut gateway, folder, &reader, screen).await?;
-                // The same key is the same message: it is not sent again, only asked after.
-                client = ask(&gateway, token, &args.message).await?;
-            }
+            Moment::AtWork => pull_the_plug(&mut gateway, folder, &reader, screen).await?,
             Moment::Ended => screen.say("the model has answered without sub-agents at work"),
         }
+        // The same key is the same message: it is not sent again, only asked after. The answer may
+        // have come already, to a connection that was not listened to.
+        client = ask(&gateway, token, &args.message).await?;
     }
     let answer = until_answer(&reader, screen, client).await?;
     screen.draw(&View::read(&reader).await?.lines());
