@@ -128,13 +128,22 @@ fn token(setup: &Setup) -> anyhow::Result<Option<String>> {
     }
     let token = Uuid::new_v4().simple().to_string();
     let path = setup.state_dir().join(TOKEN_FILE);
-    let mut options = fs::OpenOptions::new();
-    let file = options.write(true).create_new(true).mode(0o600).open(&path);
-    file.and_then(|mut file| file.write_all(token.as_bytes())).map_err(|error| Exit {
+    write_private(&path, &token).map_err(|error| Exit {
         code: EXIT_FOLDER,
         message: format!("cannot write {}: {error}", path.display()),
     })?;
     Ok(Some(token))
+}
+
+/// Writes a file that nobody else may read. It gets its name when it is whole: an empty token
+/// would keep the next start from starting.
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    let partial = path.with_extension("partial");
+    let mut options = fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(partial, path)
 }
 
 fn gateway_config(setup: &Setup, token: Option<String>) -> anyhow::Result<gateway::Config> {
