@@ -160,7 +160,10 @@ impl Talk {
             }
             (Asked::Answered(key), Ok(told)) => {
                 let told: AgentWaitResult = serde_json::from_value(told)?;
-                (told.status != AgentStatus::Timeout).then_some((key, None))
+                // A run that failed has said so; a message that no run has seen has nobody else.
+                let lost = told.error.filter(|_| told.ended_at.is_none());
+                let over = told.status != AgentStatus::Timeout;
+                over.then_some((key, lost.map(anyhow::Error::msg)))
             }
             (Asked::Send(key) | Asked::Answered(key), Err(error)) => Some((key, Some(error))),
             (Asked::Stop, Err(error)) => Some((String::new(), Some(error))),

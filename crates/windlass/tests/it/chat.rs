@@ -31,6 +31,21 @@ async fn two_messages_that_one_run_answers_do_not_hold_the_end_up() {
 }
 
 #[tokio::test]
+async fn a_message_that_the_queue_has_no_room_for_is_said_to_be_dropped() {
+    let mut house = House::build("anthropic-messages", |config| {
+        config["messages"] = json!({ "queue": { "mode": "followup", "cap": 1, "drop": "old" } });
+    })
+    .await;
+    house.start().await;
+    let lines = format!("{}\ntwo\nthree\nfour\n", late(1_500, "one").to_brief());
+    let output = house.run_with_stdin(&["chat"], &lines).await;
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.starts_with("one\nstub heard: ") && said.lines().count() == 2, "{said}");
+    let words = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(words.matches("error: the message was dropped").count(), 2, "{words}");
+}
+
+#[tokio::test]
 async fn a_gateway_that_goes_away_is_said_in_plain_words() {
     let mut house = House::build("anthropic-messages", |_| {}).await;
     house.start().await;
