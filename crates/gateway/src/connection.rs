@@ -247,9 +247,14 @@ async fn converse(
         }
         let (gateway, client) = (Arc::clone(gateway), Arc::clone(client));
         let scopes = Arc::clone(scopes);
-        calls.spawn(async move {
+        let mut call = Box::pin(async move {
             let response = dispatch::answer(&gateway, &client, &scopes, request).await;
             client.outbox.respond(&response);
         });
+        // Begun here, as far as the first thing that it waits for: so the messages of one
+        // connection are submitted in the order in which they came.
+        if futures::poll!(call.as_mut()).is_pending() {
+            calls.spawn(call);
+        }
     }
 }

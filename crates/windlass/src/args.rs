@@ -19,16 +19,19 @@ pub struct Cli {
 /// What every command understands.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// Read this configuration file instead of ~/.windlass/windlass.json
-    #[arg(long, global = true, env = "WINDLASS_CONFIG_PATH", value_name = "FILE")]
+    /// Read this configuration file instead of ~/.windlass/windlass.json or
+    /// $WINDLASS_CONFIG_PATH
+    #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Keep the database and all else in this folder instead of ~/.windlass
-    #[arg(long, global = true, env = "WINDLASS_STATE_DIR", value_name = "DIR")]
+    /// Keep the database and all else in this folder instead of ~/.windlass or
+    /// $WINDLASS_STATE_DIR
+    #[arg(long, global = true, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
 
-    /// Talk to the gateway at this address instead of the configured one
-    #[arg(long, global = true, env = "WINDLASS_GATEWAY_URL", value_name = "URL")]
+    /// Talk to the gateway at this address instead of the configured one or
+    /// $WINDLASS_GATEWAY_URL
+    #[arg(long, global = true, value_name = "URL")]
     pub url: Option<String>,
 
     /// Print data as JSON: one object, or one a line

@@ -45,6 +45,11 @@ pub fn paths(global: &Global) -> anyhow::Result<Paths> {
     Ok(paths)
 }
 
+/// A variable that is empty is one that is not set.
+fn url_of_environment() -> Option<String> {
+    std::env::var("WINDLASS_GATEWAY_URL").ok().filter(|url| !url.is_empty())
+}
+
 /// Does the address lead to this machine?
 fn is_near(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
@@ -68,7 +73,7 @@ impl Setup {
             warnings: loaded.warnings,
             json: global.json,
             paths,
-            url: global.url.clone(),
+            url: global.url.clone().or_else(url_of_environment),
         })
     }
 

@@ -78,23 +78,44 @@ pub async fn run(setup: Setup, listening: impl FnOnce(&str)) -> anyhow::Result<(
     Ok(())
 }
 
+/// A terminal that is closed drains like a request to stop, unless whoever has started us (`nohup`)
+/// wants it to be ignored.
+fn hangup() -> anyhow::Result<Option<Signal>> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // SIGHUP is signal 1, the lowest bit.
+    if ignored.is_some_and(|mask| mask & 1 == 1) {
+        return Ok(None);
+    }
+    Ok(Some(signal(SignalKind::hangup())?))
+}
+
 /// The first signal drains; the second is as good as kill -9, and as harmless.
 fn stop_on_signal(drain: CancellationToken) -> anyhow::Result<()> {
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
+    let mut hup = hangup()?;
     tokio::spawn(async move {
-        next(&mut term, &mut int).await;
+        next(&mut term, &mut int, &mut hup).await;
         drain.cancel();
-        next(&mut term, &mut int).await;
+        next(&mut term, &mut int, &mut hup).await;
         exit_at_once();
     });
     Ok(())
 }
 
-async fn next(term: &mut Signal, int: &mut Signal) {
+async fn next(term: &mut Signal, int: &mut Signal, hup: &mut Option<Signal>) {
+    let hung_up = async {
+        match hup {
+            Some(hup) => hup.recv().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}
+        _ = hung_up => {}
     }
 }
 

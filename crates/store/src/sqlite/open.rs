@@ -1,7 +1,8 @@
 //! Opening the file: is it ours, whole, and of a schema that we know?
 
-use std::fs::File;
-use std::io::Read;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
@@ -54,9 +55,24 @@ pub fn check_version() -> Result<(), StoreError> {
     })
 }
 
+/// Makes the file, if it is not there, so that only its owner can read it: conversations are in it.
+/// SQLite gives its log the same rights.
+fn make_private(path: &Path) -> Result<(), StoreError> {
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    match made {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => {
+            let reason = error.to_string();
+            Err(StoreError::NotWritable { path: path.to_owned(), reason })
+        }
+    }
+}
+
 /// Opens the write connection, and brings the file to the newest schema.
 pub fn writer(path: &Path, max_pages: Option<u32>) -> Result<Connection, StoreError> {
     check_header(path)?;
+    make_private(path)?;
     let failed = |error| named(error, path);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
@@ -101,7 +117,7 @@ pub fn reader(path: &Path) -> Result<Connection, StoreError> {
 fn check_header(path: &Path) -> Result<(), StoreError> {
     let mut file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => {
             let reason = error.to_string();
             return Err(StoreError::NotWritable { path: path.to_owned(), reason });

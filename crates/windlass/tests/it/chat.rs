@@ -40,9 +40,27 @@ async fn a_message_that_the_queue_has_no_room_for_is_said_to_be_dropped() {
     let lines = format!("{}\ntwo\nthree\nfour\n", late(1_500, "one").to_brief());
     let output = house.run_with_stdin(&["chat"], &lines).await;
     let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.starts_with("one\nstub heard: ") && said.lines().count() == 2, "{said}");
+    assert_eq!(said, "one\nstub heard: four\n");
     let words = String::from_utf8(output.stderr).unwrap();
     assert_eq!(words.matches("error: the message was dropped").count(), 2, "{words}");
+}
+
+/// Messages that one connection sends without waiting are taken in the order in which it sent them.
+#[tokio::test]
+async fn messages_are_taken_in_the_order_in_which_they_were_sent() {
+    let mut house = House::build("anthropic-messages", |config| {
+        config["messages"] = json!({ "queue": { "cap": 100 } });
+    })
+    .await;
+    house.start().await;
+    let slow = Plan::new().call("exec", json!({ "command": "sleep 1" })).say("all").to_brief();
+    let lines: Vec<String> = (10..60).map(|n| format!("line {n}")).collect();
+    house.run_with_stdin(&["chat"], &format!("{slow}\n{}\n", lines.join("\n"))).await;
+
+    let shown = house.json(&["sessions", "show", "main", "--limit", "200", "--json"]).await;
+    let texts = shown.iter().filter_map(|message| message["content"][0]["text"].as_str());
+    let taken: Vec<&str> = texts.filter(|text| text.starts_with("line ")).collect();
+    assert_eq!(taken, lines);
 }
 
 #[tokio::test]

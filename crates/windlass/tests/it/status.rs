@@ -1,5 +1,6 @@
 //! Status that tells the truth: in the views of the live file, and after a kill.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
@@ -63,6 +64,8 @@ async fn the_commands_show_what_there_is() {
     assert_eq!(house.json(&["health", "--json"]).await[0]["ok"], true);
     let doctor = house.ok(&["doctor"]).await;
     assert!(!doctor.contains("error"), "{doctor}");
+    let rights = std::fs::metadata(house.database()).unwrap().permissions();
+    assert_eq!(rights.mode() & 0o077, 0, "others can read the database");
     let path = house.ok(&["db", "path"]).await;
     assert!(path.trim().ends_with("windlass.db"));
     let copy = house.folder.path().join("copy.db");
