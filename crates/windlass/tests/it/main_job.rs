@@ -75,23 +75,25 @@ async fn a_child_starts_on_a_warm_prefix_with_its_brief_alone() {
 /// Twenty children of one parent, with the limits raised.
 #[tokio::test]
 async fn twenty_children() {
-    let mut house = House::build("openai-completions", |config| {
-        config["agents"]["defaults"]["subagents"] = json!({ "maxChildrenPerAgent": 20 });
-    })
-    .await;
-    house.start().await;
-    let brief = Plan::named("root")
-        .spawn_many(20, "leaf", Plan::new().say("<{name}>"))
-        .yield_()
-        .say("{results}")
-        .to_brief();
+    for wire in WIRES {
+        let mut house = House::build(wire, |config| {
+            config["agents"]["defaults"]["subagents"] = json!({ "maxChildrenPerAgent": 20 });
+        })
+        .await;
+        house.start().await;
+        let brief = Plan::named("root")
+            .spawn_many(20, "leaf", Plan::new().say("<{name}>"))
+            .yield_()
+            .say("{results}")
+            .to_brief();
 
-    let answer = house.ask(&brief).await;
+        let answer = house.ask(&brief).await;
 
-    for n in 1..=20 {
-        assert_eq!(answer.matches(&format!("<root.leaf-{n}>")).count(), 1, "{answer}");
+        for n in 1..=20 {
+            assert_eq!(answer.matches(&format!("<root.leaf-{n}>")).count(), 1, "{answer}");
+        }
+        judge::all_is_well(&house, &Default::default()).await;
     }
-    judge::all_is_well(&house, &Default::default()).await;
 }
 
 /// Results climb one level at a time, from depth three.
