@@ -75,6 +75,7 @@ async fn survive(wire: &str, kills: u32, dice: &mut Dice) -> u32 {
         done += u32::from(!asked.is_finished());
         house.kill();
         house.start().await;
+        judge::only_the_living_runs(&house).await;
     }
     let output = tokio::time::timeout(Duration::from_secs(180), asked).await;
     let output = output.expect("no answer").unwrap();
