@@ -80,7 +80,7 @@ pub fn row(view: &SessionView, now: Timestamp) -> SessionRow {
     row.activity = Some(activity(view.open_run.as_ref(), now).to_string());
     row.lifecycle = Some(view.lifecycle.to_string());
     row.last_turn = Some(last_turn(newest).to_string());
-    row.task_status = Some(status::task_status(phase).to_string());
+    row.task_status = Some(status::task_status(phase, view.declared).to_string());
     row.resumable = Some(status::resumable(view.lifecycle));
     row.note = Some(status::note(view.lifecycle, phase).to_owned());
     row

@@ -3,7 +3,7 @@
 //! There is no state in which a child has ended and its result is on the way. The row is keyed by
 //! the task, so a second one is an error of the database and not a second message.
 
-use types::{Announce, Hash, MessageId, SessionKey, TaskId, usage::estimate_tokens};
+use types::{Hash, MessageId, SessionKey, TaskId, usage::estimate_tokens};
 
 use crate::finish::End;
 use crate::inbox;
@@ -27,7 +27,7 @@ pub fn on_task_ended(state: &mut State<'_>, id: TaskId, end: &End) {
     let task = state.task(&id).clone();
     let waited_by = state.task_mut(&id).waited_by.take();
     let skip = end.text.as_deref().is_some_and(|text| text.trim() == ANNOUNCE_SKIP);
-    if task.announce == Announce::Parent && !skip {
+    if task.announce.reaches_requester() && !skip {
         put_announce(state, &task, end);
     }
     if let Some(run) = waited_by {
@@ -59,6 +59,8 @@ fn put_announce(state: &mut State<'_>, task: &Task, end: &End) {
         body_hash: Hash::of(&body),
         tokens: estimate_tokens(&body),
         origin: task.origin.clone(),
+        sender: Some(task.session_key.clone()),
+        hops: 0,
         task: Some(task.id),
         state: row_state,
         run: None,

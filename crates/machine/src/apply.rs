@@ -30,6 +30,7 @@ pub fn apply(state: &mut State<'_>, event: Event) -> Answer {
         Event::InternalCall { run, token, step, call } => {
             internal::carry_out(state, run, token, step, call)
         }
+        Event::Ask(asked) => internal::ask(state, asked),
         Event::Stop { session, by } => stop::stop_session(state, &session, &by),
         Event::StopTask { task, by } => stop::stop_task(state, task, &by),
         Event::StopBelow { task, by } => stop::stop_below(state, task, &by),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use types::{Announce, RunId, SessionId, SessionKey, TaskId};
+use types::{RunId, SessionId, SessionKey, TaskId};
 
 use crate::limits::Limits;
 use crate::rows::{
@@ -157,7 +157,7 @@ fn one_outcome_one_announce(world: &World, found: &mut Found) {
         let run = runs.get(&task.run).map(|run| run.phase);
         match task.outcome {
             Some(outcome) => {
-                let wanted = task.announce == Announce::Parent;
+                let wanted = task.announce.reaches_requester();
                 // A child may have asked not to be announced, with its whole answer.
                 let enough = announces == 1 || !wanted || outcome == Outcome::Completed;
                 found.unless(announces <= 1 && enough, "I4", || {
@@ -359,7 +359,7 @@ fn waits_have_an_end(world: &World, found: &mut Found) {
     }
     let open: BTreeSet<String> =
         world.runs.iter().filter(|run| !run.phase.ended()).map(|run| run.id.to_string()).collect();
-    for (kind, subject) in timers {
+    for (kind, subject) in timers.into_iter().filter(|(kind, _)| kind.of_run()) {
         found.unless(open.contains(subject), "waits", || {
             format!("the {kind} timer of {subject} outlives its run")
         });

@@ -65,6 +65,11 @@ pub enum Answer {
     Done,
     Accepted(Accepted),
     Stopped(Stopped),
+    /// What an agent would have been told by its tool: one JSON object.
+    Told {
+        text: String,
+        is_error: bool,
+    },
     /// The result came from a life of the run that is over. Drop it.
     Fenced,
     Refused(Refusal),
@@ -102,6 +107,8 @@ pub enum Refusal {
     UnknownModel { model: String, known: String },
     #[error("no task `{0}`")]
     TaskNotFound(TaskId),
+    #[error("`{0}` suspends the run that calls it, and nobody else can call it")]
+    NotARun(&'static str),
     #[error("the message is empty")]
     EmptyMessage,
     #[error("the message has {bytes} bytes; the limit is {limit}")]

@@ -45,6 +45,9 @@ pub enum Event {
         step: u32,
         call: InternalCall,
     },
+    /// A person or a program asks, in the name of a session, for what an agent asks for with a
+    /// tool: the same operation, policy and record, and no model.
+    Ask(Asked),
     /// A person stops a session: its run, and everything below it.
     Stop {
         session: SessionKey,
@@ -95,6 +98,7 @@ impl Event {
             Event::ModelFailed { .. } => "ModelFailed",
             Event::ToolFinished { .. } => "ToolFinished",
             Event::InternalCall { .. } => "InternalCall",
+            Event::Ask(_) => "Ask",
             Event::Stop { .. } => "Stop",
             Event::StopTask { .. } => "StopTask",
             Event::StopBelow { .. } => "StopBelow",
@@ -151,6 +155,24 @@ pub struct Inbound {
     pub label: Option<String>,
     /// Bound on the run that this input opens, in ms: that of the agent if none, no bound if zero.
     pub timeout_ms: Option<i64>,
+    /// The session that sent it, if one did.
+    pub sender: Option<SessionKey>,
+    /// Messages of agents that led to this one.
+    pub hops: u32,
+}
+
+/// What somebody asks for in the name of a session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    /// Made if it is not there, as by a message.
+    pub session: SessionKey,
+    /// Who asks: the owner of what is made, and who has stopped what is stopped.
+    pub owner: String,
+    /// Where answers go.
+    pub origin: String,
+    /// Names this request: rows that it makes carry it in their idempotency keys.
+    pub mark: String,
+    pub call: InternalCall,
 }
 
 /// A model's whole answer.

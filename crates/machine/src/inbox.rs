@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use types::{Hash, MessageId, RunId, SessionId, SessionKey, usage::estimate_tokens};
+use types::{Access, Hash, MessageId, RunId, SessionId, SessionKey, usage::estimate_tokens};
 
 use crate::effect::{Accepted, Answer, Notice, Refusal};
 use crate::event::Inbound;
 use crate::finish::{End, finish};
 use crate::queue::{Busy, Drop, Placement, QueueMode, place};
 use crate::rows::{
-    Episode, InboxKind, InboxRow, InboxState, Lifecycle, NodeState, Outcome, Place, Session,
-    Transcript,
+    Episode, EpisodeReason, InboxKind, InboxRow, InboxState, Lifecycle, NodeState, Outcome, Place,
+    Session, Transcript,
 };
 use crate::state::State;
 use crate::wait;
@@ -31,7 +31,11 @@ fn try_accept(state: &mut State<'_>, inbound: Inbound) -> Result<Accepted, Refus
         return Ok(earlier);
     }
     check_bounds(state, &inbound)?;
-    open_session(state, &inbound)?;
+    if open_session(state, &inbound.session, &inbound.owner)? {
+        let session = state.session_mut(&inbound.session);
+        session.label = inbound.label.clone();
+        session.model = inbound.model.clone();
+    }
 
     let key = inbound.session.clone();
     let busy = busyness(state, &key, &inbound.origin);
@@ -103,17 +107,16 @@ fn check_bounds(state: &mut State<'_>, inbound: &Inbound) -> Result<(), Refusal>
 }
 
 /// Makes the session if it is not there: any form of key, but a child's, may be made by a
-/// message.
-fn open_session(state: &mut State<'_>, inbound: &Inbound) -> Result<(), Refusal> {
+/// message. Says whether it has been made.
+pub fn open_session(state: &mut State<'_>, key: &SessionKey, owner: &str) -> Result<bool, Refusal> {
     use types::Scope;
 
-    let key = &inbound.session;
     if !state.limits.agents.contains_key(&key.agent) {
         return Err(Refusal::UnknownAgent(key.agent.clone()));
     }
     if let Some(session) = state.find_session(key) {
         return match session.lifecycle {
-            Lifecycle::Open => Ok(()),
+            Lifecycle::Open => Ok(false),
             Lifecycle::Archived => Err(Refusal::SessionArchived(key.clone())),
         };
     }
@@ -128,22 +131,27 @@ fn open_session(state: &mut State<'_>, inbound: &Inbound) -> Result<(), Refusal>
             key: key.clone(),
             session_id,
             agent: key.agent.clone(),
-            owner: inbound.owner.clone(),
+            owner: owner.to_owned(),
             parent_key: None,
             root_key: key.clone(),
             depth: 0,
             lifecycle: Lifecycle::Open,
             open_run: None,
-            label: inbound.label.clone(),
-            model: inbound.model.clone(),
+            label: None,
+            model: None,
             cwd: None,
+            access: Access::Full,
+            policy_hash: None,
+            pool_key: None,
+            declared: None,
+            queue_mode: None,
             rev: 0,
             created: now,
             active: now,
             archived: None,
         },
     );
-    Ok(())
+    Ok(true)
 }
 
 /// Adds a session with an empty transcript and its first episode.
@@ -156,12 +164,15 @@ pub fn create_session(state: &mut State<'_>, session: Session) {
         next_seq: 1,
         episode: 1,
         context_tokens: 0,
+        base: None,
         started: now,
+        ended: None,
     });
     state.add_episode(Episode {
         session_id,
         n: 1,
         first_seq: 1,
+        reason: EpisodeReason::Start,
         prefix_hash: None,
         prefix_tokens: 0,
         at: now,
@@ -280,6 +291,8 @@ pub fn put(state: &mut State<'_>, inbound: &Inbound, place: Place) -> i64 {
         body_hash: Hash::of(&inbound.body),
         tokens: estimate_tokens(&inbound.body),
         origin: inbound.origin.clone(),
+        sender: inbound.sender.clone(),
+        hops: inbound.hops,
         task: None,
         state: InboxState::Queued,
         run: None,
@@ -350,6 +363,8 @@ impl Inbound {
             model: None,
             label: None,
             timeout_ms: None,
+            sender: None,
+            hops: 0,
         }
     }
 }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use types::{InternalCall, RunId, SessionKey, TaskId, TaskTarget};
 
-use crate::effect::Answer;
-use crate::event::{Inbound, Token};
+use crate::effect::{Answer, Refusal};
+use crate::event::{Asked, Inbound, Token};
 use crate::inbox;
 use crate::queue::QueueMode;
 use crate::rows::{InboxKind, Lifecycle, Place, StepState};
@@ -31,6 +31,72 @@ impl Reply {
     }
 }
 
+/// Who asks: a run by a tool call, or a person or a program in the name of a session.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub session: SessionKey,
+    /// The run whose tool call this is.
+    pub run: Option<RunId>,
+    /// The task of that run: what is asked for is below it.
+    pub task: Option<TaskId>,
+    /// Where answers go.
+    pub origin: String,
+    /// Names this call. Rows that it makes carry it in their idempotency keys.
+    pub mark: String,
+    /// Messages of agents that led to this call.
+    pub hops: u32,
+    /// Who has stopped what is stopped.
+    pub by: String,
+}
+
+impl Caller {
+    /// The caller of a tool call.
+    fn of_step(state: &mut State<'_>, run: RunId, step: u32) -> Caller {
+        let row = state.run(&run);
+        Caller {
+            session: row.session_key.clone(),
+            run: Some(run),
+            task: row.task,
+            origin: row.origin.clone(),
+            mark: format!("{run}:{step}"),
+            hops: row.hops,
+            by: row.session_key.to_string(),
+        }
+    }
+}
+
+/// Does what is asked for in the name of a session.
+pub fn ask(state: &mut State<'_>, asked: Asked) -> Answer {
+    if let Err(refusal) = inbox::open_session(state, &asked.session, &asked.owner) {
+        return Answer::Refused(refusal);
+    }
+    let caller = Caller {
+        session: asked.session,
+        run: None,
+        task: None,
+        origin: asked.origin,
+        mark: asked.mark,
+        hops: 0,
+        by: asked.owner,
+    };
+    let reply = match asked.call {
+        // Only a run can be suspended.
+        InternalCall::Yield(_) => return Answer::Refused(Refusal::NotARun("sessions_yield")),
+        call => dispatch(state, &caller, call),
+    };
+    Answer::Told { text: reply.text, is_error: reply.is_error }
+}
+
+/// Carries out a call that needs no run of the caller.
+fn dispatch(state: &mut State<'_>, caller: &Caller, call: InternalCall) -> Reply {
+    match call {
+        InternalCall::Spawn(request) => spawn::spawn(state, caller, &request),
+        InternalCall::Kill { target } => kill(state, caller, &target),
+        InternalCall::Steer { target, message } => steer(state, caller, &target, message),
+        InternalCall::Yield(_) => unreachable!("a yield is carried out for its run"),
+    }
+}
+
 pub fn is_yield(call: &InternalCall) -> bool {
     matches!(call, InternalCall::Yield(_))
 }
@@ -47,10 +113,11 @@ pub fn carry_out(
         return Answer::Fenced;
     }
     let reply = match call {
-        InternalCall::Spawn(request) => spawn::spawn(state, run, &request),
         InternalCall::Yield(request) => wait::on_yield(state, run, step, &request),
-        InternalCall::Kill { target } => kill(state, run, &target),
-        InternalCall::Steer { target, message } => steer(state, run, step, &target, message),
+        call => {
+            let caller = Caller::of_step(state, run, step);
+            dispatch(state, &caller, call)
+        }
     };
     let closing = Closing { text: &reply.text, is_error: reply.is_error, state: StepState::Done };
     close_tool(state, run, step, closing);
@@ -59,29 +126,22 @@ pub fn carry_out(
     Answer::Done
 }
 
-fn kill(state: &mut State<'_>, run: RunId, target: &TaskTarget) -> Reply {
-    let id = match find_below(state, run, target) {
+fn kill(state: &mut State<'_>, caller: &Caller, target: &TaskTarget) -> Reply {
+    let id = match find_below(state, caller, target) {
         Ok(id) => id,
         Err(reply) => return reply,
     };
-    let by = state.run(&run).session_key.to_string();
     if state.task(&id).outcome.is_some() {
         return Reply::ok(json!({ "status": "already_ended", "taskId": id }));
     }
-    let stopped = stop::stop_tree(state, id, &by, false);
+    let stopped = stop::stop_tree(state, id, &caller.by, false);
     Reply::ok(json!({ "status": "stopped", "runs": stopped.runs, "tasks": stopped.tasks }))
 }
 
 /// Puts a message into the session of a task below. One whose last run has ended, however it
 /// ended, can receive: sending to it is resuming it, as a new task.
-fn steer(
-    state: &mut State<'_>,
-    run: RunId,
-    step: u32,
-    target: &TaskTarget,
-    message: String,
-) -> Reply {
-    let id = match find_below(state, run, target) {
+fn steer(state: &mut State<'_>, caller: &Caller, target: &TaskTarget, message: String) -> Reply {
+    let id = match find_below(state, caller, target) {
         Ok(id) => id,
         Err(reply) => return reply,
     };
@@ -90,7 +150,7 @@ fn steer(
         return Reply::error("session_archived", &format!("session {session} is archived"));
     }
     let Some(open) = state.session(&session).open_run else {
-        return spawn::resume(state, run, id, &message);
+        return spawn::resume(state, caller, id, &message);
     };
     let max = state.limits.queued_rows_max;
     if state.tx().queued_rows(&session, max).len() >= max {
@@ -103,14 +163,22 @@ fn steer(
         session: session.clone(),
         kind: InboxKind::Agent,
         body: message,
-        idem_key: format!("steer:{run}:{step}"),
+        idem_key: format!("steer:{}", caller.mark),
         origin,
         owner: String::new(),
         mode: Some(QueueMode::Steer),
         model: None,
         label: None,
         timeout_ms: None,
+        sender: Some(caller.session.clone()),
+        hops: caller.hops + 1,
     };
+    if let Some(seq) = state.tx().inbox_by_idem(&session, &inbound.idem_key) {
+        let message = state.inbox(&seq).id;
+        return Reply::ok(json!({
+            "status": "accepted", "messageId": message, "sessionKey": session, "duplicate": true,
+        }));
+    }
     let seq = inbox::put(state, &inbound, Place::Steer);
     wait::wake(state, &session, seq);
     let message = state.inbox(&seq).id;
@@ -118,8 +186,12 @@ fn steer(
 }
 
 /// Finds a task of the caller's tree by its id, its `taskName`, or its session key.
-fn find_below(state: &mut State<'_>, run: RunId, target: &TaskTarget) -> Result<TaskId, Reply> {
-    let key = state.run(&run).session_key.clone();
+fn find_below(
+    state: &mut State<'_>,
+    caller: &Caller,
+    target: &TaskTarget,
+) -> Result<TaskId, Reply> {
+    let key = caller.session.clone();
     let text = target.0.as_str();
     let found = if let Ok(id) = text.parse::<TaskId>() {
         state.find_task(&id).map(|task| task.id)

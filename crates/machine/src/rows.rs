@@ -5,11 +5,13 @@
 //! moves from an inbox to a transcript moves inside the store ([`Body::Inbox`]).
 
 use types::{
-    AgentId, Announce, Cleanup, EffectClass, FailureClass, Hash, MessageId, NodeId, RunId,
-    SessionId, SessionKey, TaskId, Timestamp, Usage, word_enum,
+    Access, AgentId, Announce, Cleanup, Deliverables, EffectClass, FailureClass, FlowId, Hash,
+    MessageId, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp, Usage, word_enum,
 };
 
+use crate::queue::QueueMode;
 use crate::run::Phase;
+use crate::status::TaskStatus;
 
 word_enum! {
     /// May the session ever run again without being restored?
@@ -91,6 +93,8 @@ word_enum! {
 
 word_enum! {
     pub enum StepState {
+        /// It waits for somebody else: for the answer to a message.
+        Waiting = "waiting",
         /// Committed before it is begun.
         Intent = "intent",
         Done = "done",
@@ -123,6 +127,63 @@ word_enum! {
         YieldTimeout = "yield_timeout",
         Deadline = "deadline",
         Debounce = "debounce",
+        /// A run is told that its deadline comes.
+        DeadlineWarning = "deadline_warning",
+        /// A `sessions_send` has waited long enough. Subject: `<run>/<step>`.
+        ReplyTimeout = "reply_timeout",
+        /// A run has waited for a slot so long that it is said.
+        QueueNotice = "queue_notice",
+        /// A closed provider gate may be tried. Subject: the gate.
+        Gate = "gate",
+        /// An idle child is archived. Subject: its session key.
+        Archive = "archive",
+        /// What is kept for a time only is looked through. Subject: `-`.
+        Retention = "retention",
+    }
+}
+
+impl TimerKind {
+    /// Is the timer's subject a run, which it must not outlive?
+    pub fn of_run(self) -> bool {
+        !matches!(
+            self,
+            TimerKind::ReplyTimeout | TimerKind::Gate | TimerKind::Archive | TimerKind::Retention
+        )
+    }
+}
+
+word_enum! {
+    /// Who asked for a task, and what carries it.
+    pub enum TaskKind {
+        /// A child of an agent's run.
+        Subagent = "subagent",
+        /// Asked for by a person or a program, without a model.
+        Cli = "cli",
+        /// A declared flow. It has no run of its own: its nodes' tasks are below it.
+        Flow = "flow",
+        /// A node of a flow.
+        FlowNode = "flow_node",
+    }
+}
+
+word_enum! {
+    /// Why a transcript has ended.
+    pub enum EndReason {
+        /// `/new`
+        New = "new",
+        /// `/reset`
+        Reset = "reset",
+    }
+}
+
+word_enum! {
+    /// Why an episode has begun.
+    pub enum EpisodeReason {
+        Start = "start",
+        /// The session was taken from the pool for a task that has nothing to do with the last.
+        Pool = "pool",
+        /// Its prefix is rendered anew.
+        Refresh = "refresh",
     }
 }
 
@@ -175,6 +236,16 @@ pub struct Session {
     pub label: Option<String>,
     pub model: Option<String>,
     pub cwd: Option<String>,
+    /// What its tools may do to the world, and those of all that it spawns.
+    pub access: Access,
+    /// Names the blob with the tool policy that it was made with.
+    pub policy_hash: Option<Hash>,
+    /// Children of one pool key are alike: the same agent, model, policy, folder and owner.
+    pub pool_key: Option<Hash>,
+    /// Said by a person or an agent after the last run.
+    pub declared: Option<TaskStatus>,
+    /// Instead of the configured mode.
+    pub queue_mode: Option<QueueMode>,
     pub rev: i64,
     pub created: Timestamp,
     pub active: Timestamp,
@@ -190,7 +261,19 @@ pub struct Transcript {
     pub episode: u32,
     /// Tokens that the next prompt will hold: the provider's count, and estimates since.
     pub context_tokens: u64,
+    /// What it is a branch of.
+    pub base: Option<Base>,
     pub started: Timestamp,
+    /// Another transcript has taken its place under the key.
+    pub ended: Option<(Timestamp, EndReason)>,
+}
+
+/// Entries of another transcript that a branch begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Base {
+    pub session_id: SessionId,
+    pub first_seq: i64,
+    pub last_seq: i64,
 }
 
 /// A stretch of a transcript that is sent behind one prefix.
@@ -199,6 +282,7 @@ pub struct Episode {
     pub session_id: SessionId,
     pub n: u32,
     pub first_seq: i64,
+    pub reason: EpisodeReason,
     /// Names the blob with the rendered prefix; none until the first run has pinned it.
     pub prefix_hash: Option<Hash>,
     pub prefix_tokens: u64,
@@ -242,6 +326,10 @@ pub struct InboxRow {
     pub tokens: u64,
     /// Where the answer goes. Fixed here.
     pub origin: String,
+    /// The session that sent it, if one did.
+    pub sender: Option<SessionKey>,
+    /// Messages of agents that led to this one, each caused by the one before.
+    pub hops: u32,
     pub task: Option<TaskId>,
     pub state: InboxState,
     /// While queued: the run that was made for it. Then: the run that consumed it.
@@ -279,6 +367,8 @@ pub struct Run {
     pub retries: u32,
     pub model: String,
     pub origin: String,
+    /// The most hops of a message that it has taken in.
+    pub hops: u32,
     pub timeout_ms: Option<i64>,
     pub deadline: Option<Timestamp>,
     pub usage: Usage,
@@ -303,6 +393,8 @@ pub struct Step {
     pub effect: Option<EffectClass>,
     pub state: StepState,
     pub result_hash: Option<Hash>,
+    /// The message whose answer a waiting step waits for.
+    pub waits_on: Option<MessageId>,
     pub model: Option<String>,
     pub started: Timestamp,
     pub ended: Option<Timestamp>,
@@ -312,6 +404,7 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
     pub id: TaskId,
+    pub kind: TaskKind,
     pub requester_key: SessionKey,
     /// The task of the run that asked for this one.
     pub parent: Option<TaskId>,
@@ -329,6 +422,12 @@ pub struct Task {
     /// Where the answer of the run that asked goes, and so that of a run which this task's
     /// announce opens.
     pub origin: String,
+    pub deliverables: Option<Deliverables>,
+    /// How often it has been begun: by `tasks retry`, or by the retries of a flow.
+    pub attempt: u32,
+    /// The flow that it is a node of, or that it stands for.
+    pub flow: Option<FlowId>,
+    pub node: Option<String>,
     /// The run whose yield waits for it.
     pub waited_by: Option<RunId>,
     pub cancelled: Option<Timestamp>,

@@ -6,7 +6,7 @@
 //! Queued ─▶ Preparing ─▶ AwaitingModel ◀─▶ AwaitingTools
 //!   ▲ │                     ▲  │  │           │
 //!   │ └─────────────────────┘  │  ▼           ▼
-//!   │                          │ Waiting(children, retry)
+//!   │                          │ Waiting(children, …)
 //!   └──────────────────────────┴──┘        … all ─▶ Ended(outcome)
 //! ```
 //!
@@ -24,6 +24,10 @@ word_enum! {
         Children = "children",
         /// The time of the next attempt at a model call.
         Retry = "retry",
+        /// The answer to a message that it has sent.
+        Reply = "reply",
+        /// A provider that takes no calls at present.
+        Gate = "gate",
     }
 }
 
@@ -78,7 +82,9 @@ impl Phase {
             (P::AwaitingModel, E::ToolsAsked) => Ok(P::AwaitingTools),
 
             (P::AwaitingModel, E::Waits(kind)) => Ok(P::Waiting(kind)),
-            (P::AwaitingTools, E::Waits(WaitKind::Children)) => Ok(P::Waiting(WaitKind::Children)),
+            (P::AwaitingTools, E::Waits(kind @ (WaitKind::Children | WaitKind::Reply))) => {
+                Ok(P::Waiting(kind))
+            }
 
             // A drain or a lost node takes the slot; a wait that is over gives the place back.
             (P::Preparing | P::AwaitingModel | P::AwaitingTools | P::Waiting(_), E::Requeued) => {

@@ -4,41 +4,46 @@
 use std::time::Duration;
 
 use serde_json::json;
-use types::{AgentId, Hash, MessageId, RunId, Scope, SessionId, SessionKey, SpawnRequest, TaskId};
+use types::{
+    Access, AgentId, Hash, MessageId, RunId, Scope, SessionId, SessionKey, SpawnRequest, TaskId,
+};
 
 use crate::effect::Notice;
 use crate::inbox;
-use crate::internal::Reply;
+use crate::internal::{Caller, Reply};
 use crate::limits::{AgentLimits, AllowAgents};
-use crate::rows::{InboxKind, InboxRow, InboxState, Lifecycle, NodeState, Place, Session, Task};
+use crate::rows::{
+    InboxKind, InboxRow, InboxState, Lifecycle, NodeState, Place, Session, Task, TaskKind,
+};
 use crate::state::State;
-use crate::step::cancelled_above;
+use crate::step::stopped;
 use crate::wait;
 
 /// Starts a child, or says why not. Everything is checked in the transaction that creates it.
-pub fn spawn(state: &mut State<'_>, run: RunId, request: &SpawnRequest) -> Reply {
-    match try_spawn(state, run, request) {
+pub fn spawn(state: &mut State<'_>, caller: &Caller, request: &SpawnRequest) -> Reply {
+    match try_spawn(state, caller, request) {
         Ok(reply) | Err(reply) => reply,
     }
 }
 
-fn try_spawn(state: &mut State<'_>, run: RunId, request: &SpawnRequest) -> Result<Reply, Reply> {
-    let requester = {
-        let key = state.run(&run).session_key.clone();
-        state.session(&key).clone()
-    };
+fn try_spawn(
+    state: &mut State<'_>,
+    caller: &Caller,
+    request: &SpawnRequest,
+) -> Result<Reply, Reply> {
+    let requester = state.session(&caller.session).clone();
     let target = request.agent.clone().unwrap_or_else(|| requester.agent.clone());
     let dup_hash = dup_hash(&target, &request.task);
     if let Some(existing) = duplicate(state, &requester.key, request, dup_hash) {
         return Ok(duplicate_reply(state, existing));
     }
-    check_open(state, run)?;
+    check_open(state, caller)?;
     let agent = allowed_agent(state, &requester, request, &target)?;
     let model = usable_model(state, request, &agent)?;
     check_room(state, &requester)?;
 
     let child = create_child(state, &requester, &target, request, &model);
-    let task = create_task(state, run, &requester, &child, request, dup_hash);
+    let task = create_task(state, caller, &requester, &child, request, dup_hash);
     let timeout = match request.run_timeout {
         Some(timeout) => (!timeout.is_zero()).then_some(timeout),
         None => agent.child_timeout,
@@ -48,8 +53,8 @@ fn try_spawn(state: &mut State<'_>, run: RunId, request: &SpawnRequest) -> Resul
 }
 
 /// Nothing is born below a stop, nor while the gateway drains.
-fn check_open(state: &mut State<'_>, run: RunId) -> Result<(), Reply> {
-    if cancelled_above(state, run) {
+fn check_open(state: &mut State<'_>, caller: &Caller) -> Result<(), Reply> {
+    if stopped(state, caller.task) {
         return Err(Reply::error("cancelled_ancestor", "a task above this one is being stopped"));
     }
     if state.this_node().is_none_or(|node| node.state != NodeState::Up) {
@@ -61,21 +66,18 @@ fn check_open(state: &mut State<'_>, run: RunId) -> Result<(), Reply> {
 
 /// Goes on with a task that has ended: a new task of the caller in the same session, with
 /// `message` as its brief. So its result is announced, it can be waited for, and a stop finds it.
-pub fn resume(state: &mut State<'_>, run: RunId, ended: TaskId, message: &str) -> Reply {
-    try_resume(state, run, ended, message).unwrap_or_else(|refusal| refusal)
+pub fn resume(state: &mut State<'_>, caller: &Caller, ended: TaskId, message: &str) -> Reply {
+    try_resume(state, caller, ended, message).unwrap_or_else(|refusal| refusal)
 }
 
 fn try_resume(
     state: &mut State<'_>,
-    run: RunId,
+    caller: &Caller,
     ended: TaskId,
     message: &str,
 ) -> Result<Reply, Reply> {
-    check_open(state, run)?;
-    let requester = {
-        let key = state.run(&run).session_key.clone();
-        state.session(&key).clone()
-    };
+    check_open(state, caller)?;
+    let requester = state.session(&caller.session).clone();
     let ended = state.task(&ended).clone();
     let session = state.session(&ended.session_key).clone();
     check_room(state, &requester)?;
@@ -84,20 +86,20 @@ fn try_resume(
         Some(name) if state.tx().open_task_by_name(&requester.key, &name).is_none() => Some(name),
         _ => None,
     };
-    let (parent, origin) = {
-        let row = state.run(&run);
-        (row.task, row.origin.clone())
-    };
     let task = Task {
         id: TaskId::new(state.at.mint()),
+        kind: kind_of(caller),
         requester_key: requester.key.clone(),
-        parent,
+        parent: caller.task,
         run: RunId::new(state.at.mint()),
         task_name,
         idem_key: None,
         // The same words mean something else to a session that has heard others.
         dup_hash: dup_hash(&session.agent, &format!("{} {message}", ended.id)),
-        origin,
+        origin: caller.origin.clone(),
+        flow: None,
+        node: None,
+        attempt: 1,
         waited_by: None,
         cancelled: None,
         outcome: None,
@@ -118,6 +120,10 @@ fn try_resume(
         "note": "The task had ended, so this is a new one in its session. Its result will come as \
                  a message marked as a sub-agent's result.",
     })))
+}
+
+fn kind_of(caller: &Caller) -> TaskKind {
+    if caller.run.is_some() { TaskKind::Subagent } else { TaskKind::Cli }
 }
 
 fn add_task(state: &mut State<'_>, task: &Task) {
@@ -289,6 +295,15 @@ fn create_child(
         label: request.label.clone().or_else(|| request.task_name.clone()),
         model: Some(model.to_owned()),
         cwd: request.cwd.clone().or_else(|| requester.cwd.clone()),
+        access: match requester.access {
+            Access::Full => request.access,
+            // What may not be changed here may not be changed below.
+            Access::ReadOnly => Access::ReadOnly,
+        },
+        policy_hash: None,
+        pool_key: None,
+        declared: None,
+        queue_mode: None,
         rev: 0,
         created: now,
         active: now,
@@ -300,20 +315,17 @@ fn create_child(
 
 fn create_task(
     state: &mut State<'_>,
-    run: RunId,
+    caller: &Caller,
     requester: &Session,
     child: &Session,
     request: &SpawnRequest,
     dup_hash: Hash,
 ) -> Task {
-    let (parent, origin) = {
-        let row = state.run(&run);
-        (row.task, row.origin.clone())
-    };
     let task = Task {
         id: TaskId::new(state.at.mint()),
+        kind: kind_of(caller),
         requester_key: requester.key.clone(),
-        parent,
+        parent: caller.task,
         root_key: requester.root_key.clone(),
         depth: child.depth,
         session_key: child.key.clone(),
@@ -324,7 +336,11 @@ fn create_task(
         dup_hash,
         announce: request.announce,
         cleanup: request.cleanup,
-        origin,
+        origin: caller.origin.clone(),
+        deliverables: request.deliverables.clone(),
+        attempt: 1,
+        flow: None,
+        node: None,
         waited_by: None,
         cancelled: None,
         outcome: None,
@@ -348,6 +364,8 @@ fn put_brief(state: &mut State<'_>, task: &Task, brief: &str, timeout: Option<Du
         body_hash: Hash::of(brief),
         tokens: types::usage::estimate_tokens(brief),
         origin: task.origin.clone(),
+        sender: Some(task.requester_key.clone()),
+        hops: 0,
         task: Some(task.id),
         state: InboxState::Queued,
         run: None,
@@ -375,7 +393,7 @@ fn accepted_reply(state: &mut State<'_>, task: &Task, child: &Session, model: &s
         "context": "isolated",
         "resolvedModel": model,
         "lane": { "name": lane, "ahead": ahead },
-        "expectsCompletionMessage": task.announce == types::Announce::Parent,
+        "expectsCompletionMessage": task.announce.reaches_requester(),
         "note": "The result will come as a message marked as a sub-agent's result. Do not poll: \
                  spawn what else is needed, then call sessions_yield.",
     }))

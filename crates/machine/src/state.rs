@@ -61,6 +61,9 @@ pub trait Tx {
     fn add_journal(&mut self, line: &JournalLine);
     /// Keeps `data` under its hash. A blob that is there already stays.
     fn add_blob(&mut self, hash: Hash, data: &str);
+    fn blob(&mut self, hash: Hash) -> Option<String>;
+    /// The body of an inbox row, for what is made from it: another brief, say.
+    fn inbox_body(&mut self, seq: i64) -> Option<String>;
     /// Sets the timer, in the place of one of the same kind and subject.
     fn put_timer(&mut self, timer: &Timer);
     fn delete_timer(&mut self, kind: TimerKind, subject: &str);

@@ -68,9 +68,11 @@ pub fn last_turn(newest: Option<Phase>) -> LastTurn {
     }
 }
 
-/// Derives the task status of the newest run.
-pub fn task_status(newest: Option<Phase>) -> TaskStatus {
+/// Derives the task status of the newest run, unless somebody has declared another after it.
+pub fn task_status(newest: Option<Phase>, declared: Option<TaskStatus>) -> TaskStatus {
     match newest {
+        Some(phase) if !phase.ended() => TaskStatus::InProgress,
+        _ if declared.is_some() => declared.unwrap_or(TaskStatus::Unknown),
         None => TaskStatus::Unknown,
         Some(Phase::Ended(outcome)) => match outcome {
             Outcome::Completed => TaskStatus::Completed,
@@ -151,7 +153,7 @@ mod tests {
         for (newest, doing, turn, task, old) in table {
             assert_eq!(activity(newest, true).as_str(), doing, "{newest:?}");
             assert_eq!(last_turn(newest).as_str(), turn, "{newest:?}");
-            assert_eq!(task_status(newest).as_str(), task, "{newest:?}");
+            assert_eq!(task_status(newest, None).as_str(), task, "{newest:?}");
             assert_eq!(openclaw_status(newest, true), old, "{newest:?}");
         }
     }

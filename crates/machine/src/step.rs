@@ -91,7 +91,13 @@ fn put_back(state: &mut State<'_>, run: RunId) {
 
 /// Is the run's task, or one above it, being stopped?
 pub fn cancelled_above(state: &mut State<'_>, run: RunId) -> bool {
-    let mut next: Option<TaskId> = state.run(&run).task;
+    let task = state.run(&run).task;
+    stopped(state, task)
+}
+
+/// Is this task, or one above it, being stopped?
+pub fn stopped(state: &mut State<'_>, task: Option<TaskId>) -> bool {
+    let mut next = task;
     while let Some(id) = next {
         let task = state.task(&id);
         if task.cancelled.is_some() {
@@ -118,6 +124,7 @@ fn new_step(state: &mut State<'_>, run: RunId, kind: StepKind) -> u32 {
         effect: None,
         state: StepState::Intent,
         result_hash: None,
+        waits_on: None,
         model: None,
         started,
         ended: None,

@@ -38,7 +38,7 @@ pub fn due(state: &mut State<'_>, timer: &Timer) -> Answer {
         TimerKind::Deadline if !phase.ended() => time_out(state, run),
         TimerKind::Debounce if phase == Phase::Queued => lane::enqueue(state, run, Turn::InLine),
         // The run has gone on in the meantime.
-        TimerKind::Retry | TimerKind::Deadline | TimerKind::Debounce => {}
+        _ => {}
     }
     Answer::Done
 }

@@ -6,7 +6,7 @@
 //! - Inputs enter only while no tool call of the run is open: an entry between a call and its
 //!   result would spoil the history for every later turn.
 
-use types::{Announce, Cleanup, RunId, SessionId, ToolResult, usage::estimate_tokens};
+use types::{Cleanup, RunId, SessionId, ToolResult, usage::estimate_tokens};
 
 use crate::effect::Notice;
 use crate::rows::{
@@ -120,7 +120,7 @@ fn consume(state: &mut State<'_>, run: RunId, row: &InboxRow) {
 /// Archives the session of a task whose result has been taken in, if the spawn asked for it.
 fn clean_up(state: &mut State<'_>, task: types::TaskId) {
     let task = state.task(&task).clone();
-    if task.cleanup != Cleanup::Delete || task.announce == Announce::None {
+    if task.cleanup != Cleanup::Delete || !task.announce.reaches_requester() {
         return;
     }
     let busy = state.session(&task.session_key).open_run.is_some();

@@ -87,6 +87,7 @@ pub fn open_run(state: &mut State<'_>, key: &SessionKey, seq: i64) {
         retries: 0,
         model,
         origin: row.origin,
+        hops: row.hops,
         timeout_ms: row.timeout_ms,
         deadline: None,
         usage: Default::default(),
@@ -223,7 +224,7 @@ pub fn wait_for_children(state: &mut State<'_>, run: RunId) -> u32 {
     let mut need = 0;
     for child in state.tx().open_children(&key) {
         let task = state.task(&child);
-        if task.announce == types::Announce::Parent && task.origin == origin {
+        if task.announce.reaches_requester() && task.origin == origin {
             state.task_mut(&child).waited_by = Some(run);
             need += 1;
         }

@@ -41,7 +41,8 @@ pub struct Disk {
     open_runs: BTreeSet<RunId>,
     open_steps: BTreeMap<RunId, BTreeSet<u32>>,
     open_tasks: BTreeSet<TaskId>,
-    blobs: BTreeSet<Hash>,
+    blobs: BTreeMap<Hash, String>,
+    bodies: BTreeMap<i64, String>,
     booked: BTreeSet<(RunId, u32)>,
 }
 
@@ -187,7 +188,7 @@ impl Tx for Disk {
 
     fn put_episode(&mut self, row: &Episode) {
         if let Some(hash) = row.prefix_hash {
-            assert!(self.blobs.contains(&hash), "an episode names a blob that is not there");
+            assert!(self.blobs.contains_key(&hash), "an episode names a blob that is not there");
         }
         put(&mut self.episodes, &mut self.world.episodes, (row.session_id, row.n), row);
     }
@@ -244,7 +245,8 @@ impl Tx for Disk {
         self.world.inbox.len() as i64 + 1
     }
 
-    fn add_inbox(&mut self, row: &InboxRow, _body: &str) {
+    fn add_inbox(&mut self, row: &InboxRow, body: &str) {
+        self.bodies.insert(row.seq, body.to_owned());
         assert_eq!(row.seq, self.next_inbox_seq(), "inbox numbers grow by one");
         let key = (row.session_key.clone(), row.idem_key.clone());
         let before = self.idem.insert(key, row.seq);
@@ -280,8 +282,16 @@ impl Tx for Disk {
 
     fn add_journal(&mut self, _line: &JournalLine) {}
 
-    fn add_blob(&mut self, hash: Hash, _data: &str) {
-        self.blobs.insert(hash);
+    fn add_blob(&mut self, hash: Hash, data: &str) {
+        self.blobs.entry(hash).or_insert_with(|| data.to_owned());
+    }
+
+    fn blob(&mut self, hash: Hash) -> Option<String> {
+        self.blobs.get(&hash).cloned()
+    }
+
+    fn inbox_body(&mut self, seq: i64) -> Option<String> {
+        self.bodies.get(&seq).cloned()
     }
 
     fn put_timer(&mut self, timer: &Timer) {

@@ -169,5 +169,7 @@ pub fn inbound(session: &SessionKey, body: &str) -> Inbound {
         model: None,
         label: None,
         timeout_ms: None,
+        sender: None,
+        hops: 0,
     }
 }

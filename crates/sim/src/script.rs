@@ -94,18 +94,7 @@ fn planned(call_id: &str, name: &str, plan: CallPlan) -> PlannedCall {
 
 /// A spawn with nothing said but its brief.
 pub fn spawn(brief: impl fmt::Display) -> SpawnRequest {
-    SpawnRequest {
-        task: brief.to_string(),
-        label: None,
-        task_name: None,
-        agent: None,
-        model: None,
-        run_timeout: None,
-        cleanup: Cleanup::Keep,
-        announce: Announce::Parent,
-        idempotency_key: None,
-        cwd: None,
-    }
+    SpawnRequest::of(&brief.to_string())
 }
 
 /// A yield that waits for `wait_for`.
@@ -156,7 +145,7 @@ fn failure(rng: &mut Rng) -> ModelFailure {
 fn call(rng: &mut Rng, asked: &Asked<'_>, id: &str) -> PlannedCall {
     match rng.below(100) {
         0..45 if asked.world.tasks.len() < TASKS_MAX => {
-            internal(id, InternalCall::Spawn(random_spawn(rng)))
+            internal(id, InternalCall::spawn(random_spawn(rng)))
         }
         45..52 => {
             let (target, message) = (target(rng, asked), "and this".to_owned());

@@ -3,12 +3,16 @@
 //! No word here is derived: "running" and its like follow from these facts in `machine::status`,
 //! with the reader's own clock.
 
-use machine::rows::{EntryKind, InboxState, LaneName, Lifecycle, NodeState, Outcome, Run, Task};
+use machine::queue::QueueMode;
+use machine::rows::{
+    EntryKind, InboxState, LaneName, Lifecycle, NodeState, Outcome, Run, Task, TaskKind,
+};
 use machine::run::{Phase, WaitKind};
+use machine::status::TaskStatus;
 use serde::{Serialize, Serializer};
 use types::{
-    AgentId, Announce, Cleanup, FailureClass, Hash, MessageId, NodeId, RunId, SessionId,
-    SessionKey, TaskId, Timestamp, Usage,
+    Access, AgentId, Announce, Cleanup, Deliverables, FailureClass, FlowId, Hash, MessageId,
+    NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp, Usage,
 };
 
 fn phase_word<S: Serializer>(phase: &Phase, serializer: S) -> Result<S::Ok, S::Error> {
@@ -74,6 +78,11 @@ pub struct SessionView {
     pub created: Timestamp,
     pub active: Timestamp,
     pub archived: Option<Timestamp>,
+    pub access: Access,
+    pub policy_hash: Option<Hash>,
+    /// Said by a person or an agent after the last run.
+    pub declared: Option<TaskStatus>,
+    pub queue_mode: Option<QueueMode>,
     pub open_run: Option<RunFacts>,
     pub last_run: Option<RunFacts>,
     /// Inbox rows that have not been taken in.
@@ -219,6 +228,7 @@ impl Default for TaskFilter {
 #[serde(rename_all = "camelCase")]
 pub struct TaskView {
     pub id: TaskId,
+    pub kind: TaskKind,
     pub requester_key: SessionKey,
     pub parent: Option<TaskId>,
     pub root_key: SessionKey,
@@ -229,6 +239,11 @@ pub struct TaskView {
     pub label: Option<String>,
     pub announce: Announce,
     pub cleanup: Cleanup,
+    pub origin: String,
+    pub deliverables: Option<Deliverables>,
+    pub attempt: u32,
+    pub flow: Option<FlowId>,
+    pub node: Option<String>,
     pub waited_by: Option<RunId>,
     pub cancelled: Option<Timestamp>,
     pub outcome: Option<Outcome>,
@@ -242,6 +257,7 @@ impl TaskView {
     pub(crate) fn new(task: Task, run: Option<RunFacts>) -> TaskView {
         TaskView {
             id: task.id,
+            kind: task.kind,
             requester_key: task.requester_key,
             parent: task.parent,
             root_key: task.root_key,
@@ -252,6 +268,11 @@ impl TaskView {
             label: task.label,
             announce: task.announce,
             cleanup: task.cleanup,
+            origin: task.origin,
+            deliverables: task.deliverables,
+            attempt: task.attempt,
+            flow: task.flow,
+            node: task.node,
             waited_by: task.waited_by,
             cancelled: task.cancelled,
             outcome: task.outcome,

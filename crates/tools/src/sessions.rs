@@ -129,13 +129,14 @@ pub fn spec(name: &str) -> Option<&'static ToolSpec> {
 
 /// Reads a call of the session tool `name`. The error is written for the model.
 pub fn parse(name: &str, arguments: &str) -> Result<SessionsCall, String> {
-    use InternalCall::{Spawn, Yield};
+    use InternalCall::Yield;
 
     let Some(spec) = spec(name) else { return Err(format!("`{name}` is not a session tool")) };
     let read = |refused: &[Refused]| Arguments::parse(spec, &[], refused, arguments);
     match name {
         "sessions_spawn" => {
-            spawn::parse(&read(spawn::REFUSED)?).map(|call| SessionsCall::Internal(Spawn(call)))
+            let request = spawn::parse(&read(spawn::REFUSED)?)?;
+            Ok(SessionsCall::Internal(InternalCall::spawn(request)))
         }
         "sessions_yield" => {
             wait::parse(&read(wait::REFUSED)?).map(|call| SessionsCall::Internal(Yield(call)))

@@ -63,6 +63,10 @@ id! {
     TaskId, "tsk_"
 }
 id! {
+    /// A declared graph of tasks.
+    FlowId, "flw_"
+}
+id! {
     /// One row of an inbox.
     MessageId, "msg_"
 }

@@ -18,10 +18,11 @@ pub mod usage;
 
 pub use failure::FailureClass;
 pub use hash::Hash;
-pub use id::{MessageId, NodeId, ParseIdError, RunId, SessionId, TaskId};
+pub use id::{FlowId, MessageId, NodeId, ParseIdError, RunId, SessionId, TaskId};
 pub use message::{AssistantMessage, Message, Prefix, StopReason, ToolCall, ToolResult, Wire};
 pub use request::{
-    Announce, Cleanup, InternalCall, SpawnRequest, TaskTarget, WaitFor, YieldRequest,
+    Access, Announce, Cleanup, Deliverables, InternalCall, Reuse, SessionRef, SpawnContext,
+    SpawnRequest, TaskTarget, WaitFor, WhenBusy, YieldRequest,
 };
 pub use session_key::{AgentId, Name, ParseSessionKeyError, Scope, SessionKey};
 pub use time::Timestamp;

@@ -2,16 +2,19 @@
 //!
 //! `tools::sessions` reads them from JSON, `machine` decides them. The names are OpenClaw's.
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentId, TaskId, word_enum};
+use crate::session_key::ParseSessionKeyError;
+use crate::{AgentId, Scope, SessionKey, TaskId, serde_as_str, word_enum};
 
 /// A tool call that the machine carries out itself, in the commit that records its result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum InternalCall {
-    Spawn(SpawnRequest),
+    Spawn(Box<SpawnRequest>),
     Yield(YieldRequest),
     /// Stop a task of the caller's tree, and everything below it.
     Kill {
@@ -23,6 +26,53 @@ pub enum InternalCall {
         message: String,
     },
 }
+
+impl InternalCall {
+    pub fn spawn(request: SpawnRequest) -> InternalCall {
+        InternalCall::Spawn(Box::new(request))
+    }
+}
+
+/// A session as a caller names it: a full key, or a short one, which is resolved under the agent
+/// that is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionRef {
+    Full(SessionKey),
+    Short(Scope),
+}
+
+impl SessionRef {
+    /// The key that is meant.
+    pub fn under(&self, agent: &AgentId) -> SessionKey {
+        match self {
+            SessionRef::Full(key) => key.clone(),
+            SessionRef::Short(scope) => SessionKey::new(agent.clone(), scope.clone()),
+        }
+    }
+}
+
+impl fmt::Display for SessionRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SessionRef::Full(key) => key.fmt(f),
+            SessionRef::Short(scope) => scope.fmt(f),
+        }
+    }
+}
+
+impl FromStr for SessionRef {
+    type Err = ParseSessionKeyError;
+
+    fn from_str(text: &str) -> Result<SessionRef, ParseSessionKeyError> {
+        if let Ok(key) = text.parse() {
+            return Ok(SessionRef::Full(key));
+        }
+        let key = SessionKey::resolve(text, &AgentId::main())?;
+        Ok(SessionRef::Short(key.scope))
+    }
+}
+
+serde_as_str!(SessionRef);
 
 /// How a caller names one of its tasks: by id, `taskName`, or the child's session key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,8 +94,103 @@ pub struct SpawnRequest {
     pub run_timeout: Option<Duration>,
     pub cleanup: Cleanup,
     pub announce: Announce,
+    /// The same key of the same requester is the same task, also after its end.
     pub idempotency_key: Option<String>,
     pub cwd: Option<String>,
+    /// A stable key for the child, resolved under the target agent.
+    pub session: Option<SessionRef>,
+    /// With `session`: go on with it if it is there, instead of failing.
+    pub resume_if_exists: bool,
+    /// The configured default if none.
+    pub reuse: Option<Reuse>,
+    /// What to do if the chosen session is busy; the default of the way it was chosen if none.
+    pub when_busy: Option<WhenBusy>,
+    pub context: SpawnContext,
+    pub access: Access,
+    /// What must be there before the task counts as completed.
+    pub deliverables: Option<Deliverables>,
+}
+
+impl SpawnRequest {
+    /// A spawn with every argument at its default.
+    pub fn of(task: &str) -> SpawnRequest {
+        SpawnRequest {
+            task: task.to_owned(),
+            label: None,
+            task_name: None,
+            agent: None,
+            model: None,
+            run_timeout: None,
+            cleanup: Cleanup::Keep,
+            announce: Announce::Parent,
+            idempotency_key: None,
+            cwd: None,
+            session: None,
+            resume_if_exists: false,
+            reuse: None,
+            when_busy: None,
+            context: SpawnContext::Isolated,
+            access: Access::Full,
+            deliverables: None,
+        }
+    }
+}
+
+word_enum! {
+    /// Which session a spawn goes to: from the least to the most sharing.
+    pub enum Reuse {
+        /// A new one.
+        Never = "never",
+        /// That of a stable key, with its whole history.
+        Key = "key",
+        /// An idle one of the same agent, model, policy and owner, behind an episode boundary.
+        Pool = "pool",
+        /// The agent's main session.
+        Main = "main",
+    }
+}
+
+word_enum! {
+    /// What a spawn does if the session that it chose is busy.
+    pub enum WhenBusy {
+        /// Its brief waits for a run of its own there.
+        Queue = "queue",
+        /// It takes a new session.
+        Fresh = "fresh",
+        /// It is refused with `busy`.
+        Refuse = "refuse",
+    }
+}
+
+word_enum! {
+    /// What a child's transcript begins with.
+    pub enum SpawnContext {
+        /// Nothing but the brief.
+        Isolated = "isolated",
+        /// A branch of the requester's transcript.
+        Fork = "fork",
+    }
+}
+
+word_enum! {
+    /// What a session's tools may do to the world.
+    pub enum Access {
+        Full = "full",
+        /// Only tools that change nothing.
+        ReadOnly = "read-only",
+    }
+}
+
+/// What a task has to hand in: checked by the machine, not taken on the child's word.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deliverables {
+    /// Files that must exist and not be empty, relative to the child's working folder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
+    /// A JSON schema that the child's answer must meet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<serde_json::Value>,
 }
 
 word_enum! {
@@ -60,7 +205,16 @@ word_enum! {
     /// Who hears of a task's end.
     pub enum Announce {
         Parent = "parent",
+        /// The parent, and unedited the person for whom the work is done.
+        Person = "person",
         None = "none",
+    }
+}
+
+impl Announce {
+    /// Does the requester get the result?
+    pub fn reaches_requester(self) -> bool {
+        self != Announce::None
     }
 }
 

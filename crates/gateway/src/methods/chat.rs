@@ -60,6 +60,8 @@ pub async fn submit(
         label: words.label,
         // Zero is no bound: what OpenClaw's clients mean by it, and so does the machine.
         timeout_ms: words.timeout_ms.map(clamp_ms),
+        sender: None,
+        hops: 0,
     };
     match gateway.handle.submit(Event::MessageReceived(inbound)).await {
         Ok(Answer::Accepted(accepted)) => {

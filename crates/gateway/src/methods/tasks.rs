@@ -210,6 +210,7 @@ fn subagent(rows: &dyn Query, task: TaskView, now: Timestamp) -> Result<Subagent
 
 #[cfg(test)]
 mod tests {
+    use machine::rows::TaskKind;
     use types::{Cleanup, RunId};
     use uuid::Uuid;
 
@@ -220,6 +221,7 @@ mod tests {
         let main = || "agent:main:main".to_owned();
         TaskView {
             id: TaskId::new(Uuid::from_u128(id)),
+            kind: TaskKind::Subagent,
             requester_key: parent.map_or_else(main, key).parse().unwrap(),
             parent: parent.map(|id| TaskId::new(Uuid::from_u128(id))),
             root_key: main().parse().unwrap(),
@@ -230,6 +232,11 @@ mod tests {
             label: None,
             announce: Announce::Parent,
             cleanup: Cleanup::Keep,
+            origin: String::new(),
+            deliverables: None,
+            attempt: 1,
+            flow: None,
+            node: None,
             waited_by: None,
             cancelled: None,
             outcome: None,

@@ -91,6 +91,8 @@ impl Running {
             model: None,
             label: None,
             timeout_ms: None,
+            sender: None,
+            hops: 0,
         });
         self.handle.submit(event).await.unwrap()
     }

@@ -18,7 +18,7 @@ fn spawn_from(bench: &mut Bench, session: &str, count: usize) {
     let run = bench.open(&key(session));
     for n in 0..count {
         let (id, brief) = (format!("s{}", bench.tasks().len()), format!("{session} {n}"));
-        bench.call(run, &id, InternalCall::Spawn(spawn(brief)));
+        bench.call(run, &id, InternalCall::spawn(spawn(brief)));
     }
 }
 
@@ -97,7 +97,7 @@ fn people_have_slots_of_their_own() {
 
     // The child splits: its own child needs the only slot of the lane, and gets it.
     let child = bench.tasks()[0].run;
-    bench.call(child, "s", InternalCall::Spawn(spawn("deeper")));
+    bench.call(child, "s", InternalCall::spawn(spawn("deeper")));
     bench.say(child, "I wait");
     let second = bench.tasks()[1].run;
     bench.say(second, "done");

@@ -78,7 +78,7 @@ fn results_of_a_lost_life_are_fenced() {
 #[test]
 fn recoveries_have_an_end() {
     let (mut bench, top) = started();
-    bench.call(top, "s", InternalCall::Spawn(spawn("part")));
+    bench.call(top, "s", InternalCall::spawn(spawn("part")));
     bench.say(top, "on its way");
     let child = bench.tasks()[0].run;
     bench.pin(child);
@@ -113,7 +113,7 @@ fn progress_resets_the_count() {
 fn a_wait_outlives_its_gateway() {
     for effect in [EffectClass::Opaque, EffectClass::Pure] {
         let (mut bench, run) = started();
-        bench.call(run, "s", InternalCall::Spawn(spawn("part")));
+        bench.call(run, "s", InternalCall::spawn(spawn("part")));
         let all = internal("y", InternalCall::Yield(wait(WaitFor::All)));
         bench.answer(run, "", vec![external("t", effect), all]);
         bench.restart();
@@ -135,7 +135,7 @@ fn calls_of_ours_that_a_cut_has_left_are_begun_in_order() {
     let (mut bench, run) = started();
     let calls = vec![
         internal("y", InternalCall::Yield(wait(WaitFor::All))),
-        internal("s", InternalCall::Spawn(spawn("part"))),
+        internal("s", InternalCall::spawn(spawn("part"))),
     ];
     let (token, step) = (bench.token(run), 0);
     let asked =

@@ -12,7 +12,7 @@ use crate::bench::{Bench, main_session};
 
 fn ask(bench: &mut Bench, id: &str, request: SpawnRequest) -> serde_json::Value {
     let run = bench.open(&main_session());
-    bench.call(run, id, InternalCall::Spawn(request))
+    bench.call(run, id, InternalCall::spawn(request))
 }
 
 /// Each refusal has its code, and names the key that decides.
@@ -117,7 +117,7 @@ fn a_spawn_while_draining_is_done_after_the_restart() {
     let run = bench.open(&main_session());
     bench.pin(run);
     bench.apply(Event::Drain);
-    bench.answer(run, "", vec![internal("c", InternalCall::Spawn(spawn("count")))]);
+    bench.answer(run, "", vec![internal("c", InternalCall::spawn(spawn("count")))]);
     assert!(bench.tasks().is_empty());
 
     bench.restart();
@@ -185,7 +185,7 @@ fn steering_a_busy_child_has_a_bound() {
     let mut bench = Bench::new(Limits { queued_rows_max: 3, ..limits() });
     bench.send(&main_session(), "go");
     let top = bench.open(&main_session());
-    bench.call(top, "c", InternalCall::Spawn(spawn("count lakes")));
+    bench.call(top, "c", InternalCall::spawn(spawn("count lakes")));
     let child = bench.tasks()[0].clone();
     let steer = |n: u32| InternalCall::Steer {
         target: TaskTarget(child.id.to_string()),

@@ -18,9 +18,9 @@ fn chain() -> (Bench, [RunId; 3]) {
     let mut bench = Bench::new(limits());
     bench.send(&main_session(), "go");
     let top = bench.open(&main_session());
-    bench.call(top, "s", InternalCall::Spawn(spawn("part")));
+    bench.call(top, "s", InternalCall::spawn(spawn("part")));
     let child = bench.tasks()[0].run;
-    bench.call(child, "s", InternalCall::Spawn(spawn("part of it")));
+    bench.call(child, "s", InternalCall::spawn(spawn("part of it")));
     let leaf = bench.tasks()[1].run;
     bench.pin(leaf);
     (bench, [top, child, leaf])
@@ -141,9 +141,9 @@ fn a_deadline_ends_the_run_and_what_it_has_begun() {
     let top = bench.open(&main_session());
     let run_timeout = Some(std::time::Duration::from_secs(60));
     let request = SpawnRequest { run_timeout, ..spawn("part") };
-    bench.call(top, "s", InternalCall::Spawn(request));
+    bench.call(top, "s", InternalCall::spawn(request));
     let child = bench.tasks()[0].run;
-    bench.call(child, "s", InternalCall::Spawn(spawn("part of it")));
+    bench.call(child, "s", InternalCall::spawn(spawn("part of it")));
 
     bench.pass(std::time::Duration::from_secs(59));
     assert_eq!(bench.outcomes(), [None, None]);

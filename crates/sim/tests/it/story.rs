@@ -16,7 +16,7 @@ const FAULTS: Faults =
 
 fn named(brief: &str) -> InternalCall {
     let task_name = Some(brief.to_owned());
-    InternalCall::Spawn(types::SpawnRequest { task_name, ..spawn(brief) })
+    InternalCall::spawn(types::SpawnRequest { task_name, ..spawn(brief) })
 }
 
 /// Spawns `names`, then yields until all have ended.

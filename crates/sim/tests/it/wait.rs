@@ -23,7 +23,7 @@ fn parent_of(n: usize) -> (Bench, RunId) {
     bench.send(&main_session(), "go");
     let run = bench.open(&main_session());
     for i in 0..n {
-        bench.call(run, &format!("s{i}"), InternalCall::Spawn(spawn(format!("part {i}"))));
+        bench.call(run, &format!("s{i}"), InternalCall::spawn(spawn(format!("part {i}"))));
     }
     (bench, run)
 }
@@ -208,14 +208,14 @@ fn results_climb_one_level_at_a_time() {
     let (mut bench, run) = parent_of(1);
     bench.say(run, "on its way");
     let child = bench.tasks()[0].run;
-    bench.call(child, "s", InternalCall::Spawn(spawn("a part of a part")));
+    bench.call(child, "s", InternalCall::spawn(spawn("a part of a part")));
     bench.say(child, "I wait");
     assert_eq!(bench.phase(child), WAITING);
     end_child(&mut bench, 1, "found");
     assert_eq!(bench.phase(child), Phase::AwaitingModel);
     assert_eq!(entries(&bench, child, EntryKind::Announce), 1);
 
-    bench.call(child, "s2", InternalCall::Spawn(spawn("another part")));
+    bench.call(child, "s2", InternalCall::spawn(spawn("another part")));
     end_child(&mut bench, 2, "found too");
     bench.say(child, "done, I think");
     assert_eq!(bench.phase(child), Phase::AwaitingModel, "a result lies unread");
@@ -230,7 +230,7 @@ fn results_climb_one_level_at_a_time() {
 fn a_model_is_never_asked_about_its_own_last_word() {
     let (mut bench, _) = parent_of(1);
     let child = bench.tasks()[0].run;
-    bench.call(child, "s", InternalCall::Spawn(spawn("a part of a part")));
+    bench.call(child, "s", InternalCall::spawn(spawn("a part of a part")));
     bench.say(child, "I wait");
     end_child(&mut bench, 1, "ANNOUNCE_SKIP");
     assert_eq!(bench.phase(child), Phase::AwaitingModel);

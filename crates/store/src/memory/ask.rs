@@ -59,6 +59,10 @@ impl Tables {
             created: session.created,
             active: session.active,
             archived: session.archived,
+            access: session.access,
+            policy_hash: session.policy_hash,
+            declared: session.declared,
+            queue_mode: session.queue_mode,
         }
     }
 

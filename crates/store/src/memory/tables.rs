@@ -154,11 +154,11 @@ impl Tables {
         assert!(self.runs.contains(&row.run), "no run {}", row.run);
         assert_eq!(tool, row.asked_by.is_some(), "{key:?}: a tool step says who asked");
         assert_eq!(tool, row.call_id.is_some(), "{key:?}: a tool step has a call");
-        let open = row.state == StepState::Intent;
+        let open = matches!(row.state, StepState::Intent | StepState::Waiting);
         assert_eq!(open, row.ended.is_none(), "{key:?}: an end has a time");
         match self.steps.get(&key) {
             Some(old) => assert!(
-                old.state == StepState::Intent || old.state == row.state,
+                old.ended.is_none() || old.state == row.state,
                 "{key:?} would change its end"
             ),
             None => {

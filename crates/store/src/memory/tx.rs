@@ -159,6 +159,14 @@ impl Tx for Tables {
         }
     }
 
+    fn blob(&mut self, hash: Hash) -> Option<String> {
+        self.blobs.get(&hash).cloned()
+    }
+
+    fn inbox_body(&mut self, seq: i64) -> Option<String> {
+        self.bodies.get(&seq).cloned()
+    }
+
     fn put_timer(&mut self, timer: &Timer) {
         self.timers.put((timer.kind, timer.subject.clone()), timer.clone());
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use machine::rows::{
-    Episode, InboxRow, Lane, LedgerRow, Node, Run, Session, Step, Task, Timer, Transcript,
+    Base, Episode, InboxRow, Lane, LedgerRow, Node, Run, Session, Step, Task, Timer, Transcript,
 };
 use machine::run::Phase;
 use rusqlite::types::{FromSql, ToSqlOutput, Type, Value};
@@ -24,33 +24,35 @@ macro_rules! columns {
     };
     (sessions) => {
         "key, session_id, agent, owner, parent_key, root_key, depth, lifecycle, open_run, label, \
-         model, cwd, rev, created_ms, active_ms, archived_ms"
+         model, cwd, rev, created_ms, active_ms, archived_ms, access, policy_hash, pool_key, \
+         declared, queue_mode"
     };
     (transcripts) => {
-        "session_id, session_key, next_seq, episode, context_tokens, started_ms"
+        "session_id, session_key, next_seq, episode, context_tokens, started_ms, base_id, \
+         base_first_seq, base_last_seq, ended_ms, end_reason"
     };
     (episodes) => {
-        "session_id, n, first_seq, prefix_hash, prefix_tokens, at_ms"
+        "session_id, n, first_seq, prefix_hash, prefix_tokens, at_ms, reason"
     };
     (tasks) => {
         "id, requester_key, parent_id, root_key, depth, session_key, run_id, task_name, label, \
          idem_key, dup_hash, announce, cleanup, origin, waited_by, cancel_ms, outcome, \
-         result_hash, created_ms, ended_ms"
+         result_hash, created_ms, ended_ms, kind, deliverables, attempt, flow_id, node"
     };
     (runs) => {
         "id, wire_id, session_key, session_id, task_id, lane, root_key, phase, wait_kind, \
          outcome, wait_need, rank, slot, node_id, gen, nonce, next_step, recoveries, retries, \
          model, origin, timeout_ms, deadline_ms, usage_input, usage_output, usage_cache_read, \
-         usage_cache_write, error_class, error, queued_ms, started_ms, ended_ms"
+         usage_cache_write, error_class, error, queued_ms, started_ms, ended_ms, hops"
     };
     (steps) => {
         "run_id, n, kind, asked_by, name, call_id, args_hash, effect, state, result_hash, model, \
-         started_ms, ended_ms"
+         started_ms, ended_ms, waits_on"
     };
     // Without the body, which the machine never reads.
     (inbox) => {
         "seq, id, session_key, kind, place, idem_key, body_hash, tokens, origin, task_id, state, \
-         run_id, timeout_ms, at_ms, done_ms"
+         run_id, timeout_ms, at_ms, done_ms, sender_key, hops"
     };
     (entries) => {
         "session_id, seq, run_id, step_n, kind, call_id, body, tokens, at_ms"
@@ -143,6 +145,26 @@ impl<'r, 's> Columns<'r, 's> {
         })
     }
 
+    /// A value that is kept as JSON.
+    pub fn json_or_none<T: serde::de::DeserializeOwned>(&mut self) -> Result<Option<T>> {
+        let column = self.next;
+        let text: Option<String> = self.get()?;
+        let read = |text: String| {
+            serde_json::from_str(&text).map_err(|error| unreadable(column, Box::new(error)))
+        };
+        text.map(read).transpose()
+    }
+
+    fn base(&mut self) -> Result<Option<Base>> {
+        let (id, first, last) = (self.parsed_or_none()?, self.get()?, self.get()?);
+        Ok(match (id, first, last) {
+            (Some(session_id), Some(first_seq), Some(last_seq)) => {
+                Some(Base { session_id, first_seq, last_seq })
+            }
+            _ => None,
+        })
+    }
+
     fn phase(&mut self) -> Result<Phase> {
         let column = self.next;
         let word: String = self.get()?;
@@ -200,6 +222,11 @@ pub fn session(c: &mut Columns<'_, '_>) -> Result<Session> {
         created: c.time()?,
         active: c.time()?,
         archived: c.time_or_none()?,
+        access: c.parsed()?,
+        policy_hash: c.parsed_or_none()?,
+        pool_key: c.parsed_or_none()?,
+        declared: c.parsed_or_none()?,
+        queue_mode: c.parsed_or_none()?,
     })
 }
 
@@ -211,6 +238,11 @@ pub fn transcript(c: &mut Columns<'_, '_>) -> Result<Transcript> {
         episode: c.get()?,
         context_tokens: c.count()?,
         started: c.time()?,
+        base: c.base()?,
+        ended: match (c.time_or_none()?, c.parsed_or_none()?) {
+            (Some(at), Some(why)) => Some((at, why)),
+            _ => None,
+        },
     })
 }
 
@@ -222,6 +254,7 @@ pub fn episode(c: &mut Columns<'_, '_>) -> Result<Episode> {
         prefix_hash: c.parsed_or_none()?,
         prefix_tokens: c.count()?,
         at: c.time()?,
+        reason: c.parsed()?,
     })
 }
 
@@ -247,6 +280,11 @@ pub fn task(c: &mut Columns<'_, '_>) -> Result<Task> {
         result_hash: c.parsed_or_none()?,
         created: c.time()?,
         ended: c.time_or_none()?,
+        kind: c.parsed()?,
+        deliverables: c.json_or_none()?,
+        attempt: c.get()?,
+        flow: c.parsed_or_none()?,
+        node: c.get()?,
     })
 }
 
@@ -279,6 +317,7 @@ pub fn run(c: &mut Columns<'_, '_>) -> Result<Run> {
         queued: c.time()?,
         started: c.time_or_none()?,
         ended: c.time_or_none()?,
+        hops: c.get()?,
     })
 }
 
@@ -297,6 +336,7 @@ pub fn step(c: &mut Columns<'_, '_>) -> Result<Step> {
         model: c.get()?,
         started: c.time()?,
         ended: c.time_or_none()?,
+        waits_on: c.parsed_or_none()?,
     })
 }
 
@@ -317,6 +357,8 @@ pub fn inbox(c: &mut Columns<'_, '_>) -> Result<InboxRow> {
         timeout_ms: c.get()?,
         at: c.time()?,
         done: c.time_or_none()?,
+        sender: c.parsed_or_none()?,
+        hops: c.get()?,
     })
 }
 

@@ -51,12 +51,24 @@ pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreErro
         Some(version) => keep_copy(connection, path, version, known)?,
         None => {}
     }
+    let failed = |reason: String| StoreError::Migration { path: path.to_owned(), known, reason };
+    // A table that is built anew is gone for a moment. What refers to it is checked afterwards.
+    foreign_keys(connection, false).map_err(|error| named(error, path))?;
     let runner = embedded::migrations::runner().set_grouped(true);
-    runner.run(connection).map(drop).map_err(|error| StoreError::Migration {
-        path: path.to_owned(),
-        known,
-        reason: error.to_string(),
-    })
+    let migrated = runner.run(connection).map(drop).map_err(|error| failed(error.to_string()));
+    let dangling = "select count(*) from pragma_foreign_key_check";
+    let dangling: i64 =
+        connection.query_row(dangling, [], |row| row.get(0)).map_err(|error| named(error, path))?;
+    foreign_keys(connection, true).map_err(|error| named(error, path))?;
+    migrated?;
+    if dangling > 0 {
+        return Err(failed(format!("{dangling} rows would refer to rows that are not there")));
+    }
+    Ok(())
+}
+
+fn foreign_keys(connection: &Connection, on: bool) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "foreign_keys", on)
 }
 
 fn keep_copy(

@@ -14,6 +14,11 @@ use crate::error::StoreError;
 
 type Put = Result<(), StoreError>;
 
+/// A value as it is kept in a column of JSON.
+fn json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("a row's value has string keys")
+}
+
 /// One row must have been written, or the caller's idea of the rows is wrong.
 fn one(changed: usize, what: impl FnOnce() -> String) -> Put {
     if changed == 1 { Ok(()) } else { Err(StoreError::Broken(what())) }
@@ -85,12 +90,16 @@ pub fn node(link: Link<'_>, row: &Node) -> Put {
 pub fn session(link: Link<'_>, row: &Session) -> Put {
     let sql = upsert!(
         sessions,
-        "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16",
+        "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, \
+         ?17, ?18, ?19, ?20, ?21",
         "key",
         "session_id = excluded.session_id, owner = excluded.owner, \
          lifecycle = excluded.lifecycle, open_run = excluded.open_run, label = excluded.label, \
          model = excluded.model, cwd = excluded.cwd, rev = excluded.rev, \
-         active_ms = excluded.active_ms, archived_ms = excluded.archived_ms"
+         active_ms = excluded.active_ms, archived_ms = excluded.archived_ms, \
+         access = excluded.access, policy_hash = excluded.policy_hash, \
+         pool_key = excluded.pool_key, declared = excluded.declared, \
+         queue_mode = excluded.queue_mode"
     );
     let params = params![
         Text(&row.key),
@@ -109,6 +118,11 @@ pub fn session(link: Link<'_>, row: &Session) -> Put {
         row.created.ms(),
         row.active.ms(),
         row.archived.map(|at| at.ms()),
+        row.access.as_str(),
+        row.policy_hash.map(Text),
+        row.pool_key.map(Text),
+        row.declared.map(|word| word.as_str()),
+        row.queue_mode.map(|mode| mode.as_str()),
     ];
     link.run(sql, params).map(drop)
 }
@@ -116,10 +130,11 @@ pub fn session(link: Link<'_>, row: &Session) -> Put {
 pub fn transcript(link: Link<'_>, row: &Transcript) -> Put {
     let sql = upsert!(
         transcripts,
-        "?1, ?2, ?3, ?4, ?5, ?6",
+        "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11",
         "session_id",
         "next_seq = excluded.next_seq, episode = excluded.episode, \
-         context_tokens = excluded.context_tokens"
+         context_tokens = excluded.context_tokens, ended_ms = excluded.ended_ms, \
+         end_reason = excluded.end_reason"
     );
     let params = params![
         Text(row.session_id),
@@ -128,6 +143,11 @@ pub fn transcript(link: Link<'_>, row: &Transcript) -> Put {
         row.episode,
         int(row.context_tokens),
         row.started.ms(),
+        row.base.map(|base| Text(base.session_id)),
+        row.base.map(|base| base.first_seq),
+        row.base.map(|base| base.last_seq),
+        row.ended.map(|(at, _)| at.ms()),
+        row.ended.map(|(_, why)| why.as_str()),
     ];
     link.run(sql, params).map(drop)
 }
@@ -135,7 +155,7 @@ pub fn transcript(link: Link<'_>, row: &Transcript) -> Put {
 pub fn episode(link: Link<'_>, row: &Episode) -> Put {
     let sql = upsert!(
         episodes,
-        "?1, ?2, ?3, ?4, ?5, ?6",
+        "?1, ?2, ?3, ?4, ?5, ?6, ?7",
         "session_id, n",
         "prefix_hash = excluded.prefix_hash, prefix_tokens = excluded.prefix_tokens"
     );
@@ -146,6 +166,7 @@ pub fn episode(link: Link<'_>, row: &Episode) -> Put {
         row.prefix_hash.map(Text),
         int(row.prefix_tokens),
         row.at.ms(),
+        row.reason.as_str(),
     ];
     link.run(sql, params).map(drop)
 }
@@ -154,7 +175,7 @@ pub fn task(link: Link<'_>, row: &Task) -> Put {
     let sql = upsert!(
         tasks,
         "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
-         ?20",
+         ?20, ?21, ?22, ?23, ?24, ?25",
         "id",
         "announce = excluded.announce, waited_by = excluded.waited_by, \
          cancel_ms = excluded.cancel_ms, outcome = excluded.outcome, \
@@ -182,6 +203,11 @@ pub fn task(link: Link<'_>, row: &Task) -> Put {
         row.result_hash.map(Text),
         row.created.ms(),
         row.ended.map(|at| at.ms()),
+        row.kind.as_str(),
+        row.deliverables.as_ref().map(json),
+        row.attempt,
+        row.flow.map(Text),
+        row.node,
     ];
     one(link.run(sql, params)?, || format!("{} would get another outcome", row.id))
 }
@@ -190,7 +216,7 @@ pub fn run(link: Link<'_>, row: &Run) -> Put {
     let sql = upsert!(
         runs,
         "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
-         ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32",
+         ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33",
         "id",
         "phase = excluded.phase, wait_kind = excluded.wait_kind, outcome = excluded.outcome, \
          wait_need = excluded.wait_need, rank = excluded.rank, slot = excluded.slot, \
@@ -201,7 +227,8 @@ pub fn run(link: Link<'_>, row: &Run) -> Put {
          usage_input = excluded.usage_input, usage_output = excluded.usage_output, \
          usage_cache_read = excluded.usage_cache_read, \
          usage_cache_write = excluded.usage_cache_write, error_class = excluded.error_class, \
-         error = excluded.error, started_ms = excluded.started_ms, ended_ms = excluded.ended_ms \
+         error = excluded.error, started_ms = excluded.started_ms, \
+         ended_ms = excluded.ended_ms, hops = excluded.hops \
          where excluded.gen >= runs.gen \
          and (runs.phase <> 'ended' or runs.outcome = excluded.outcome)"
     );
@@ -238,6 +265,7 @@ pub fn run(link: Link<'_>, row: &Run) -> Put {
         row.queued.ms(),
         row.started.map(|at| at.ms()),
         row.ended.map(|at| at.ms()),
+        row.hops,
     ];
     one(link.run(sql, params)?, || format!("{} would go back in its life", row.id))
 }
@@ -245,11 +273,11 @@ pub fn run(link: Link<'_>, row: &Run) -> Put {
 pub fn step(link: Link<'_>, row: &Step) -> Put {
     let sql = upsert!(
         steps,
-        "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13",
+        "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14",
         "run_id, n",
         "effect = excluded.effect, state = excluded.state, result_hash = excluded.result_hash, \
-         model = excluded.model, ended_ms = excluded.ended_ms \
-         where steps.state = 'intent' or steps.state = excluded.state"
+         model = excluded.model, ended_ms = excluded.ended_ms, waits_on = excluded.waits_on \
+         where steps.state in ('intent', 'waiting') or steps.state = excluded.state"
     );
     let params = params![
         Text(row.run),
@@ -265,6 +293,7 @@ pub fn step(link: Link<'_>, row: &Step) -> Put {
         row.model,
         row.started.ms(),
         row.ended.map(|at| at.ms()),
+        row.waits_on.map(Text),
     ];
     one(link.run(sql, params)?, || format!("step {} of {} would change its end", row.n, row.run))
 }
@@ -285,7 +314,8 @@ pub fn new_inbox(link: Link<'_>, row: &InboxRow, body: &str) -> Put {
     let sql = concat!(
         "insert into inbox (",
         columns!(inbox),
-        ", body) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
+        ", body) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, \
+         ?17, ?18)"
     );
     let params = params![
         row.seq,
@@ -303,6 +333,8 @@ pub fn new_inbox(link: Link<'_>, row: &InboxRow, body: &str) -> Put {
         row.timeout_ms,
         row.at.ms(),
         row.done.map(|at| at.ms()),
+        row.sender.as_ref().map(Text),
+        row.hops,
         body,
     ];
     link.run(sql, params).map(drop)

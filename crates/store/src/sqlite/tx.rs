@@ -174,6 +174,14 @@ impl Tx for SqlTx<'_> {
         must(put::blob(self.link, hash, data));
     }
 
+    fn blob(&mut self, hash: Hash) -> Option<String> {
+        self.row("select data from blobs where hash = ?1", [Text(hash)], number)
+    }
+
+    fn inbox_body(&mut self, seq: i64) -> Option<String> {
+        self.row("select body from inbox where seq = ?1", [seq], number)
+    }
+
     fn put_timer(&mut self, timer: &Timer) {
         must(put::timer(self.link, timer));
     }

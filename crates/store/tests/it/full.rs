@@ -45,6 +45,8 @@ fn input(bytes: usize) -> Event {
         model: None,
         label: None,
         timeout_ms: None,
+        sender: None,
+        hops: 0,
     })
 }
 

@@ -12,7 +12,7 @@ use machine::rows::InboxKind;
 use machine::{Action, At, Event, Limits};
 use store::{Memory, Moment, Reads, Sqlite, Store};
 use types::{
-    AgentId, Announce, AssistantMessage, Cleanup, EffectClass, FailureClass, InternalCall, NodeId,
+    AgentId, AssistantMessage, Cleanup, EffectClass, FailureClass, InternalCall, NodeId,
     SessionKey, SpawnRequest, StopReason, Timestamp, Usage, WaitFor, Wire, YieldRequest,
 };
 
@@ -138,6 +138,8 @@ impl Twins {
             model: None,
             label: None,
             timeout_ms: None,
+            sender: None,
+            hops: 0,
         })
     }
 
@@ -215,18 +217,12 @@ impl Twins {
 
     fn spawn(&mut self, n: u32) -> PlannedCall {
         let request = SpawnRequest {
-            task: format!("find {}", self.below(6)),
-            label: None,
             task_name: (self.below(3) == 0).then(|| "finder".to_owned()),
-            agent: None,
-            model: None,
-            run_timeout: None,
             cleanup: if self.below(2) == 0 { Cleanup::Keep } else { Cleanup::Delete },
-            announce: Announce::Parent,
             idempotency_key: (self.below(3) == 0).then(|| format!("s{}", self.below(9))),
-            cwd: None,
+            ..SpawnRequest::of(&format!("find {}", self.below(6)))
         };
-        self.call(n, "sessions_spawn", CallPlan::Internal(InternalCall::Spawn(request)))
+        self.call(n, "sessions_spawn", CallPlan::Internal(InternalCall::spawn(request)))
     }
 
     fn wait(&mut self, n: u32) -> PlannedCall {

@@ -1,14 +1,17 @@
 //! Rows with every field set, by number.
 
+use machine::queue::QueueMode;
 use machine::rows::{
-    Body, Entry, EntryKind, Episode, InboxKind, InboxRow, InboxState, Lane, LaneName, LedgerRow,
-    Lifecycle, Node, NodeState, Place, Run, Session, Step, StepKind, StepState, Task, Transcript,
+    Base, Body, EndReason, Entry, EntryKind, Episode, EpisodeReason, InboxKind, InboxRow,
+    InboxState, Lane, LaneName, LedgerRow, Lifecycle, Node, NodeState, Place, Run, Session, Step,
+    StepKind, StepState, Task, TaskKind, Transcript,
 };
 use machine::run::Phase;
+use machine::status::TaskStatus;
 use machine::{State, Tx};
 use types::{
-    AgentId, Announce, Cleanup, EffectClass, Hash, MessageId, NodeId, RunId, SessionId, SessionKey,
-    TaskId, Timestamp, Usage,
+    Access, AgentId, Announce, Cleanup, Deliverables, EffectClass, FlowId, Hash, MessageId, NodeId,
+    RunId, SessionId, SessionKey, TaskId, Timestamp, Usage,
 };
 use uuid::Uuid;
 
@@ -71,6 +74,11 @@ pub fn session(n: u128) -> Session {
         created: Timestamp(100),
         active: Timestamp(100 + n as i64),
         archived: None,
+        access: Access::ReadOnly,
+        policy_hash: Some(Hash::of("policy")),
+        pool_key: Some(Hash::of("pool")),
+        declared: (n == 2).then_some(TaskStatus::Cancelled),
+        queue_mode: Some(QueueMode::Collect),
     }
 }
 
@@ -81,7 +89,9 @@ pub fn transcript(n: u128) -> Transcript {
         next_seq: 1,
         episode: 1,
         context_tokens: 12,
+        base: (n != 1).then(|| Base { session_id: session_id(1), first_seq: 1, last_seq: 9 }),
         started: Timestamp(100),
+        ended: (n != 1).then_some((Timestamp(200), EndReason::Reset)),
     }
 }
 
@@ -90,6 +100,7 @@ pub fn episode(n: u128) -> Episode {
         session_id: session_id(n),
         n: 1,
         first_seq: 1,
+        reason: EpisodeReason::Pool,
         prefix_hash: None,
         prefix_tokens: 7,
         at: Timestamp(100),
@@ -118,6 +129,7 @@ pub fn run(n: u128) -> Run {
         retries: 2,
         model: "scripted/m".to_owned(),
         origin: "webchat".to_owned(),
+        hops: 2,
         timeout_ms: Some(5_000),
         deadline: Some(Timestamp(6_000)),
         usage: Usage { input: 1, output: 2, cache_read: 3, cache_write: 4 },
@@ -153,6 +165,7 @@ pub fn model_step(run: u128, n: u32) -> Step {
         effect: None,
         state: StepState::Intent,
         result_hash: None,
+        waits_on: None,
         model: Some("scripted/m".to_owned()),
         started: Timestamp(120),
         ended: None,
@@ -176,6 +189,7 @@ pub fn tool_step(run: u128, n: u32) -> Step {
 pub fn task(n: u128) -> Task {
     Task {
         id: task_id(n),
+        kind: TaskKind::FlowNode,
         requester_key: key(1),
         parent: None,
         root_key: key(1),
@@ -189,6 +203,13 @@ pub fn task(n: u128) -> Task {
         announce: Announce::Parent,
         cleanup: Cleanup::Keep,
         origin: "webchat".to_owned(),
+        deliverables: Some(Deliverables {
+            files: vec!["a/b.md".to_owned()],
+            schema: Some(serde_json::json!({ "type": "object" })),
+        }),
+        attempt: 2,
+        flow: Some(FlowId::new(uuid(n))),
+        node: Some("build".to_owned()),
         waited_by: None,
         cancelled: None,
         outcome: None,
@@ -209,6 +230,8 @@ pub fn inbox(seq: i64, session: u128) -> InboxRow {
         body_hash: Hash::of("body"),
         tokens: 5,
         origin: "webchat".to_owned(),
+        sender: Some(key(1)),
+        hops: 3,
         task: None,
         state: InboxState::Queued,
         run: Some(run_id(session)),

@@ -48,6 +48,8 @@ fn message(session: usize, round: usize) -> Event {
         model: None,
         label: None,
         timeout_ms: None,
+        sender: None,
+        hops: 0,
     })
 }
 

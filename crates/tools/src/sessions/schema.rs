@@ -65,7 +65,9 @@ fn spawn() -> ToolSpec {
             0, SECONDS_MAX, "Stop the sub-agent after so long; 0 means never."),
         "cwd": text("The folder it works in; its workspace if left out."),
         "cleanup": word(&["keep", "delete"], "Whether its session is archived at the end."),
-        "announce": word(&["parent", "none"], "Whether you get its result; `parent` if left out."),
+        "announce": word(
+            &["parent", "person", "none"],
+            "Who gets its result: you, if left out; `person`: also, unedited, the person."),
         "expectsCompletionMessage": {
             "type": "boolean",
             "description": "false is the same as announce `none`.",

@@ -86,7 +86,6 @@ pub(super) fn parse(arguments: &Arguments) -> Result<SpawnRequest, String> {
         .map(|text| text.parse().map_err(|error| format!("`agentId` is not valid: {error}")));
     let seconds = arguments.integer("runTimeoutSeconds", 0..=SECONDS_MAX)?;
     Ok(SpawnRequest {
-        task: arguments.message("task", MESSAGE_BYTES_MAX)?.to_owned(),
         label: word("label")?,
         task_name: task_name(arguments)?,
         agent: agent.transpose()?,
@@ -96,6 +95,7 @@ pub(super) fn parse(arguments: &Arguments) -> Result<SpawnRequest, String> {
         announce: announce(arguments)?,
         idempotency_key: word("idempotencyKey")?,
         cwd: arguments.word("cwd", 4_096)?.map(str::to_owned),
+        ..SpawnRequest::of(arguments.message("task", MESSAGE_BYTES_MAX)?)
     })
 }
 
@@ -120,7 +120,8 @@ fn task_name(arguments: &Arguments) -> Result<Option<String>, String> {
 fn announce(arguments: &Arguments) -> Result<Announce, String> {
     let announce = arguments.choice("announce")?;
     match (announce, arguments.flag("expectsCompletionMessage")?) {
-        (Some(Announce::Parent), Some(false)) | (Some(Announce::None), Some(true)) => {
+        (Some(Announce::Parent | Announce::Person), Some(false))
+        | (Some(Announce::None), Some(true)) => {
             Err("`announce` and `expectsCompletionMessage` contradict each other".to_owned())
         }
         (Some(announce), _) => Ok(announce),

@@ -12,7 +12,7 @@ fn call(name: &str, arguments: Value) -> Result<SessionsCall, String> {
 
 fn spawn(arguments: Value) -> SpawnRequest {
     match call("sessions_spawn", arguments) {
-        Ok(SessionsCall::Internal(InternalCall::Spawn(request))) => request,
+        Ok(SessionsCall::Internal(InternalCall::Spawn(request))) => *request,
         other => panic!("expected a spawn, got {other:?}"),
     }
 }
@@ -25,18 +25,7 @@ fn wait(arguments: Value) -> YieldRequest {
 }
 
 fn plain(task: &str) -> SpawnRequest {
-    SpawnRequest {
-        task: task.to_owned(),
-        label: None,
-        task_name: None,
-        agent: None,
-        model: None,
-        run_timeout: None,
-        cleanup: Cleanup::Keep,
-        announce: Announce::Parent,
-        idempotency_key: None,
-        cwd: None,
-    }
+    SpawnRequest::of(task)
 }
 
 #[test]
@@ -48,7 +37,6 @@ fn a_spawn_with_everything() {
         "cwd": "sub", "context": "isolated", "runtime": "subagent",
     }));
     let expected = SpawnRequest {
-        task: " look\n".to_owned(),
         label: Some("Look".to_owned()),
         task_name: Some("look-1".to_owned()),
         agent: Some("ops".parse().unwrap()),
@@ -58,6 +46,7 @@ fn a_spawn_with_everything() {
         announce: Announce::None,
         idempotency_key: Some("k".to_owned()),
         cwd: Some("sub".to_owned()),
+        ..plain(" look\n")
     };
     assert_eq!(request, expected);
 }
@@ -108,8 +97,8 @@ fn a_bad_spawn_is_refused_by_name() {
             "`cleanup` must be one of `keep`, `delete`; got `burn`",
         ),
         (
-            json!({"task": "x", "announce": "person"}),
-            "`announce` must be one of `parent`, `none`; got `person`",
+            json!({"task": "x", "announce": "mother"}),
+            "`announce` must be one of `parent`, `person`, `none`; got `mother`",
         ),
         (json!({"task": "x", "announce": "none", "expectsCompletionMessage": true}), "contradict"),
         (
