@@ -1,11 +1,9 @@
-//! Rows as clients are shown them. Words of status are derived here and nowhere else, with
-//! `machine::status` and our clock.
+//! Rows as clients are shown them. Words of status come from `machine::status`, by our clock.
 
 use std::collections::HashMap;
 
 use machine::rows::{EntryKind, Outcome};
 use machine::run::Phase;
-use machine::status;
 use protocol::message::{ChatMessage, ChatRole, Provenance, ProvenanceKind};
 use protocol::sessions::{SessionKind, SessionRow, SessionStatus, SubagentRole};
 use serde_json::Value;
@@ -19,27 +17,6 @@ const CHILDREN_MAX: usize = 50;
 
 /// Longest title or preview, in characters.
 const PREVIEW_CHARS_MAX: usize = 120;
-
-/// The phase of the newest run, and whether its node is alive.
-fn standing(run: Option<&RunFacts>, now: Timestamp) -> (Option<Phase>, bool) {
-    (run.map(|run| run.phase), run.is_some_and(|run| run.lease_live(now)))
-}
-
-/// What a session or a task does now.
-pub fn activity(run: Option<&RunFacts>, now: Timestamp) -> status::Activity {
-    let (phase, live) = standing(run, now);
-    status::activity(phase, live)
-}
-
-/// OpenClaw's one word for the newest run.
-pub fn openclaw_status(run: Option<&RunFacts>, now: Timestamp) -> &'static str {
-    let (phase, live) = standing(run, now);
-    status::openclaw_status(phase, live)
-}
-
-pub fn last_turn(run: Option<&RunFacts>) -> status::LastTurn {
-    status::last_turn(run.map(|run| run.phase))
-}
 
 /// Reads one session as a row.
 pub fn session_row(
@@ -55,8 +32,7 @@ pub fn session_row(
 
 /// Makes the row of a session. What the configuration knows is added by the caller.
 pub fn row(view: &SessionView, now: Timestamp) -> SessionRow {
-    let newest = view.newest_run();
-    let (phase, _) = standing(newest, now);
+    let (newest, words) = (view.newest_run(), view.words(now));
     let mut row = SessionRow::new(view.key.clone(), view.created, view.active);
     row.session_id = Some(view.session_id);
     row.kind = kind(&view.key);
@@ -77,12 +53,12 @@ pub fn row(view: &SessionView, now: Timestamp) -> SessionRow {
     row.queued_inputs = view.queued.into();
     row.open_children = view.open_children;
     row.open_run_id = view.open_run.as_ref().map(|run| run.wire_id.clone());
-    row.activity = Some(activity(view.open_run.as_ref(), now).to_string());
-    row.lifecycle = Some(view.lifecycle.to_string());
-    row.last_turn = Some(last_turn(newest).to_string());
-    row.task_status = Some(status::task_status(phase, view.declared).to_string());
-    row.resumable = Some(status::resumable(view.lifecycle));
-    row.note = Some(status::note(view.lifecycle, phase).to_owned());
+    row.activity = Some(words.activity.to_string());
+    row.lifecycle = Some(words.lifecycle.to_string());
+    row.last_turn = Some(words.last_turn.to_string());
+    row.task_status = Some(words.task_status.to_string());
+    row.resumable = Some(words.resumable);
+    row.note = Some(words.note.to_owned());
     row
 }
 

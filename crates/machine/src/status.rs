@@ -1,8 +1,9 @@
 //! Status that does not mislead: every word that people and models see, from facts and leases.
 //!
-//! The tools, the protocol and the CLI call these functions; the database views say the same in
-//! SQL, and a test of the store holds the two together.
+//! The tools, the protocol and the CLI take them from one place, [`Standing::words`]; the database
+//! views say the same in SQL, and a test of the store holds the two together.
 
+use serde::Serialize;
 use types::word_enum;
 
 use crate::rows::{Lifecycle, Outcome};
@@ -43,9 +44,51 @@ word_enum! {
     }
 }
 
+/// The facts from which the words follow.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    pub lifecycle: Lifecycle,
+    /// Of the newest run: the open one, else the one that ended last.
+    pub newest: Option<Phase>,
+    /// Does the node that holds the run's slot have a lease?
+    pub lease_live: bool,
+    /// What somebody has said after the last run.
+    pub declared: Option<TaskStatus>,
+}
+
+/// All that a reader is told of how a session or a task stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Words {
+    pub lifecycle: Lifecycle,
+    pub activity: Activity,
+    pub last_turn: LastTurn,
+    pub task_status: TaskStatus,
+    pub resumable: bool,
+    pub note: &'static str,
+    /// OpenClaw's one word, for old clients.
+    pub status: &'static str,
+}
+
+impl Standing {
+    /// The one place where the words are put together.
+    pub fn words(self) -> Words {
+        let Standing { lifecycle, newest, lease_live, declared } = self;
+        Words {
+            lifecycle,
+            activity: activity(newest, lease_live),
+            last_turn: last_turn(newest),
+            task_status: task_status(newest, declared),
+            resumable: resumable(lifecycle),
+            note: note(lifecycle, newest),
+            status: openclaw_status(newest, lease_live),
+        }
+    }
+}
+
 /// Derives what a session does from its open run, and from whether the lease of the run's node is
 /// alive.
-pub fn activity(open: Option<Phase>, lease_live: bool) -> Activity {
+fn activity(open: Option<Phase>, lease_live: bool) -> Activity {
     match open {
         None | Some(Phase::Ended(_)) => Activity::Idle,
         Some(Phase::Queued) => Activity::Queued,
@@ -56,7 +99,7 @@ pub fn activity(open: Option<Phase>, lease_live: bool) -> Activity {
 }
 
 /// Derives how the newest run stands: `None` if the session never had one.
-pub fn last_turn(newest: Option<Phase>) -> LastTurn {
+fn last_turn(newest: Option<Phase>) -> LastTurn {
     match newest {
         None => LastTurn::None,
         Some(Phase::Ended(outcome)) => match outcome {
@@ -69,7 +112,7 @@ pub fn last_turn(newest: Option<Phase>) -> LastTurn {
 }
 
 /// Derives the task status of the newest run, unless somebody has declared another after it.
-pub fn task_status(newest: Option<Phase>, declared: Option<TaskStatus>) -> TaskStatus {
+fn task_status(newest: Option<Phase>, declared: Option<TaskStatus>) -> TaskStatus {
     match newest {
         Some(phase) if !phase.ended() => TaskStatus::InProgress,
         _ if declared.is_some() => declared.unwrap_or(TaskStatus::Unknown),
@@ -85,12 +128,12 @@ pub fn task_status(newest: Option<Phase>, declared: Option<TaskStatus>) -> TaskS
 }
 
 /// Can the session receive a message now? Whatever became of its last run.
-pub fn resumable(lifecycle: Lifecycle) -> bool {
+fn resumable(lifecycle: Lifecycle) -> bool {
     lifecycle == Lifecycle::Open
 }
 
 /// OpenClaw's one word for the newest run, for old clients.
-pub fn openclaw_status(newest: Option<Phase>, lease_live: bool) -> &'static str {
+fn openclaw_status(newest: Option<Phase>, lease_live: bool) -> &'static str {
     match newest {
         None => "idle",
         Some(Phase::Ended(outcome)) => match outcome {
@@ -105,7 +148,7 @@ pub fn openclaw_status(newest: Option<Phase>, lease_live: bool) -> &'static str 
 }
 
 /// One sentence for a model that reads the status.
-pub fn note(lifecycle: Lifecycle, newest: Option<Phase>) -> &'static str {
+fn note(lifecycle: Lifecycle, newest: Option<Phase>) -> &'static str {
     if lifecycle == Lifecycle::Archived {
         return "The session is archived; it has to be restored before it can receive.";
     }

@@ -4,11 +4,9 @@
 //! What it is told of a run is derived by `machine::status`, as everywhere.
 
 use machine::rows::{EntryKind, Lifecycle};
-use machine::run::Phase;
-use machine::status::{self, TaskStatus};
 use serde_json::{Value, json};
 use store::StoreError;
-use store::view::{EntryView, RunFacts, SessionFilter, SessionView, TaskFilter, TaskView};
+use store::view::{EntryView, SessionFilter, SessionView, TaskFilter, TaskView};
 use tools::ToolOutput;
 use tools::sessions::{SessionKind, SessionsRead};
 use types::{AssistantMessage, SessionKey, TaskTarget, Timestamp, ToolResult};
@@ -205,28 +203,8 @@ impl Asked<'_> {
     }
 }
 
-/// The words of a status, from facts.
-fn words(
-    lifecycle: Lifecycle,
-    run: Option<&RunFacts>,
-    declared: Option<TaskStatus>,
-    now: Timestamp,
-) -> Value {
-    let phase: Option<Phase> = run.map(|run| run.phase);
-    let live = run.is_some_and(|run| run.lease_live(now));
-    json!({
-        "lifecycle": lifecycle,
-        "activity": status::activity(phase, live),
-        "lastTurn": status::last_turn(phase),
-        "taskStatus": status::task_status(phase, declared),
-        "resumable": status::resumable(lifecycle),
-        "note": status::note(lifecycle, phase),
-        "status": status::openclaw_status(phase, live),
-    })
-}
-
 fn session_row(session: &SessionView, now: Timestamp) -> Value {
-    let mut row = words(session.lifecycle, session.newest_run(), session.declared, now);
+    let mut row = json!(session.words(now));
     row["key"] = json!(session.key);
     row["kind"] = json!(SessionKind::of(&session.key.scope));
     row["label"] = json!(session.label);
@@ -239,7 +217,7 @@ fn session_row(session: &SessionView, now: Timestamp) -> Value {
 }
 
 fn task_row(task: &TaskView, now: Timestamp) -> Value {
-    let mut row = words(Lifecycle::Open, task.run.as_ref(), None, now);
+    let mut row = json!(task.words(Lifecycle::Open, now));
     row["taskId"] = json!(task.id);
     row["taskName"] = json!(task.task_name);
     row["label"] = json!(task.label);

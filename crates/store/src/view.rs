@@ -8,7 +8,7 @@ use machine::rows::{
     EntryKind, InboxState, LaneName, Lifecycle, NodeState, Outcome, Run, Task, TaskKind,
 };
 use machine::run::{Phase, WaitKind};
-use machine::status::TaskStatus;
+use machine::status::{Standing, TaskStatus, Words};
 use serde::{Serialize, Serializer};
 use types::{
     Access, AgentId, Announce, Cleanup, Deliverables, FailureClass, FlowId, Hash, MessageId,
@@ -99,6 +99,21 @@ impl SessionView {
     pub fn newest_run(&self) -> Option<&RunFacts> {
         self.open_run.as_ref().or(self.last_run.as_ref())
     }
+
+    /// How it stands at `now`, in words.
+    pub fn words(&self, now: Timestamp) -> Words {
+        words(self.lifecycle, self.newest_run(), self.declared, now)
+    }
+}
+
+fn words(
+    lifecycle: Lifecycle,
+    newest: Option<&RunFacts>,
+    declared: Option<TaskStatus>,
+    now: Timestamp,
+) -> Words {
+    let lease_live = newest.is_some_and(|run| run.lease_live(now));
+    Standing { lifecycle, newest: newest.map(|run| run.phase), lease_live, declared }.words()
 }
 
 /// What a status needs to know of a run.
@@ -254,6 +269,11 @@ pub struct TaskView {
 }
 
 impl TaskView {
+    /// How it stands at `now`, in words; `lifecycle` is that of its session.
+    pub fn words(&self, lifecycle: Lifecycle, now: Timestamp) -> Words {
+        words(lifecycle, self.run.as_ref(), None, now)
+    }
+
     pub(crate) fn new(task: Task, run: Option<RunFacts>) -> TaskView {
         TaskView {
             id: task.id,

@@ -17,7 +17,6 @@ use store::view::{LedgerScope, SessionFilter, SessionView, TaskFilter};
 use types::{SessionKey, Timestamp};
 
 use crate::gateway::{Gateway, unreadable};
-use crate::view;
 
 /// How old a snapshot of health may be. Every connection is given one at its start, and a fleet
 /// of clients that comes back after a restart must not read everything once each.
@@ -159,7 +158,7 @@ fn holders(sessions: &[SessionView], lane: LaneName) -> Vec<SessionKey> {
 fn by_activity(sessions: &[SessionView], now: Timestamp) -> (RunCounts, BTreeMap<String, u64>) {
     let (mut runs, mut activity) = (RunCounts::default(), BTreeMap::new());
     for session in sessions {
-        let doing = view::activity(session.open_run.as_ref(), now).to_string();
+        let doing = session.words(now).activity.to_string();
         *activity.entry(doing).or_default() += 1;
         match session.open_run.as_ref().map(|run| run.phase) {
             None | Some(Phase::Ended(_)) => {}

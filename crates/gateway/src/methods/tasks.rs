@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use machine::rows::{InboxState, Lifecycle};
-use machine::status;
 use protocol::ErrorShape;
 use protocol::tasks::{
     DeliveryStatus, SubagentRow, SubagentsListParams, SubagentsListResult, TaskStatus, TaskSummary,
@@ -71,7 +70,7 @@ fn page(
 fn task_status(task: &TaskView, now: Timestamp) -> TaskStatus {
     // The words are OpenClaw's, and so are those of the enum: only `idle`, of a task whose run
     // is gone, has none.
-    view::openclaw_status(task.run.as_ref(), now).parse().unwrap_or(TaskStatus::Queued)
+    task.words(Lifecycle::Open, now).status.parse().unwrap_or(TaskStatus::Queued)
 }
 
 fn summary(rows: &dyn Query, task: TaskView, now: Timestamp) -> Result<TaskSummary, StoreError> {
@@ -185,13 +184,14 @@ fn subagent(rows: &dyn Query, task: TaskView, now: Timestamp) -> Result<Subagent
     let run = task.run.as_ref();
     let row = rows.run(task.run_id)?;
     let lifecycle = session.as_ref().map_or(Lifecycle::Open, |session| session.lifecycle);
+    let words = task.words(lifecycle, now);
     Ok(SubagentRow {
         task_id: task.id,
         parent_task_id: task.parent,
         status: task_status(&task, now),
-        activity: Some(view::activity(run, now).to_string()),
-        last_turn: Some(view::last_turn(run).to_string()),
-        note: Some(status::note(lifecycle, run.map(|run| run.phase)).to_owned()),
+        activity: Some(words.activity.to_string()),
+        last_turn: Some(words.last_turn.to_string()),
+        note: Some(words.note.to_owned()),
         open_children: session.as_ref().map_or(0, |session| session.open_children),
         model: row.as_ref().map(|row| row.model.clone()),
         usage: row.as_ref().map(|row| row.usage.into()),

@@ -7,7 +7,7 @@ use std::process::Command;
 use machine::State;
 use machine::rows::{Lifecycle, Outcome};
 use machine::run::{Phase, WaitKind};
-use machine::status;
+use machine::status::Standing;
 use rusqlite::Connection;
 use store::{Sqlite, Store};
 use types::Timestamp;
@@ -78,13 +78,14 @@ fn session_words(file: &Connection, n: u128) -> Words {
 fn expected(lifecycle: Lifecycle, newest: Option<Phase>, live: bool) -> Words {
     // The archived session is the one of which somebody has said how it stands.
     let declared = rows::session(2).declared.filter(|_| lifecycle == Lifecycle::Archived);
+    let words = Standing { lifecycle, newest, lease_live: live, declared }.words();
     (
-        lifecycle.to_string(),
-        status::activity(newest, live).to_string(),
-        status::last_turn(newest).to_string(),
-        status::task_status(newest, declared).to_string(),
-        i64::from(status::resumable(lifecycle)),
-        status::note(lifecycle, newest).to_owned(),
+        words.lifecycle.to_string(),
+        words.activity.to_string(),
+        words.last_turn.to_string(),
+        words.task_status.to_string(),
+        i64::from(words.resumable),
+        words.note.to_owned(),
     )
 }
 

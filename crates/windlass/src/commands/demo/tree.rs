@@ -1,7 +1,7 @@
 //! The tree of sessions as the database has it: lanes, activity, steps.
 
 use machine::run::Phase;
-use machine::status::{Activity, activity};
+use machine::status::Activity;
 use runtime::Clock;
 use store::view::{LaneView, SessionFilter, SessionView, TaskFilter, TaskView};
 use store::{Reader, Reads};
@@ -39,8 +39,7 @@ impl View {
     }
 
     fn activity(&self, session: &SessionView) -> Activity {
-        let run = session.open_run.as_ref();
-        activity(run.map(|run| run.phase), run.is_some_and(|run| run.lease_live(self.now)))
+        session.words(self.now).activity
     }
 
     fn children(&self) -> impl Iterator<Item = &SessionView> {
