@@ -291,6 +291,14 @@ impl Publisher {
                 let _ = self.gateway.hub.settled.send(session.clone());
                 Vec::new()
             }
+            Notice::SessionArchived { session, .. } => {
+                self.note(session, "archived", None);
+                Vec::new()
+            }
+            Notice::SessionRestored { session, .. } => {
+                self.note(session, "restored", None);
+                Vec::new()
+            }
             Notice::NodeStarted { .. } | Notice::Draining { .. } => Vec::new(),
         };
         self.gateway.hub.publish(out);

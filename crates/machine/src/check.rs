@@ -1,5 +1,7 @@
 //! The invariants, as questions to all rows at once: for tests, the simulator and `doctor`.
 
+mod warm;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use types::{RunId, SessionId, SessionKey, TaskId};
@@ -60,6 +62,7 @@ pub fn check(world: &World, limits: &Limits) -> Vec<Violation> {
     ledger(world, &mut found);
     slots(world, limits, &mut found);
     waits_have_an_end(world, &mut found);
+    warm::warm(world, &mut found);
     found.0
 }
 

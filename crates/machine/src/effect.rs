@@ -103,6 +103,8 @@ pub enum Refusal {
     SessionNotFound(SessionKey),
     #[error("session `{0}` is archived")]
     SessionArchived(SessionKey),
+    #[error("session `{session}` is not archived: {why}")]
+    NotArchived { session: SessionKey, why: String },
     #[error("no model `{model}` is configured; known: {known}")]
     UnknownModel { model: String, known: String },
     #[error("no task `{0}`")]
@@ -202,6 +204,15 @@ pub enum Notice {
     Dropped {
         session: SessionKey,
         message: MessageId,
+    },
+    SessionArchived {
+        session: SessionKey,
+        /// Who has asked for it, or `idle` or `cleanup`.
+        by: String,
+    },
+    SessionRestored {
+        session: SessionKey,
+        by: String,
     },
     NodeStarted {
         node: NodeId,

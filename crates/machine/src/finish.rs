@@ -3,6 +3,7 @@
 use types::{FailureClass, RunId, SessionKey, TaskId};
 
 use crate::announce;
+use crate::archive;
 use crate::effect::{Action, Notice, RunEnded};
 use crate::event::Event;
 use crate::inbox;
@@ -84,6 +85,7 @@ pub fn finish(state: &mut State<'_>, run: RunId, end: End) {
     inbox::release_rows(state, &was.session_key, run);
     report(state, run, &end);
     open_next(state, &was.session_key);
+    archive::on_idle(state, &was.session_key);
 }
 
 /// Every call that is out gets its one result, so that the history stays valid.

@@ -30,6 +30,7 @@ pub mod finish;
 mod internal;
 mod spawn;
 mod stop;
+pub mod archive;
 mod timer;
 mod node;
 mod recover;

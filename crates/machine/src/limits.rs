@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use types::AgentId;
+use types::{AgentId, Name, Reuse};
 
 use crate::queue::{Drop, QueueMode};
 use crate::rows::LaneName;
@@ -32,6 +32,13 @@ pub const RECOVERIES_MAX: u32 = 3;
 /// at most one lease after a kill.
 pub const LEASE: Duration = Duration::from_secs(20);
 pub const BEAT: Duration = Duration::from_secs(5);
+
+/// How long an unnamed child is kept idle, if nobody says otherwise: as OpenClaw.
+pub const ARCHIVE_AFTER: Duration = Duration::from_secs(60 * 60);
+
+/// A session that should be archived at once has open children: it is looked at again so much
+/// later, if nothing else happens to it.
+pub const ARCHIVE_AGAIN: Duration = Duration::from_secs(60);
 
 /// What the operator has configured, as far as the machine decides on it.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,6 +87,33 @@ pub struct AgentLimits {
     /// `timeoutSeconds`: of its runs that a person opens without a bound of their own; none is no
     /// bound.
     pub run_timeout: Option<Duration>,
+    /// `subagents.reuse`: which session a spawn goes to that does not say it.
+    pub reuse: Reuse,
+    /// `subagents.reuseKey`: of its standing helper, for a spawn that names none.
+    pub reuse_key: Option<Name>,
+    /// `subagents.allowReuseMain`: may a spawn go to its main session?
+    pub allow_reuse_main: bool,
+    /// `subagents.archiveAfterMinutes`: how long an unnamed child of it is kept idle; none is for
+    /// ever.
+    pub archive_after: Option<Duration>,
+}
+
+impl AgentLimits {
+    /// An agent on `model` with every other key at its default.
+    pub fn of(model: &str) -> AgentLimits {
+        AgentLimits {
+            model: model.to_owned(),
+            child_model: None,
+            allow_agents: AllowAgents::These(Vec::new()),
+            require_agent: false,
+            child_timeout: None,
+            run_timeout: None,
+            reuse: Reuse::Never,
+            reuse_key: None,
+            allow_reuse_main: false,
+            archive_after: Some(ARCHIVE_AFTER),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -54,6 +54,12 @@ impl Notice {
             Notice::Dropped { session, message } => {
                 ("dropped", message.to_string(), json!({ "session": session }))
             }
+            Notice::SessionArchived { session, by } => {
+                ("session.archived", session.to_string(), json!({ "by": by }))
+            }
+            Notice::SessionRestored { session, by } => {
+                ("session.restored", session.to_string(), json!({ "by": by }))
+            }
             Notice::NodeStarted { node } => ("node.started", node.to_string(), json!({})),
             Notice::Draining { node } => ("node.draining", node.to_string(), json!({})),
         };

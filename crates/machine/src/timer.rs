@@ -2,6 +2,7 @@
 
 use types::RunId;
 
+use crate::archive;
 use crate::effect::Answer;
 use crate::event::Event;
 use crate::finish::{End, finish};
@@ -28,6 +29,12 @@ pub fn tick(state: &mut State<'_>) -> Answer {
 /// A timer has gone off. It is deleted first, so each goes off once.
 pub fn due(state: &mut State<'_>, timer: &Timer) -> Answer {
     state.clear_timer(timer.kind, &timer.subject);
+    if timer.kind == TimerKind::Archive {
+        if let Ok(session) = timer.subject.parse() {
+            archive::due(state, &session);
+        }
+        return Answer::Done;
+    }
     let Ok(run) = timer.subject.parse::<RunId>() else { return Answer::Done };
     let Some(phase) = state.find_run(&run).map(|row| row.phase) else { return Answer::Done };
     match timer.kind {

@@ -6,12 +6,11 @@
 //! - Inputs enter only while no tool call of the run is open: an entry between a call and its
 //!   result would spoil the history for every later turn.
 
-use types::{Cleanup, RunId, SessionId, ToolResult, usage::estimate_tokens};
+use types::{RunId, SessionId, ToolResult, usage::estimate_tokens};
 
+use crate::archive;
 use crate::effect::Notice;
-use crate::rows::{
-    Body, Entry, EntryKind, InboxKind, InboxRow, InboxState, Lifecycle, Place, StepState,
-};
+use crate::rows::{Body, Entry, EntryKind, InboxKind, InboxRow, InboxState, Place, StepState};
 use crate::state::State;
 
 /// Rows that one run takes in at most before its first call, announces not counted.
@@ -113,25 +112,9 @@ fn consume(state: &mut State<'_>, run: RunId, row: &InboxRow) {
     if row.kind == InboxKind::Announce
         && let Some(task) = row.task
     {
-        clean_up(state, task);
+        let session = state.task(&task).session_key.clone();
+        archive::on_idle(state, &session);
     }
-}
-
-/// Archives the session of a task whose result has been taken in, if the spawn asked for it.
-fn clean_up(state: &mut State<'_>, task: types::TaskId) {
-    let task = state.task(&task).clone();
-    if task.cleanup != Cleanup::Delete || !task.announce.reaches_requester() {
-        return;
-    }
-    let busy = state.session(&task.session_key).open_run.is_some();
-    if busy || !state.tx().open_children(&task.session_key).is_empty() {
-        return;
-    }
-    let now = state.now();
-    let session = state.session_mut(&task.session_key);
-    session.lifecycle = Lifecycle::Archived;
-    session.archived = Some(now);
-    session.rev += 1;
 }
 
 /// What closes a tool call.

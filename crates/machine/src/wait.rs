@@ -104,6 +104,7 @@ pub fn open_run(state: &mut State<'_>, key: &SessionKey, seq: i64) {
     session.open_run = Some(id);
     session.active = now;
     session.rev += 1;
+    state.clear_timer(TimerKind::Archive, key);
     state.notices.push(Notice::RunQueued { run: id, wire_id, session: key.clone(), lane });
 
     let debounce = state.limits.queue.debounce;

@@ -84,6 +84,7 @@ impl Plan {
         plan.faults = Faults::of(&mut rng);
         plan.room = if rng.chance(300) { rng.below(3) as usize } else { usize::MAX };
         vary(&mut plan.limits, &mut rng);
+        keep_warm(&mut plan.limits, seed);
         for n in 0..1 + rng.below(8) {
             let letter = letter(&mut rng, n);
             plan.letters.push(letter);
@@ -101,14 +102,9 @@ impl Plan {
 
 /// Limits of two agents and one model.
 pub fn limits() -> Limits {
-    let agent = AgentLimits {
-        model: "m".to_owned(),
-        child_model: None,
-        allow_agents: AllowAgents::All,
-        require_agent: false,
-        child_timeout: None,
-        run_timeout: None,
-    };
+    // Sessions stay where a scenario has left them, unless it is about that.
+    let (allow_agents, archive_after) = (AllowAgents::All, None);
+    let agent = AgentLimits { allow_agents, archive_after, ..AgentLimits::of("m") };
     let ops: AgentId = "ops".parse().expect("an agent id");
     Limits {
         agents: BTreeMap::from([(AgentId::main(), agent.clone()), (ops, agent)]),
@@ -133,6 +129,16 @@ fn vary(limits: &mut Limits, rng: &mut Rng) {
     if rng.chance(200) {
         let timeout = Duration::from_millis(1_000 + rng.below(30_000));
         limits.agents.values_mut().for_each(|agent| agent.child_timeout = Some(timeout));
+    }
+}
+
+/// Draws how long children are kept. It has dice of its own, so that lives which older seeds have
+/// found stay as they were.
+fn keep_warm(limits: &mut Limits, seed: u64) {
+    let mut rng = Rng::about(seed, "warm");
+    for agent in limits.agents.values_mut() {
+        agent.archive_after =
+            rng.chance(500).then(|| Duration::from_millis(1_000 + rng.below(120_000)));
     }
 }
 

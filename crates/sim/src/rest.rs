@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use machine::Refusal;
 use machine::queue::Drop;
-use machine::rows::{InboxKind, InboxRow, InboxState, Place, StepState};
-use types::{Announce, Hash, SessionKey};
+use machine::rows::{InboxKind, InboxRow, InboxState, Lifecycle, Place, StepState};
+use types::{Announce, Hash, Scope, SessionKey};
 
 use crate::world::Sim;
 
@@ -33,6 +33,12 @@ fn nothing_stuck(sim: &Sim) {
     }
     for step in &world.steps {
         assert_ne!(step.state, StepState::Intent, "step {} of {} is open", step.n, step.run);
+    }
+    for session in &world.sessions {
+        let bound = sim.limits.agents.get(&session.agent).and_then(|agent| agent.archive_after);
+        let unnamed = matches!(session.key.scope, Scope::Subagent(_));
+        let over = bound.is_some() && unnamed && session.lifecycle == Lifecycle::Open;
+        assert!(!over, "{} is kept for longer than {bound:?}", session.key);
     }
     assert!(world.timers.is_empty(), "timers are left: {:?}", world.timers);
     assert!(sim.flights.is_empty(), "work is left: {:?}", sim.flights);

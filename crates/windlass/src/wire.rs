@@ -234,6 +234,7 @@ pub fn limits(config: &Config) -> anyhow::Result<Limits> {
 fn agent_limits(config: &Config, agent: &config::Agent) -> AgentLimits {
     let defaults = &config.agents.defaults;
     let seconds = |seconds: u64| (seconds > 0).then(|| Duration::from_secs(seconds));
+    let warm = &agent.subagents.warm;
     let model = agent.model.as_ref().or(defaults.model.as_ref());
     let child_model = agent.subagents.model.as_ref().or(defaults.subagents.model.as_ref());
     AgentLimits {
@@ -251,5 +252,9 @@ fn agent_limits(config: &Config, agent: &config::Agent) -> AgentLimits {
         require_agent: agent.subagents.require_agent_id,
         child_timeout: seconds(defaults.subagents.run_timeout_seconds),
         run_timeout: seconds(defaults.timeout_seconds),
+        reuse: warm.reuse,
+        reuse_key: warm.reuse_key.clone(),
+        allow_reuse_main: warm.allow_reuse_main,
+        archive_after: seconds(u64::from(warm.archive_after_minutes) * 60),
     }
 }

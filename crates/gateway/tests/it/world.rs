@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::{SinkExt, StreamExt};
 use gateway::{Config, Info};
 use machine::Limits;
-use machine::limits::{AgentLimits, AllowAgents};
+use machine::limits::AgentLimits;
 use providers::{Script, Scripted};
 use runtime::driver::Incarnation;
 use runtime::{Agent, Clock, Driver, Model, SystemClock};
@@ -64,14 +64,7 @@ pub struct World {
 
 impl World {
     pub async fn new() -> World {
-        let agent = AgentLimits {
-            model: "scripted/demo".to_owned(),
-            child_model: None,
-            allow_agents: AllowAgents::These(Vec::new()),
-            require_agent: false,
-            child_timeout: None,
-            run_timeout: None,
-        };
+        let agent = AgentLimits::of("scripted/demo");
         let limits = Arc::new(Limits {
             agents: BTreeMap::from([(AgentId::main(), agent)]),
             models: BTreeMap::from([("scripted/demo".to_owned(), 200_000)]),

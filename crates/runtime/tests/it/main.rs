@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use machine::event::Inbound;
-use machine::limits::{AgentLimits, AllowAgents};
+use machine::limits::AgentLimits;
 use machine::rows::{InboxKind, Outcome};
 use machine::{Answer, Event, Limits, Notice};
 use providers::{Script, Scripted};
@@ -29,14 +29,7 @@ struct Running {
 }
 
 fn limits() -> Arc<Limits> {
-    let agent = AgentLimits {
-        model: "scripted/demo".to_owned(),
-        child_model: None,
-        allow_agents: AllowAgents::These(Vec::new()),
-        require_agent: false,
-        child_timeout: None,
-        run_timeout: None,
-    };
+    let agent = AgentLimits::of("scripted/demo");
     Arc::new(Limits {
         agents: BTreeMap::from([(AgentId::main(), agent)]),
         models: BTreeMap::from([("scripted/demo".to_owned(), 200_000)]),

@@ -1,5 +1,6 @@
 //! The promises to users, lived through crashes; and the decisions of the machine, as tables.
 
+mod archive;
 mod bench;
 mod lane;
 mod queue;

@@ -20,12 +20,9 @@ use crate::bench::{block_on, options};
 
 fn agent_limits() -> Arc<Limits> {
     let agent = AgentLimits {
-        model: "scripted/m".to_owned(),
-        child_model: None,
         allow_agents: AllowAgents::All,
-        require_agent: false,
         child_timeout: Some(Duration::from_secs(60)),
-        run_timeout: None,
+        ..AgentLimits::of("scripted/m")
     };
     Arc::new(Limits {
         agents: BTreeMap::from([(AgentId::main(), agent)]),

@@ -20,14 +20,7 @@ use crate::bench::{Bench, benches, block_on, node};
 const ROUNDS: usize = 40;
 
 fn limits() -> Arc<Limits> {
-    let agent = AgentLimits {
-        model: "m".to_owned(),
-        child_model: None,
-        allow_agents: AllowAgents::All,
-        require_agent: false,
-        child_timeout: None,
-        run_timeout: None,
-    };
+    let agent = AgentLimits { allow_agents: AllowAgents::All, ..AgentLimits::of("m") };
     Arc::new(Limits {
         lanes: BTreeMap::from([(LaneName::Main, BATCH as u32)]),
         agents: BTreeMap::from([(AgentId::main(), agent)]),

@@ -10,6 +10,7 @@ use super::document::Value;
 use super::inventory;
 use super::model_ref::{ModelChoice, ModelRef};
 use super::section::{Section, Spot};
+use super::warm::Warm;
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Agents {
@@ -49,6 +50,8 @@ pub struct Subagents {
     pub allow_agents: AllowAgents,
     /// Must a spawn name its agent?
     pub require_agent_id: bool,
+    #[serde(flatten)]
+    pub warm: Warm,
 }
 
 /// One agent, what it does not say itself taken from the defaults.
@@ -70,6 +73,8 @@ pub struct AgentSubagents {
     pub model: Option<ModelChoice>,
     pub allow_agents: AllowAgents,
     pub require_agent_id: bool,
+    #[serde(flatten)]
+    pub warm: Warm,
 }
 
 /// Narrows `tools` for one agent.
@@ -185,6 +190,7 @@ impl Draft {
                 require_agent_id: s
                     .flag("requireAgentId")
                     .unwrap_or(defaults.subagents.require_agent_id),
+                warm: Warm::read(s, &defaults.subagents.warm),
             }),
             tools: s.section("tools", |s| AgentTools {
                 allow: s.texts("allow"),
@@ -247,6 +253,7 @@ impl Subagents {
             model: model(s, "model"),
             allow_agents: allow_agents(s).unwrap_or(AllowAgents::Own),
             require_agent_id: s.flag("requireAgentId").unwrap_or(false),
+            warm: Warm::read(s, &Warm::default()),
         }
     }
 }
@@ -264,6 +271,7 @@ impl Agent {
                 model: defaults.subagents.model.clone(),
                 allow_agents: defaults.subagents.allow_agents.clone(),
                 require_agent_id: defaults.subagents.require_agent_id,
+                warm: defaults.subagents.warm.clone(),
             },
             tools: AgentTools { allow: None, deny: Vec::new() },
         }

@@ -31,6 +31,7 @@ mod problem;
 mod secret;
 mod section;
 mod settings;
+mod warm;
 #[cfg(test)]
 mod tests;
 

@@ -10,6 +10,8 @@ use serde_json::json;
 
 use super::*;
 
+mod warm;
+
 /// An environment and files that a test writes down.
 #[derive(Default)]
 struct World {
@@ -129,12 +131,22 @@ fn a_full_file() {
     agents.defaults.subagents.model {"primary":"stub/small","fallbacks":[]}
     agents.defaults.subagents.allowAgents ["*"]
     agents.defaults.subagents.requireAgentId false
+    agents.defaults.subagents.reuse "never"
+    agents.defaults.subagents.reuseKey null
+    agents.defaults.subagents.allowReuseMain false
+    agents.defaults.subagents.archiveAfterMinutes 60
     agents.entries.main.default false
     agents.entries.main.name "Anna's own"
     agents.entries.main.description null
     agents.entries.main.model {"primary":"stub/m","fallbacks":["anthropic/claude"]}
     agents.entries.main.workspace "/home/anna/.windlass/workspace-main"
-    agents.entries.main.subagents {"model":{"primary":"stub/small","fallbacks":[]},"allowAgents":["*"],"requireAgentId":false}
+    agents.entries.main.subagents.model {"primary":"stub/small","fallbacks":[]}
+    agents.entries.main.subagents.allowAgents ["*"]
+    agents.entries.main.subagents.requireAgentId false
+    agents.entries.main.subagents.reuse "never"
+    agents.entries.main.subagents.reuseKey null
+    agents.entries.main.subagents.allowReuseMain false
+    agents.entries.main.subagents.archiveAfterMinutes 60
     agents.entries.main.tools {"allow":null,"deny":[]}
     agents.entries.ops.default true
     agents.entries.ops.name null
@@ -144,6 +156,10 @@ fn a_full_file() {
     agents.entries.ops.subagents.model {"primary":"stub/small","fallbacks":[]}
     agents.entries.ops.subagents.allowAgents ["main"]
     agents.entries.ops.subagents.requireAgentId false
+    agents.entries.ops.subagents.reuse "never"
+    agents.entries.ops.subagents.reuseKey null
+    agents.entries.ops.subagents.allowReuseMain false
+    agents.entries.ops.subagents.archiveAfterMinutes 60
     agents.entries.ops.tools {"allow":null,"deny":["exec"]}
     models.providers.anthropic.baseUrl "https://api.anthropic.com"
     models.providers.anthropic.apiKey "[redacted]"
@@ -215,12 +231,22 @@ fn without_a_file_every_default_stands() {
     agents.defaults.subagents.model null
     agents.defaults.subagents.allowAgents []
     agents.defaults.subagents.requireAgentId false
+    agents.defaults.subagents.reuse "never"
+    agents.defaults.subagents.reuseKey null
+    agents.defaults.subagents.allowReuseMain false
+    agents.defaults.subagents.archiveAfterMinutes 60
     agents.entries.main.default true
     agents.entries.main.name null
     agents.entries.main.description null
     agents.entries.main.model null
     agents.entries.main.workspace "/home/anna/.windlass/workspace"
-    agents.entries.main.subagents {"model":null,"allowAgents":[],"requireAgentId":false}
+    agents.entries.main.subagents.model null
+    agents.entries.main.subagents.allowAgents []
+    agents.entries.main.subagents.requireAgentId false
+    agents.entries.main.subagents.reuse "never"
+    agents.entries.main.subagents.reuseKey null
+    agents.entries.main.subagents.allowReuseMain false
+    agents.entries.main.subagents.archiveAfterMinutes 60
     agents.entries.main.tools {"allow":null,"deny":[]}
     models.providers.anthropic.baseUrl "https://api.anthropic.com"
     models.providers.anthropic.apiKey "[redacted]"
@@ -310,7 +336,7 @@ fn what_openclaw_has_and_we_do_not_is_a_warning() {
   channels: { telegram: { botToken: "x", anything: [1] } },
   agents: {
     defaults: { model: "anthropic/claude", heartbeat: { every: "30m" },
-      subagents: { archiveAfterMinutes: 5 } },
+      subagents: { announceTimeoutMs: 5 } },
     list: [{ id: "main", identity: { name: "A" }, sandbox: { mode: "off" } }],
   },
   gateway: { reload: { mode: "off" } },
@@ -323,7 +349,7 @@ fn what_openclaw_has_and_we_do_not_is_a_warning() {
     assert_snapshot!(warnings, @r#"
     line 2, column 3: `channels`: is a key of OpenClaw's that has no effect here yet
     line 4, column 44: `agents.defaults.heartbeat`: is a key of OpenClaw's that has no effect here yet
-    line 5, column 20: `agents.defaults.subagents.archiveAfterMinutes`: is a key of OpenClaw's that has no effect here yet
+    line 5, column 20: `agents.defaults.subagents.announceTimeoutMs`: is a key of OpenClaw's that has no effect here yet
     line 6, column 26: `agents.list[0].identity`: is a key of OpenClaw's that has no effect here yet
     line 6, column 51: `agents.list[0].sandbox`: is a key of OpenClaw's that has no effect here yet
     line 8, column 14: `gateway.reload`: is a key of OpenClaw's that has no effect here yet
