@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use machine::rows::Session;
 use store::{Reads, Sqlite, Store, StoreError};
 
 use crate::bench::{block_on, event, limits, moment, node, options, scripted, sqlite};
@@ -13,7 +14,15 @@ fn open(dir: &Path) -> Result<Sqlite, StoreError> {
 }
 
 fn plant_two(store: &Sqlite) {
-    let done = block_on(store.commit(moment(1), vec![event(|state| plant(state, 2))])).unwrap();
+    let two = event(|state| {
+        plant(state, 2);
+        for n in 1..=2 {
+            // Their keys have names, and the pool is for those without.
+            let named = Session { pool_key: None, ..rows::session(n) };
+            state.tx().put_session(&named);
+        }
+    });
+    let done = block_on(store.commit(moment(1), vec![two])).unwrap();
     assert!(done.answers[0].is_ok(), "{done:?}");
 }
 

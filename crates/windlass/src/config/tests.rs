@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::*;
 
+mod full;
 mod warm;
 
 /// An environment and files that a test writes down.
@@ -105,87 +106,6 @@ const FULL: &str = r#"// a comment
     logging: { level: "debug" },
 }
 "#;
-
-#[test]
-fn a_full_file() {
-    let (config, warnings) = loaded(FULL);
-    assert_eq!(warnings, "");
-    assert_eq!(config.agents.default_id().as_str(), "ops");
-    assert_snapshot!(outline("", &config.get("").unwrap()), @r#"
-    gateway.port 8080
-    gateway.mode "local"
-    gateway.bind "loopback"
-    gateway.customBindHost null
-    gateway.auth {"mode":"token","token":"[redacted]"}
-    gateway.remote {"url":null,"token":null}
-    gateway.controlUi {"allowedOrigins":[]}
-    agents.defaults.model {"primary":"stub/m","fallbacks":["anthropic/claude"]}
-    agents.defaults.workspace "/home/anna/.windlass/workspace"
-    agents.defaults.maxConcurrent 2
-    agents.defaults.timeoutSeconds 172800
-    agents.defaults.subagents.maxConcurrent 8
-    agents.defaults.subagents.maxSpawnDepth 3
-    agents.defaults.subagents.maxChildrenPerAgent 5
-    agents.defaults.subagents.maxTasksPerTree 200
-    agents.defaults.subagents.runTimeoutSeconds 0
-    agents.defaults.subagents.model {"primary":"stub/small","fallbacks":[]}
-    agents.defaults.subagents.allowAgents ["*"]
-    agents.defaults.subagents.requireAgentId false
-    agents.defaults.subagents.reuse "never"
-    agents.defaults.subagents.reuseKey null
-    agents.defaults.subagents.allowReuseMain false
-    agents.defaults.subagents.archiveAfterMinutes 60
-    agents.entries.main.default false
-    agents.entries.main.name "Anna's own"
-    agents.entries.main.description null
-    agents.entries.main.model {"primary":"stub/m","fallbacks":["anthropic/claude"]}
-    agents.entries.main.workspace "/home/anna/.windlass/workspace-main"
-    agents.entries.main.subagents.model {"primary":"stub/small","fallbacks":[]}
-    agents.entries.main.subagents.allowAgents ["*"]
-    agents.entries.main.subagents.requireAgentId false
-    agents.entries.main.subagents.reuse "never"
-    agents.entries.main.subagents.reuseKey null
-    agents.entries.main.subagents.allowReuseMain false
-    agents.entries.main.subagents.archiveAfterMinutes 60
-    agents.entries.main.tools {"allow":null,"deny":[]}
-    agents.entries.ops.default true
-    agents.entries.ops.name null
-    agents.entries.ops.description null
-    agents.entries.ops.model {"primary":"anthropic/claude","fallbacks":[]}
-    agents.entries.ops.workspace "/home/anna/ops"
-    agents.entries.ops.subagents.model {"primary":"stub/small","fallbacks":[]}
-    agents.entries.ops.subagents.allowAgents ["main"]
-    agents.entries.ops.subagents.requireAgentId false
-    agents.entries.ops.subagents.reuse "never"
-    agents.entries.ops.subagents.reuseKey null
-    agents.entries.ops.subagents.allowReuseMain false
-    agents.entries.ops.subagents.archiveAfterMinutes 60
-    agents.entries.ops.tools {"allow":null,"deny":["exec"]}
-    models.providers.anthropic.baseUrl "https://api.anthropic.com"
-    models.providers.anthropic.apiKey "[redacted]"
-    models.providers.anthropic.api "anthropic-messages"
-    models.providers.anthropic.models []
-    models.providers.anthropic.headers {}
-    models.providers.anthropic.timeoutSeconds null
-    models.providers.openai.baseUrl "https://api.openai.com/v1"
-    models.providers.openai.apiKey null
-    models.providers.openai.api "openai-completions"
-    models.providers.openai.models []
-    models.providers.openai.headers {}
-    models.providers.openai.timeoutSeconds null
-    models.providers.scripted {"baseUrl":"","apiKey":null,"api":"scripted","models":[],"headers":{},"timeoutSeconds":null}
-    models.providers.stub.baseUrl "http://127.0.0.1:9/v1"
-    models.providers.stub.apiKey "[redacted]"
-    models.providers.stub.api "openai-completions"
-    models.providers.stub.models [{"id":"m","name":null,"contextWindow":100000,"maxTokens":4096}]
-    models.providers.stub.headers {"x-team":"[redacted]"}
-    models.providers.stub.timeoutSeconds null
-    session {"scope":"per-sender"}
-    messages {"queue":{"mode":"collect","debounceMs":0,"cap":20,"drop":"summarize"}}
-    tools {"exec":{"timeoutSeconds":60},"allow":["read"],"deny":[]}
-    logging {"level":"debug"}
-    "#);
-}
 
 #[test]
 fn a_secret_is_there_and_is_never_shown() {

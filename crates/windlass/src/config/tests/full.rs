@@ -1,0 +1,99 @@
+//! A file that says nearly everything, key by key.
+
+use super::*;
+
+/// The agents of a file, and all else, a line for each key.
+fn halves(text: &str) -> (String, String) {
+    let (config, warnings) = loaded(text);
+    assert_eq!(warnings, "");
+    let text = outline("", &config.get("").unwrap());
+    let (agents, others): (Vec<&str>, Vec<&str>) =
+        text.lines().partition(|line| line.starts_with("agents."));
+    (agents.join("\n"), others.join("\n"))
+}
+
+#[test]
+fn the_agents_of_a_full_file() {
+    let (config, _) = loaded(FULL);
+    assert_eq!(config.agents.default_id().as_str(), "ops");
+    assert_snapshot!(halves(FULL).0, @r#"
+    agents.defaults.model {"primary":"stub/m","fallbacks":["anthropic/claude"]}
+    agents.defaults.workspace "/home/anna/.windlass/workspace"
+    agents.defaults.maxConcurrent 2
+    agents.defaults.timeoutSeconds 172800
+    agents.defaults.subagents.maxConcurrent 8
+    agents.defaults.subagents.maxSpawnDepth 3
+    agents.defaults.subagents.maxChildrenPerAgent 5
+    agents.defaults.subagents.maxTasksPerTree 200
+    agents.defaults.subagents.runTimeoutSeconds 0
+    agents.defaults.subagents.model {"primary":"stub/small","fallbacks":[]}
+    agents.defaults.subagents.allowAgents ["*"]
+    agents.defaults.subagents.requireAgentId false
+    agents.defaults.subagents.reuse "never"
+    agents.defaults.subagents.reuseKey null
+    agents.defaults.subagents.allowReuseMain false
+    agents.defaults.subagents.archiveAfterMinutes 60
+    agents.entries.main.default false
+    agents.entries.main.name "Anna's own"
+    agents.entries.main.description null
+    agents.entries.main.model {"primary":"stub/m","fallbacks":["anthropic/claude"]}
+    agents.entries.main.workspace "/home/anna/.windlass/workspace-main"
+    agents.entries.main.subagents.model {"primary":"stub/small","fallbacks":[]}
+    agents.entries.main.subagents.allowAgents ["*"]
+    agents.entries.main.subagents.requireAgentId false
+    agents.entries.main.subagents.reuse "never"
+    agents.entries.main.subagents.reuseKey null
+    agents.entries.main.subagents.allowReuseMain false
+    agents.entries.main.subagents.archiveAfterMinutes 60
+    agents.entries.main.tools {"allow":null,"deny":[]}
+    agents.entries.ops.default true
+    agents.entries.ops.name null
+    agents.entries.ops.description null
+    agents.entries.ops.model {"primary":"anthropic/claude","fallbacks":[]}
+    agents.entries.ops.workspace "/home/anna/ops"
+    agents.entries.ops.subagents.model {"primary":"stub/small","fallbacks":[]}
+    agents.entries.ops.subagents.allowAgents ["main"]
+    agents.entries.ops.subagents.requireAgentId false
+    agents.entries.ops.subagents.reuse "never"
+    agents.entries.ops.subagents.reuseKey null
+    agents.entries.ops.subagents.allowReuseMain false
+    agents.entries.ops.subagents.archiveAfterMinutes 60
+    agents.entries.ops.tools {"allow":null,"deny":["exec"]}
+    "#);
+}
+
+#[test]
+fn a_full_file() {
+    assert_snapshot!(halves(FULL).1, @r#"
+    gateway.port 8080
+    gateway.mode "local"
+    gateway.bind "loopback"
+    gateway.customBindHost null
+    gateway.auth {"mode":"token","token":"[redacted]"}
+    gateway.remote {"url":null,"token":null}
+    gateway.controlUi {"allowedOrigins":[]}
+    models.providers.anthropic.baseUrl "https://api.anthropic.com"
+    models.providers.anthropic.apiKey "[redacted]"
+    models.providers.anthropic.api "anthropic-messages"
+    models.providers.anthropic.models []
+    models.providers.anthropic.headers {}
+    models.providers.anthropic.timeoutSeconds null
+    models.providers.openai.baseUrl "https://api.openai.com/v1"
+    models.providers.openai.apiKey null
+    models.providers.openai.api "openai-completions"
+    models.providers.openai.models []
+    models.providers.openai.headers {}
+    models.providers.openai.timeoutSeconds null
+    models.providers.scripted {"baseUrl":"","apiKey":null,"api":"scripted","models":[],"headers":{},"timeoutSeconds":null}
+    models.providers.stub.baseUrl "http://127.0.0.1:9/v1"
+    models.providers.stub.apiKey "[redacted]"
+    models.providers.stub.api "openai-completions"
+    models.providers.stub.models [{"id":"m","name":null,"contextWindow":100000,"maxTokens":4096}]
+    models.providers.stub.headers {"x-team":"[redacted]"}
+    models.providers.stub.timeoutSeconds null
+    session {"scope":"per-sender"}
+    messages {"queue":{"mode":"collect","debounceMs":0,"cap":20,"drop":"summarize"}}
+    tools {"exec":{"timeoutSeconds":60},"allow":["read"],"deny":[]}
+    logging {"level":"debug"}
+    "#);
+}
