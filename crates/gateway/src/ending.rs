@@ -12,7 +12,7 @@ use machine::rows::{InboxState, Outcome};
 use protocol::ErrorShape;
 use store::StoreError;
 use store::query::{Query, ask};
-use store::view::{RunView, SessionFilter};
+use store::view::RunView;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use types::SessionKey;
@@ -21,9 +21,6 @@ use crate::gateway::{Gateway, unreadable};
 
 /// How often a wait looks for itself, in case that it was not told.
 const POLL: Duration = Duration::from_secs(1);
-
-/// Sessions in which a key is looked for that has been forgotten, most recently active first.
-const SESSIONS_MAX: usize = 1_000;
 
 /// What is waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,13 +72,7 @@ fn find(rows: &dyn Query, key: &str) -> Result<Option<SessionKey>, StoreError> {
     if rows.run_by_wire(key)?.is_some() {
         return Ok(None);
     }
-    let filter = SessionFilter { limit: SESSIONS_MAX, ..SessionFilter::default() };
-    for session in rows.sessions(&filter)? {
-        if rows.input(&session.key, key)?.is_some() {
-            return Ok(Some(session.key));
-        }
-    }
-    Ok(None)
+    rows.session_of_input(key)
 }
 
 /// Looks once.

@@ -9,7 +9,7 @@ use protocol::sessions::{SessionKind, SessionRow, SessionStatus, SubagentRole};
 use serde_json::Value;
 use store::StoreError;
 use store::query::Query;
-use store::view::{EntryView, RunFacts, SessionFilter, SessionView};
+use store::view::{EntryView, RunFacts, SessionView};
 use types::{AssistantMessage, RunId, Scope, SessionKey, Timestamp, ToolResult};
 
 /// Children that a row names. More are counted, and listed by `spawnedBy`.
@@ -90,9 +90,7 @@ pub fn name_children(
     view: &SessionView,
     row: &mut SessionRow,
 ) -> Result<(), StoreError> {
-    let parent = Some(view.key.clone());
-    let filter = SessionFilter { parent, limit: CHILDREN_MAX, ..SessionFilter::default() };
-    row.child_sessions = rows.sessions(&filter)?.into_iter().map(|child| child.key).collect();
+    row.child_sessions = rows.child_keys(&view.key, CHILDREN_MAX)?;
     Ok(())
 }
 

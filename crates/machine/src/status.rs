@@ -88,7 +88,7 @@ impl Standing {
 
 /// Derives what a session does from its open run, and from whether the lease of the run's node is
 /// alive.
-fn activity(open: Option<Phase>, lease_live: bool) -> Activity {
+pub fn activity(open: Option<Phase>, lease_live: bool) -> Activity {
     match open {
         None | Some(Phase::Ended(_)) => Activity::Idle,
         Some(Phase::Queued) => Activity::Queued,

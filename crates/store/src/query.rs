@@ -5,12 +5,12 @@
 
 use async_trait::async_trait;
 use machine::check::World;
-use types::{AssistantMessage, Hash, RunId, SessionId, SessionKey, TaskId};
+use types::{AssistantMessage, Hash, RunId, SessionId, SessionKey, TaskId, Timestamp};
 
 use crate::error::StoreError;
 use crate::view::{
     EntryView, HistoryPage, InputView, JournalView, LaneView, LedgerScope, LedgerTotal, NodeView,
-    RunView, SessionFilter, SessionView, TaskFilter, TaskView,
+    RunView, SessionFilter, SessionView, Tally, TaskFilter, TaskView,
 };
 
 /// Rows as they are between two commits.
@@ -38,6 +38,18 @@ pub trait Query {
     fn blob(&self, hash: Hash) -> Result<Option<String>, StoreError>;
 
     fn sessions(&self, filter: &SessionFilter) -> Result<Vec<SessionView>, StoreError>;
+
+    /// How many sessions there are of those that `filter` wants, on all pages.
+    fn count_sessions(&self, filter: &SessionFilter) -> Result<u64, StoreError>;
+
+    /// Keys of the sessions that one has asked for, newest first.
+    fn child_keys(&self, parent: &SessionKey, limit: usize) -> Result<Vec<SessionKey>, StoreError>;
+
+    /// The session that was given an input under this key, if it is kept still.
+    fn session_of_input(&self, idem_key: &str) -> Result<Option<SessionKey>, StoreError>;
+
+    /// Counts by what is being done at `now`.
+    fn tally(&self, now: Timestamp) -> Result<Tally, StoreError>;
     fn session(&self, key: &SessionKey) -> Result<Option<SessionView>, StoreError>;
     fn run(&self, id: RunId) -> Result<Option<RunView>, StoreError>;
     fn run_by_wire(&self, wire_id: &str) -> Result<Option<RunView>, StoreError>;
@@ -106,6 +118,14 @@ pub trait Reads: Send + Sync {
 
     async fn sessions(&self, filter: SessionFilter) -> Result<Vec<SessionView>, StoreError> {
         ask(self, move |rows| rows.sessions(&filter)).await
+    }
+
+    async fn count_sessions(&self, filter: SessionFilter) -> Result<u64, StoreError> {
+        ask(self, move |rows| rows.count_sessions(&filter)).await
+    }
+
+    async fn tally(&self, now: Timestamp) -> Result<Tally, StoreError> {
+        ask(self, move |rows| rows.tally(now)).await
     }
 
     async fn session(&self, key: &SessionKey) -> Result<Option<SessionView>, StoreError> {

@@ -12,7 +12,7 @@ use machine::status::{Standing, TaskStatus, Words};
 use serde::{Serialize, Serializer};
 use types::{
     Access, AgentId, Announce, Cleanup, Deliverables, FailureClass, FlowId, Hash, MessageId,
-    NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp, Usage,
+    NodeId, RunId, ScopeKind, SessionId, SessionKey, TaskId, Timestamp, Usage,
 };
 
 fn phase_word<S: Serializer>(phase: &Phase, serializer: S) -> Result<S::Ok, S::Error> {
@@ -43,20 +43,66 @@ pub struct HistoryPage {
     pub entries: Vec<EntryView>,
 }
 
-/// Which sessions to list: most recently active first.
+/// Which sessions to list: most recently active first. What is not asked for does not matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionFilter {
     pub agent: Option<AgentId>,
+    pub owner: Option<String>,
     pub active_since: Option<Timestamp>,
+    /// Those that this session has asked for.
     pub parent: Option<SessionKey>,
+    /// Only these kinds; all if there is none.
+    pub kinds: Vec<ScopeKind>,
+    /// The whole label.
+    pub label: Option<String>,
+    /// A part of the key or label. Capitals of A to Z do not matter.
+    pub search: Option<String>,
+    /// Only those in this state.
+    pub lifecycle: Option<Lifecycle>,
+    /// Only those with an open run.
+    pub open_only: bool,
     pub limit: usize,
     pub offset: usize,
 }
 
 impl Default for SessionFilter {
     fn default() -> SessionFilter {
-        SessionFilter { agent: None, active_since: None, parent: None, limit: 100, offset: 0 }
+        SessionFilter {
+            agent: None,
+            owner: None,
+            active_since: None,
+            parent: None,
+            kinds: Vec::new(),
+            label: None,
+            search: None,
+            lifecycle: None,
+            open_only: false,
+            limit: 100,
+            offset: 0,
+        }
     }
+}
+
+impl SessionFilter {
+    /// Every kind but these.
+    pub fn all_but(kinds: &[ScopeKind]) -> Vec<ScopeKind> {
+        ScopeKind::ALL.iter().copied().filter(|kind| !kinds.contains(kind)).collect()
+    }
+}
+
+/// How many there are of what: counted, not listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tally {
+    pub sessions: u64,
+    pub runs_queued: u64,
+    /// With a live lease.
+    pub runs_running: u64,
+    /// Their node is gone, and the next has not taken them over yet.
+    pub runs_recovering: u64,
+    pub runs_waiting: u64,
+    pub tasks_open: u64,
+    pub tasks_ended: u64,
 }
 
 /// A session, with the run that is open and the one that ended last.
@@ -229,12 +275,14 @@ pub struct TaskFilter {
     pub root: Option<SessionKey>,
     pub requester: Option<SessionKey>,
     pub open_only: bool,
+    /// Only those made before this one: the page after it.
+    pub before: Option<TaskId>,
     pub limit: usize,
 }
 
 impl Default for TaskFilter {
     fn default() -> TaskFilter {
-        TaskFilter { root: None, requester: None, open_only: false, limit: 100 }
+        TaskFilter { root: None, requester: None, open_only: false, before: None, limit: 100 }
     }
 }
 
@@ -312,6 +360,8 @@ pub struct LaneView {
     pub capacity: u32,
     pub held: u32,
     pub queued: u32,
+    /// Sessions whose runs hold its slots, by slot.
+    pub holders: Vec<SessionKey>,
 }
 
 /// A start of a gateway.

@@ -24,7 +24,7 @@ pub use request::{
     Access, Announce, Cleanup, Deliverables, InternalCall, Reuse, SessionRef, SpawnContext,
     SpawnRequest, TaskTarget, WaitFor, WhenBusy, YieldRequest,
 };
-pub use session_key::{AgentId, Name, ParseSessionKeyError, Scope, SessionKey};
+pub use session_key::{AgentId, Name, ParseSessionKeyError, Scope, ScopeKind, SessionKey};
 pub use time::Timestamp;
 pub use tool::{EffectClass, ToolSpec};
 pub use usage::Usage;

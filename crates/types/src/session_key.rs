@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
-use crate::serde_as_str;
+use crate::{serde_as_str, word_enum};
 
 /// An agent's id: `[a-z0-9][a-z0-9_-]{0,63}`. Capitals are folded when it is parsed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,6 +108,38 @@ pub enum Scope {
     Hook(Uuid),
     /// Any other form of OpenClaw's: channels, groups, dashboard. Kept as it is.
     Other(String),
+}
+
+word_enum! {
+    /// The sort of conversation that a key names: what lists can be asked for.
+    pub enum ScopeKind {
+        Main = "main",
+        Thread = "thread",
+        Subagent = "subagent",
+        Acp = "acp",
+        Cron = "cron",
+        Hook = "hook",
+        /// A group or channel of a chat service.
+        Group = "group",
+        Other = "other",
+    }
+}
+
+impl Scope {
+    pub fn kind(&self) -> ScopeKind {
+        match self {
+            Scope::Main => ScopeKind::Main,
+            Scope::Thread(_) => ScopeKind::Thread,
+            Scope::Subagent(_) | Scope::WarmSubagent(_) => ScopeKind::Subagent,
+            Scope::Acp(_) => ScopeKind::Acp,
+            Scope::Cron { .. } => ScopeKind::Cron,
+            Scope::Hook(_) => ScopeKind::Hook,
+            Scope::Other(rest) if rest.contains(":group:") || rest.contains(":channel:") => {
+                ScopeKind::Group
+            }
+            Scope::Other(_) => ScopeKind::Other,
+        }
+    }
 }
 
 impl SessionKey {

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use machine::rows::LaneName;
-use machine::run::Phase;
+use machine::status::Activity;
 use protocol::ErrorShape;
 use protocol::health::{
     AgentHealth, Health, HealthParams, Heartbeat, Lane, Ledger, RecentSession, RunCounts,
@@ -13,17 +12,14 @@ use protocol::health::{
 };
 use store::StoreError;
 use store::query::{Query, ask};
-use store::view::{LedgerScope, SessionFilter, SessionView, TaskFilter};
-use types::{SessionKey, Timestamp};
+use store::view::{LedgerScope, SessionFilter, Tally};
+use types::{AgentId, Timestamp};
 
 use crate::gateway::{Gateway, unreadable};
 
 /// How old a snapshot of health may be. Every connection is given one at its start, and a fleet
 /// of clients that comes back after a restart must not read everything once each.
 const FRESH: Duration = Duration::from_secs(5);
-
-/// Rows that are counted. Counts stop there.
-const COUNT_MAX: usize = 10_000;
 
 /// Sessions that are named.
 const RECENT_MAX: usize = 5;
@@ -52,8 +48,15 @@ pub async fn health(gateway: &Gateway, params: &HealthParams) -> Result<Health, 
         return Ok(health);
     }
     let asked = gateway.now();
-    let filter = SessionFilter { limit: COUNT_MAX, ..SessionFilter::default() };
-    let sessions = gateway.handle.store().sessions(filter).await.map_err(unreadable)?;
+    let agents: Vec<AgentId> = gateway.handle.config().agents.keys().cloned().collect();
+    let path = gateway.info.database.display().to_string();
+    let read = ask(gateway.handle.store(), move |rows| {
+        let all = sessions_health(rows, path.clone(), asked, None)?;
+        let each = agents.into_iter();
+        let each = each.map(|agent| sessions_health(rows, path.clone(), asked, Some(agent)));
+        Ok((all, each.collect::<Result<Vec<_>, _>>()?))
+    });
+    let (all, of_agents) = read.await.map_err(unreadable)?;
     let health = Health {
         ok: true,
         ts: asked,
@@ -63,46 +66,46 @@ pub async fn health(gateway: &Gateway, params: &HealthParams) -> Result<Health, 
         channel_labels: BTreeMap::new(),
         heartbeat_seconds: 0,
         default_agent_id: gateway.info.default_agent.clone(),
-        agents: agents(gateway, &sessions),
-        sessions: sessions_health(gateway, sessions.iter()),
+        agents: agent_health(gateway, of_agents),
+        sessions: all,
     };
     gateway.health.keep(&health);
     Ok(health)
 }
 
-fn agents(gateway: &Gateway, sessions: &[SessionView]) -> Vec<AgentHealth> {
-    let agents = gateway.handle.config().agents.keys();
-    let health = agents.map(|agent| AgentHealth {
+fn agent_health(gateway: &Gateway, sessions: Vec<SessionsHealth>) -> Vec<AgentHealth> {
+    let agents = gateway.handle.config().agents.keys().zip(sessions);
+    let health = agents.map(|(agent, sessions)| AgentHealth {
         agent_id: agent.clone(),
         name: None,
         is_default: *agent == gateway.info.default_agent,
         heartbeat: Heartbeat::off(),
-        sessions: sessions_health(gateway, sessions.iter().filter(|s| s.agent == *agent)),
+        sessions,
     });
     health.collect()
 }
 
-fn sessions_health<'a>(
-    gateway: &Gateway,
-    sessions: impl Iterator<Item = &'a SessionView>,
-) -> SessionsHealth {
-    let now = gateway.now();
-    let (mut count, mut recent) = (0, Vec::new());
-    for session in sessions {
-        count += 1;
-        if recent.len() < RECENT_MAX {
-            let age = u64::try_from(now.since(session.active).as_millis()).ok();
-            let updated_at = Some(session.active);
-            recent.push(RecentSession { key: session.key.clone(), updated_at, age });
-        }
-    }
-    SessionsHealth { path: gateway.info.database.display().to_string(), count, recent }
+/// How many sessions there are, and which were last active: of one agent, or of all.
+fn sessions_health(
+    rows: &dyn Query,
+    path: String,
+    now: Timestamp,
+    agent: Option<AgentId>,
+) -> Result<SessionsHealth, StoreError> {
+    let filter = SessionFilter { agent, limit: RECENT_MAX, ..SessionFilter::default() };
+    let count = rows.count_sessions(&filter)?;
+    let recent = rows.sessions(&filter)?.into_iter().map(|session| RecentSession {
+        age: u64::try_from(now.since(session.active).as_millis()).ok(),
+        updated_at: Some(session.active),
+        key: session.key,
+    });
+    Ok(SessionsHealth { path, count, recent: recent.collect() })
 }
 
 /// What one snapshot of the store tells a status.
 struct Counted {
-    sessions: Vec<SessionView>,
-    tasks: TaskCounts,
+    sessions: SessionsHealth,
+    tally: Tally,
     lanes: Vec<Lane>,
     ledger: Ledger,
 }
@@ -110,64 +113,56 @@ struct Counted {
 /// `status`
 pub async fn status(gateway: &Gateway) -> Result<Status, ErrorShape> {
     let now = gateway.now();
-    let counted = ask(gateway.handle.store(), count).await.map_err(unreadable)?;
-    let (runs, activity) = by_activity(&counted.sessions, now);
+    let path = gateway.info.database.display().to_string();
+    let counted = ask(gateway.handle.store(), move |rows| count(rows, path, now));
+    let counted = counted.await.map_err(unreadable)?;
+    let tally = counted.tally;
     Ok(Status {
         runtime_version: gateway.info.version.clone(),
         ts: now,
         uptime_ms: gateway.uptime_ms(),
         node_id: gateway.info.node.to_string(),
         default_agent_id: gateway.info.default_agent.clone(),
-        sessions: sessions_health(gateway, counted.sessions.iter()),
-        runs,
-        tasks: counted.tasks,
+        sessions: counted.sessions,
+        runs: RunCounts {
+            queued: tally.runs_queued,
+            running: tally.runs_running,
+            waiting: tally.runs_waiting,
+        },
+        tasks: TaskCounts { open: tally.tasks_open, ended: tally.tasks_ended },
         lanes: counted.lanes,
-        activity,
+        activity: by_activity(&tally),
         ledger: counted.ledger,
     })
 }
 
-fn count(rows: &dyn Query) -> Result<Counted, StoreError> {
-    let filter = SessionFilter { limit: COUNT_MAX, ..SessionFilter::default() };
-    let sessions = rows.sessions(&filter)?;
-    let tasks = rows.tasks(&TaskFilter { limit: COUNT_MAX, ..TaskFilter::default() })?;
-    let open = tasks.iter().filter(|task| task.outcome.is_none()).count() as u64;
+fn count(rows: &dyn Query, path: String, now: Timestamp) -> Result<Counted, StoreError> {
     let total = rows.ledger(&LedgerScope::All)?;
     let lanes = rows.lanes()?.into_iter().map(|lane| Lane {
         name: lane.name.to_string(),
         limit: lane.capacity.into(),
         busy: lane.held.into(),
         queued: lane.queued.into(),
-        holders: holders(&sessions, lane.name),
+        holders: lane.holders,
     });
     Ok(Counted {
+        sessions: sessions_health(rows, path, now, None)?,
+        tally: rows.tally(now)?,
         lanes: lanes.collect(),
-        tasks: TaskCounts { open, ended: tasks.len() as u64 - open },
         ledger: Ledger { calls: total.rows, estimated_calls: total.estimated, usage: total.usage },
-        sessions,
     })
 }
 
-fn holders(sessions: &[SessionView], lane: LaneName) -> Vec<SessionKey> {
-    let holds = |session: &&SessionView| {
-        session.open_run.as_ref().is_some_and(|run| run.lane == lane && run.phase.holds_slot())
-    };
-    sessions.iter().filter(holds).map(|session| session.key.clone()).collect()
-}
-
-fn by_activity(sessions: &[SessionView], now: Timestamp) -> (RunCounts, BTreeMap<String, u64>) {
-    let (mut runs, mut activity) = (RunCounts::default(), BTreeMap::new());
-    for session in sessions {
-        let doing = session.words(now).activity.to_string();
-        *activity.entry(doing).or_default() += 1;
-        match session.open_run.as_ref().map(|run| run.phase) {
-            None | Some(Phase::Ended(_)) => {}
-            Some(Phase::Queued) => runs.queued += 1,
-            Some(Phase::Waiting(_)) => runs.waiting += 1,
-            Some(Phase::Preparing | Phase::AwaitingModel | Phase::AwaitingTools) => {
-                runs.running += 1;
-            }
-        }
-    }
-    (runs, activity)
+/// Sessions by what they do: each has one open run, or none and is idle.
+fn by_activity(tally: &Tally) -> BTreeMap<String, u64> {
+    let open = [
+        (Activity::Queued, tally.runs_queued),
+        (Activity::Running, tally.runs_running),
+        (Activity::Waiting, tally.runs_waiting),
+        (Activity::Recovering, tally.runs_recovering),
+    ];
+    let busy: u64 = open.iter().map(|(_, count)| count).sum();
+    let idle = (Activity::Idle, tally.sessions.saturating_sub(busy));
+    let all = open.into_iter().chain([idle]).filter(|(_, count)| *count > 0);
+    all.map(|(activity, count)| (activity.to_string(), count)).collect()
 }

@@ -11,13 +11,10 @@ use protocol::sessions::{
 use store::StoreError;
 use store::query::{Query, ask};
 use store::view::{SessionFilter, SessionView};
-use types::{AgentId, Scope, Timestamp};
+use types::{AgentId, ScopeKind, Timestamp};
 
 use crate::gateway::{Gateway, unreadable};
 use crate::view::{self, Excerpts};
-
-/// Sessions that one call looks through, most recently active first.
-const SCAN_MAX: usize = 10_000;
 
 /// `sessions.list`
 pub async fn list(gateway: &Gateway, params: ListParams) -> Result<ListResult, ErrorShape> {
@@ -37,32 +34,17 @@ fn page(
     path: String,
     params: ListParams,
 ) -> Result<ListResult, StoreError> {
-    let parent = params.spawned_by.clone().map(|key| key.resolve(default_agent));
-    let filter = SessionFilter {
-        agent: params.agent.clone(),
-        active_since: params.active_minutes.map(|minutes| ago(now, minutes)),
-        parent,
-        limit: SCAN_MAX,
-        offset: 0,
-    };
-    let found: Vec<SessionView> =
-        rows.sessions(&filter)?.into_iter().filter(|view| wanted(view, &params)).collect();
-    let total_count = found.len() as u64;
-    let (offset, limit) = (params.offset, params.limit);
-    let skip = usize::try_from(offset).unwrap_or(usize::MAX);
-    let take = usize::try_from(limit).unwrap_or(usize::MAX);
+    let filter = filter(&params, now, default_agent);
+    let total_count = rows.count_sessions(&filter)?;
     let excerpts = Excerpts {
         title: params.include_derived_titles,
         last_message: params.include_last_message,
     };
-    let shown: Result<Vec<SessionRow>, StoreError> = found
-        .iter()
-        .skip(skip)
-        .take(take)
-        .map(|view| full_row(rows, limits, now, view, excerpts))
-        .collect();
+    let found = rows.sessions(&filter)?;
+    let shown: Result<Vec<SessionRow>, StoreError> =
+        found.iter().map(|view| full_row(rows, limits, now, view, excerpts)).collect();
     let sessions = shown?;
-    let count = sessions.len() as u64;
+    let (offset, limit, count) = (params.offset, params.limit, sessions.len() as u64);
     let next = offset.saturating_add(count);
     let has_more = next < total_count;
     Ok(ListResult {
@@ -83,16 +65,23 @@ fn ago(now: Timestamp, minutes: u64) -> Timestamp {
     Timestamp(now.ms().saturating_sub(i64::try_from(ms).unwrap_or(i64::MAX)))
 }
 
-fn wanted(view: &SessionView, params: &ListParams) -> bool {
-    let is_child = matches!(view.key.scope, Scope::Subagent(_) | Scope::WarmSubagent(_));
-    let matches = |search: &str| {
-        let search = search.trim().to_lowercase();
-        let label = view.label.as_deref().unwrap_or_default().to_lowercase();
-        view.key.to_string().to_lowercase().contains(&search) || label.contains(&search)
-    };
-    (!params.active_only || view.open_run.is_some())
-        && (!params.exclude_subagents || !is_child)
-        && params.search.as_deref().is_none_or(matches)
+fn filter(params: &ListParams, now: Timestamp, default_agent: &AgentId) -> SessionFilter {
+    let whole = |count| usize::try_from(count).unwrap_or(usize::MAX);
+    let search = params.search.as_deref().map(str::trim).filter(|search| !search.is_empty());
+    SessionFilter {
+        agent: params.agent.clone(),
+        active_since: params.active_minutes.map(|minutes| ago(now, minutes)),
+        parent: params.spawned_by.clone().map(|key| key.resolve(default_agent)),
+        kinds: match params.exclude_subagents {
+            true => SessionFilter::all_but(&[ScopeKind::Subagent]),
+            false => Vec::new(),
+        },
+        search: search.map(str::to_owned),
+        open_only: params.active_only,
+        limit: whole(params.limit),
+        offset: whole(params.offset),
+        ..SessionFilter::default()
+    }
 }
 
 fn full_row(

@@ -16,7 +16,10 @@ use types::{Announce, SessionKey, TaskId, Timestamp};
 use crate::gateway::{Gateway, unreadable};
 use crate::view;
 
-/// Tasks that one call looks through, newest first.
+/// Tasks that are read at a time, until a page of those that are wanted is full.
+const PAGE: usize = 200;
+
+/// Tasks of one tree, newest first: more than any may have open.
 const SCAN_MAX: usize = 10_000;
 
 /// Longest excerpt of a result, in characters.
@@ -49,17 +52,25 @@ fn page(
     now: Timestamp,
 ) -> Result<TasksListResult, StoreError> {
     let open_only = !params.status.is_empty() && params.status.iter().all(|s| s.is_open());
-    let filter = TaskFilter { root: None, requester, open_only, limit: SCAN_MAX };
     let wanted = |task: &TaskView| {
         let of_agent = params.agent.as_ref().is_none_or(|a| task.session_key.agent == *a);
         let status = task_status(task, now);
         of_agent && (params.status.is_empty() || params.status.contains(&status))
     };
-    // The cursor's own task may have left the selection since. Ids sort by creation.
-    let later = |task: &TaskView| after.is_none_or(|after| task.id < after);
     let limit = usize::try_from(params.limit).unwrap_or(usize::MAX);
-    let found = rows.tasks(&filter)?.into_iter().filter(|task| wanted(task) && later(task));
-    let mut found: Vec<TaskView> = found.take(limit.saturating_add(1)).collect();
+    // The cursor's own task may have left the selection since. Ids sort by creation.
+    let mut filter = TaskFilter { requester, open_only, before: after, ..TaskFilter::default() };
+    filter.limit = PAGE;
+    let mut found: Vec<TaskView> = Vec::new();
+    while found.len() <= limit {
+        let page = rows.tasks(&filter)?;
+        let last = page.last().map(|task| task.id).filter(|_| page.len() == filter.limit);
+        found.extend(page.into_iter().filter(wanted));
+        match last {
+            Some(last) => filter.before = Some(last),
+            None => break,
+        }
+    }
     let has_more = found.len() > limit;
     found.truncate(limit);
     let next_cursor = found.last().filter(|_| has_more).map(|task| task.id.to_string());
@@ -142,7 +153,7 @@ fn tree(
         return Ok(SubagentsListResult { ts: now, has_more: false, subagents: Vec::new() });
     }
     let open_only = !params.include_ended;
-    let filter = TaskFilter { root, requester: None, open_only, limit: SCAN_MAX };
+    let filter = TaskFilter { root, open_only, limit: SCAN_MAX, ..TaskFilter::default() };
     let limit = usize::try_from(params.limit).unwrap_or(usize::MAX);
     let mut tasks = in_tree_order(rows.tasks(&filter)?, below.as_ref());
     let has_more = tasks.len() > limit;

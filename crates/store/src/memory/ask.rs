@@ -2,6 +2,7 @@
 
 use machine::check::{EntryHead, World};
 use machine::rows::{EntryKind, LedgerRow, NodeState, Run, Session, Task};
+use machine::status::{Activity, activity};
 use types::{Hash, RunId, SessionId, SessionKey, TaskId, Timestamp};
 
 use super::tables::Tables;
@@ -9,7 +10,7 @@ use crate::error::StoreError;
 use crate::query::Query;
 use crate::view::{
     EntryView, HistoryPage, InputView, JournalView, LaneView, LedgerScope, LedgerTotal, NodeView,
-    RunFacts, RunView, SessionFilter, SessionView, TaskFilter, TaskView,
+    RunFacts, RunView, SessionFilter, SessionView, Tally, TaskFilter, TaskView,
 };
 
 impl Tables {
@@ -81,6 +82,24 @@ impl Tables {
     }
 }
 
+fn wants(filter: &SessionFilter, row: &Session) -> bool {
+    let label = row.label.as_deref();
+    let found = |search: &str| {
+        let search = search.to_ascii_lowercase();
+        row.key.to_string().to_ascii_lowercase().contains(&search)
+            || label.is_some_and(|label| label.to_ascii_lowercase().contains(&search))
+    };
+    filter.agent.as_ref().is_none_or(|agent| *agent == row.agent)
+        && filter.owner.as_ref().is_none_or(|owner| *owner == row.owner)
+        && filter.active_since.is_none_or(|since| row.active >= since)
+        && filter.parent.as_ref().is_none_or(|key| row.parent_key.as_ref() == Some(key))
+        && (filter.kinds.is_empty() || filter.kinds.contains(&row.key.scope.kind()))
+        && filter.label.as_ref().is_none_or(|wanted| label == Some(wanted))
+        && filter.search.as_deref().is_none_or(found)
+        && filter.lifecycle.is_none_or(|lifecycle| lifecycle == row.lifecycle)
+        && (!filter.open_only || row.open_run.is_some())
+}
+
 impl Query for Tables {
     fn entries(
         &self,
@@ -119,17 +138,50 @@ impl Query for Tables {
     }
 
     fn sessions(&self, filter: &SessionFilter) -> Result<Vec<SessionView>, StoreError> {
-        let wanted = |session: &&Session| {
-            filter.agent.as_ref().is_none_or(|agent| *agent == session.agent)
-                && filter.active_since.is_none_or(|since| session.active >= since)
-                && filter.parent.as_ref().is_none_or(|key| session.parent_key.as_ref() == Some(key))
-        };
-        let mut found: Vec<&Session> = self.sessions.values().filter(wanted).collect();
+        let mut found: Vec<&Session> =
+            self.sessions.values().filter(|row| wants(filter, row)).collect();
         found.sort_by_cached_key(|session| {
             (std::cmp::Reverse(session.active), session.key.to_string())
         });
         let page = found.into_iter().skip(filter.offset).take(filter.limit);
         Ok(page.map(|session| self.session_view(session)).collect())
+    }
+
+    fn count_sessions(&self, filter: &SessionFilter) -> Result<u64, StoreError> {
+        Ok(self.sessions.values().filter(|row| wants(filter, row)).count() as u64)
+    }
+
+    fn child_keys(&self, parent: &SessionKey, limit: usize) -> Result<Vec<SessionKey>, StoreError> {
+        let children = self.sessions.values().filter(|row| row.parent_key.as_ref() == Some(parent));
+        let mut children: Vec<&Session> = children.collect();
+        children.sort_by_key(|row| std::cmp::Reverse(row.session_id));
+        Ok(children.into_iter().take(limit).map(|row| row.key.clone()).collect())
+    }
+
+    fn session_of_input(&self, idem_key: &str) -> Result<Option<SessionKey>, StoreError> {
+        let newest = self.inbox.values().rev().find(|row| row.idem_key == idem_key);
+        Ok(newest.map(|row| row.session_key.clone()))
+    }
+
+    fn tally(&self, now: Timestamp) -> Result<Tally, StoreError> {
+        let mut tally = Tally {
+            sessions: self.sessions.values().count() as u64,
+            tasks_open: self.trees.keys().count() as u64,
+            ..Tally::default()
+        };
+        tally.tasks_ended = self.tasks.values().count() as u64 - tally.tasks_open;
+        for id in self.open_runs.values() {
+            let Some(run) = self.runs.get(id) else { continue };
+            let live = self.lease_until(run).is_some_and(|until| until > now);
+            *match activity(Some(run.phase), live) {
+                Activity::Idle => continue,
+                Activity::Queued => &mut tally.runs_queued,
+                Activity::Running => &mut tally.runs_running,
+                Activity::Waiting => &mut tally.runs_waiting,
+                Activity::Recovering => &mut tally.runs_recovering,
+            } += 1;
+        }
+        Ok(tally)
     }
 
     fn session(&self, key: &SessionKey) -> Result<Option<SessionView>, StoreError> {
@@ -162,6 +214,7 @@ impl Query for Tables {
         let wanted = |task: &&Task| {
             filter.root.as_ref().is_none_or(|root| *root == task.root_key)
                 && filter.requester.as_ref().is_none_or(|key| *key == task.requester_key)
+                && filter.before.is_none_or(|before| task.id < before)
                 && !(filter.open_only && task.outcome.is_some())
         };
         let newest = self.tasks.values().rev().filter(wanted).take(filter.limit);
@@ -182,6 +235,11 @@ impl Query for Tables {
                 capacity: lane.capacity,
                 held: count(self.slots.keys().filter(|(name, _)| *name == lane.name).count()),
                 queued: count(self.queue.keys().filter(|(name, ..)| *name == lane.name).count()),
+                holders: self
+                    .slots
+                    .range((lane.name, 0)..=(lane.name, u32::MAX))
+                    .filter_map(|(_, id)| Some(self.runs.get(id)?.session_key.clone()))
+                    .collect(),
             })
             .collect();
         lanes.sort_by_key(|lane| lane.name.as_str());

@@ -7,11 +7,12 @@ use types::{AgentId, Hash, MessageId, RunId, SessionId, SessionKey, TaskId, Time
 
 use super::columns::{self, Columns, Text, columns, int, number};
 use super::link::Link;
+use super::sessions;
 use crate::error::StoreError;
 use crate::query::Query;
 use crate::view::{
     EntryView, HistoryPage, InputView, JournalView, LaneView, LedgerScope, LedgerTotal, NodeView,
-    RunFacts, RunView, SessionFilter, SessionView, TaskFilter, TaskView,
+    RunFacts, RunView, SessionFilter, SessionView, Tally, TaskFilter, TaskView,
 };
 
 /// A read transaction on this connection.
@@ -84,6 +85,7 @@ fn lane_view(c: &mut Columns<'_, '_>) -> rusqlite::Result<LaneView> {
         capacity: c.get()?,
         held: c.get()?,
         queued: c.get()?,
+        holders: Vec::new(),
     })
 }
 
@@ -217,24 +219,38 @@ impl Query for Snapshot<'_> {
     }
 
     fn sessions(&self, filter: &SessionFilter) -> Result<Vec<SessionView>, StoreError> {
-        let sql = filtered(
-            concat!("select ", columns!(sessions), " from sessions"),
-            &[
-                (filter.agent.is_some(), "agent = ?1"),
-                (filter.active_since.is_some(), "active_ms >= ?2"),
-                (filter.parent.is_some(), "parent_key = ?3"),
-            ],
-            "order by active_ms desc, key limit ?4 offset ?5",
-        );
-        let params = params![
-            filter.agent.as_ref().map(AgentId::as_str),
-            filter.active_since.map(Timestamp::ms),
-            filter.parent.as_ref().map(Text),
-            int(filter.limit as u64),
-            int(filter.offset as u64),
-        ];
-        let rows = self.link.rows(&sql, params, columns::session)?;
+        let select = concat!("select ", columns!(sessions), " from sessions");
+        let page = (filter.limit, filter.offset);
+        let rows = sessions::asked(self.link, select, filter, Some(page), columns::session)?;
         rows.into_iter().map(|row| self.view(row)).collect()
+    }
+
+    fn count_sessions(&self, filter: &SessionFilter) -> Result<u64, StoreError> {
+        let select = "select count(*) from sessions";
+        let counted = sessions::asked(self.link, select, filter, None, |c| c.count())?;
+        Ok(counted.first().copied().unwrap_or(0))
+    }
+
+    fn child_keys(&self, parent: &SessionKey, limit: usize) -> Result<Vec<SessionKey>, StoreError> {
+        let sql =
+            "select key from sessions where parent_key = ?1 order by session_id desc limit ?2";
+        self.link.rows(sql, params![Text(parent), int(limit as u64)], columns::one)
+    }
+
+    fn session_of_input(&self, idem_key: &str) -> Result<Option<SessionKey>, StoreError> {
+        let sql = "select session_key from inbox where idem_key = ?1 order by seq desc limit 1";
+        self.link.row(sql, [idem_key], columns::one)
+    }
+
+    fn tally(&self, now: Timestamp) -> Result<Tally, StoreError> {
+        let count =
+            |sql: &str| self.link.row(sql, [], |c| c.count()).map(Option::unwrap_or_default);
+        let sessions = count("select count(*) from sessions")?;
+        let open = count("select count(*) from tasks where ended_ms is null")?;
+        let tasks = count("select count(*) from tasks")?;
+        let runs = sessions::runs_by_phase(self.link, now)?;
+        let (tasks_open, tasks_ended) = (open, tasks.saturating_sub(open));
+        Ok(Tally { sessions, tasks_open, tasks_ended, ..runs })
     }
 
     fn session(&self, key: &SessionKey) -> Result<Option<SessionView>, StoreError> {
@@ -269,12 +285,14 @@ impl Query for Snapshot<'_> {
                 (filter.root.is_some(), "root_key = ?1"),
                 (filter.requester.is_some(), "requester_key = ?2"),
                 (filter.open_only, "ended_ms is null"),
+                (filter.before.is_some(), "id < ?3"),
             ],
-            "order by id desc limit ?3",
+            "order by id desc limit ?4",
         );
         let params = params![
             filter.root.as_ref().map(Text),
             filter.requester.as_ref().map(Text),
+            filter.before.map(Text),
             int(filter.limit as u64),
         ];
         let rows = self.link.rows(&sql, params, columns::task)?;
@@ -293,7 +311,12 @@ impl Query for Snapshot<'_> {
              (select count(*) from runs where lane = name and phase = 'queued' \
               and rank is not null) \
              from lanes order by name";
-        self.link.rows(sql, [], lane_view)
+        let mut lanes = self.link.rows(sql, [], lane_view)?;
+        let sql = "select session_key from runs where lane = ?1 and slot is not null order by slot";
+        for lane in &mut lanes {
+            lane.holders = self.link.rows(sql, [lane.name.as_str()], columns::one)?;
+        }
+        Ok(lanes)
     }
 
     fn nodes(&self, limit: usize) -> Result<Vec<NodeView>, StoreError> {

@@ -25,7 +25,7 @@ macro_rules! columns {
     (sessions) => {
         "key, session_id, agent, owner, parent_key, root_key, depth, lifecycle, open_run, label, \
          model, cwd, rev, created_ms, active_ms, archived_ms, access, policy_hash, pool_key, \
-         declared, queue_mode"
+         declared, queue_mode, kind"
     };
     (transcripts) => {
         "session_id, session_key, next_seq, episode, context_tokens, started_ms, base_id, \
@@ -165,7 +165,7 @@ impl<'r, 's> Columns<'r, 's> {
         })
     }
 
-    fn phase(&mut self) -> Result<Phase> {
+    pub fn phase(&mut self) -> Result<Phase> {
         let column = self.next;
         let word: String = self.get()?;
         let (wait, outcome) = (self.parsed_or_none()?, self.parsed_or_none()?);

@@ -23,6 +23,7 @@ mod open;
 mod place;
 mod put;
 mod readers;
+mod sessions;
 mod tx;
 mod writer;
 

@@ -91,7 +91,7 @@ pub fn session(link: Link<'_>, row: &Session) -> Put {
     let sql = upsert!(
         sessions,
         "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, \
-         ?17, ?18, ?19, ?20, ?21",
+         ?17, ?18, ?19, ?20, ?21, ?22",
         "key",
         "session_id = excluded.session_id, owner = excluded.owner, \
          lifecycle = excluded.lifecycle, open_run = excluded.open_run, label = excluded.label, \
@@ -123,6 +123,8 @@ pub fn session(link: Link<'_>, row: &Session) -> Put {
         row.pool_key.map(Text),
         row.declared.map(|word| word.as_str()),
         row.queue_mode.map(|mode| mode.as_str()),
+        // It follows from the key, and is there for lists.
+        row.key.scope.kind().as_str(),
     ];
     link.run(sql, params).map(drop)
 }

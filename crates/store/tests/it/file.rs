@@ -76,41 +76,9 @@ fn a_newer_schema_is_refused_with_both_versions() {
          values (99, 'later', '2030-01-01T00:00:00Z', '1')",
     );
     let refused = open(dir.path()).unwrap_err();
-    assert!(matches!(refused, StoreError::NewerSchema { found: 99, known: 4, .. }), "{refused}");
+    assert!(matches!(refused, StoreError::NewerSchema { found: 99, .. }), "{refused}");
     assert!(refused.to_string().contains("schema 99"), "{refused}");
     assert!(Sqlite::open_reader(dir.path()).is_err(), "nor can it be read");
-}
-
-/// An older file is copied before it is changed, and its rows are all there afterwards.
-#[test]
-fn an_older_schema_is_migrated_after_a_copy() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = sqlite(dir.path(), scripted);
-    plant_two(&store);
-    let before = block_on(store.snapshot()).unwrap();
-    let path = store.path().to_owned();
-    drop(store);
-    shell(
-        &path,
-        "drop view v_lanes; drop view v_tasks; drop view v_sessions; drop view v_runs;
-         delete from refinery_schema_history where version = 4",
-    );
-
-    let store = open(dir.path()).unwrap();
-    assert_eq!(block_on(store.snapshot()).unwrap(), before);
-    shell(&path, "select * from v_sessions");
-    let copies: Vec<String> = fs::read_dir(dir.path())
-        .unwrap()
-        .map(|file| file.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.starts_with("windlass-before-"))
-        .collect();
-    assert_eq!(copies.len(), 1, "{copies:?}");
-    assert!(copies[0].starts_with("windlass-before-v4-") && copies[0].ends_with(".db"));
-    let copy = rusqlite::Connection::open(dir.path().join(&copies[0])).unwrap();
-    let version: i64 = copy
-        .query_row("select max(version) from refinery_schema_history", [], |row| row.get(0))
-        .unwrap();
-    assert_eq!(version, 3, "the copy is of what was");
 }
 
 #[test]

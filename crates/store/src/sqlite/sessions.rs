@@ -1,0 +1,101 @@
+//! Lists and counts of sessions, in SQL: with those conditions only that are asked for, so that
+//! each can use its index.
+
+use machine::rows::Lifecycle;
+use machine::run::Phase;
+use machine::status::{Activity, activity};
+use rusqlite::params_from_iter;
+use rusqlite::types::Value;
+use types::Timestamp;
+
+use super::columns::{Columns, int};
+use super::link::{Link, Read};
+use crate::error::StoreError;
+use crate::view::{SessionFilter, Tally};
+
+/// Conditions and their values, in the order of the placeholders.
+#[derive(Debug, Default)]
+struct Conditions {
+    sql: Vec<String>,
+    values: Vec<Value>,
+}
+
+impl Conditions {
+    /// Adds a condition; each `?` in it stands for the one value.
+    fn add(&mut self, sql: &str, value: impl Into<Value>) {
+        self.values.push(value.into());
+        self.sql.push(sql.replace('?', &format!("?{}", self.values.len())));
+    }
+
+    fn add_if(&mut self, sql: &str, value: Option<impl Into<Value>>) {
+        if let Some(value) = value {
+            self.add(sql, value);
+        }
+    }
+
+    fn of(filter: &SessionFilter) -> Conditions {
+        let mut all = Conditions::default();
+        all.add_if("agent = ?", filter.agent.as_ref().map(|agent| agent.as_str().to_owned()));
+        all.add_if("owner = ?", filter.owner.clone());
+        all.add_if("active_ms >= ?", filter.active_since.map(Timestamp::ms));
+        all.add_if("parent_key = ?", filter.parent.as_ref().map(ToString::to_string));
+        all.add_if("label = ?", filter.label.clone());
+        let search = filter.search.as_ref().map(|text| text.to_ascii_lowercase());
+        all.add_if("(instr(lower(key), ?) > 0 or instr(lower(label), ?) > 0)", search);
+        all.add_if("lifecycle = ?", filter.lifecycle.map(Lifecycle::as_str).map(str::to_owned));
+        if filter.open_only {
+            all.sql.push("open_run is not null".to_owned());
+        }
+        if !filter.kinds.is_empty() {
+            // Words of our own: none of them has a quote in it.
+            let words: Vec<String> = filter.kinds.iter().map(|kind| format!("'{kind}'")).collect();
+            all.sql.push(format!("kind in ({})", words.join(", ")));
+        }
+        all
+    }
+}
+
+/// Puts a question to the sessions that `filter` wants: to a page of them (limit, offset), most
+/// recently active first, or to all at once.
+pub fn asked<T>(
+    link: Link<'_>,
+    select: &str,
+    filter: &SessionFilter,
+    page: Option<(usize, usize)>,
+    read: Read<T>,
+) -> Result<Vec<T>, StoreError> {
+    let Conditions { sql, mut values } = Conditions::of(filter);
+    let mut statement = select.to_owned();
+    if !sql.is_empty() {
+        statement += &format!(" where {}", sql.join(" and "));
+    }
+    if let Some((limit, offset)) = page {
+        let n = values.len();
+        statement += &format!(" order by active_ms desc, key limit ?{} offset ?{}", n + 1, n + 2);
+        values.extend([int(limit as u64).into(), int(offset as u64).into()]);
+    }
+    link.rows(&statement, params_from_iter(values), read)
+}
+
+/// Open runs, counted by what they do at `now`.
+pub fn runs_by_phase(link: Link<'_>, now: Timestamp) -> Result<Tally, StoreError> {
+    let sql = "select phase, wait_kind, outcome, exists (select 1 from nodes \
+               where nodes.id = runs.node_id and nodes.state <> 'down' \
+               and nodes.lease_until_ms > ?1) as live, count(*) \
+               from runs where phase <> 'ended' group by phase, wait_kind, live";
+    let mut tally = Tally::default();
+    for (phase, live, count) in link.rows(sql, [now.ms()], counted)? {
+        *match activity(Some(phase), live) {
+            Activity::Idle => continue,
+            Activity::Queued => &mut tally.runs_queued,
+            Activity::Running => &mut tally.runs_running,
+            Activity::Waiting => &mut tally.runs_waiting,
+            Activity::Recovering => &mut tally.runs_recovering,
+        } += count;
+    }
+    Ok(tally)
+}
+
+fn counted(c: &mut Columns<'_, '_>) -> rusqlite::Result<(Phase, bool, u64)> {
+    Ok((c.phase()?, c.get()?, c.count()?))
+}
