@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use machine::Notice;
 use machine::effect::RunEnded;
+use protocol::chat::{ChatEvent, ChatState};
 use protocol::event::{Shutdown, Tick};
 use protocol::sessions::SessionsChanged;
 use protocol::{Event, Policy};
@@ -20,7 +21,7 @@ use store::query::ask;
 use tokio::sync::broadcast;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
-use types::{RunId, SessionKey};
+use types::{RunId, SessionKey, Timestamp};
 
 use crate::feed::{Audience, Facts, Feed, Names, Out};
 use crate::gateway::Gateway;
@@ -140,6 +141,24 @@ pub fn register(gateway: &Arc<Gateway>, subscriber: Arc<Subscriber>) -> Registra
     let id = gateway.hub.next.fetch_add(1, Ordering::Relaxed);
     gateway.hub.locked().insert(id, subscriber);
     Registration { gateway: Arc::clone(gateway), id }
+}
+
+/// A command's answer, as the end of a run that its message is the name of.
+fn command_answer(session: &SessionKey, key: &str, answer: &str, now: Timestamp) -> Out {
+    let event = ChatEvent {
+        run_id: key.to_owned(),
+        session_key: session.clone(),
+        agent_id: Some(session.agent.clone()),
+        spawned_by: None,
+        seq: 1,
+        state: ChatState::Final {
+            message: Some(view::told(answer, now)),
+            usage: None,
+            stop_reason: Some("stop".to_owned()),
+            yielded: false,
+        },
+    };
+    Out { audience: Audience::Readers, event: Event::Chat(Box::new(event)) }
 }
 
 /// The task that reads the news.
@@ -297,6 +316,14 @@ impl Publisher {
             }
             Notice::SessionRestored { session, .. } => {
                 self.note(session, "restored", None);
+                Vec::new()
+            }
+            Notice::Commanded { session, key, answer, .. } => {
+                self.note(session, "command", None);
+                vec![command_answer(session, key, answer, now)]
+            }
+            Notice::SessionChanged { session, what } => {
+                self.note(session, what, None);
                 Vec::new()
             }
             Notice::NodeStarted { .. } | Notice::Draining { .. } => Vec::new(),

@@ -165,6 +165,14 @@ pub fn message(entry: &EntryView) -> ChatMessage {
     }
 }
 
+/// What the gateway itself has answered to a person.
+pub fn told(answer: &str, at: Timestamp) -> ChatMessage {
+    ChatMessage {
+        provenance: Some(Provenance { kind: ProvenanceKind::InternalSystem }),
+        ..ChatMessage::text(ChatRole::Assistant, answer, at)
+    }
+}
+
 /// Entries as messages. The message that began a run carries the run's id, by which clients
 /// recognise what they have sent.
 pub fn messages(rows: &dyn Query, entries: &[EntryView]) -> Result<Vec<ChatMessage>, StoreError> {

@@ -9,6 +9,7 @@ use crate::finish::End;
 use crate::inbox;
 use crate::limits::{ANNOUNCE_BYTES_MAX, ANNOUNCE_HEAD_BYTES};
 use crate::rows::{InboxKind, InboxRow, InboxState, Lifecycle, Outcome, Place, Run, Task};
+use crate::session;
 use crate::state::State;
 use crate::wait;
 
@@ -37,13 +38,16 @@ pub fn on_task_ended(state: &mut State<'_>, id: TaskId, end: &End) {
 
 fn put_announce(state: &mut State<'_>, task: &Task, end: &End) {
     let body = render(state, task, end);
-    let target = nearest_open(state, task);
+    let forgotten = session::is_forgotten(state, task);
+    let target = if forgotten { None } else { nearest_open(state, task) };
     let now = state.now();
     let (place, row_state, done) = match &target {
         Some(key) if end.quiet || unheard(state, task, key) => {
             (Place::Hold, InboxState::Queued, None)
         }
         Some(_) => (Place::Steer, InboxState::Queued, None),
+        // The conversation that asked is over, and this was stopped with it.
+        None if forgotten => (Place::Hold, InboxState::Cancelled, Some(now)),
         // Nobody is left to take it: it stays where `status` and `doctor` look.
         None => (Place::Steer, InboxState::Dead, Some(now)),
     };

@@ -4,7 +4,7 @@ use crate::effect::{Answer, Notice};
 use crate::event::Event;
 use crate::rows::JournalLine;
 use crate::state::State;
-use crate::{inbox, internal, lane, node, recover, step, stop, timer};
+use crate::{command, inbox, internal, lane, node, recover, session, step, stop, timer};
 
 /// Applies `event` to the rows that it concerns.
 ///
@@ -31,6 +31,8 @@ pub fn apply(state: &mut State<'_>, event: Event) -> Answer {
             internal::carry_out(state, run, token, step, call)
         }
         Event::Ask(asked) => internal::ask(state, asked),
+        Event::Command(command) => command::carry_out(state, command),
+        Event::Change { session, by, change } => session::change(state, &session, &by, &change),
         Event::Stop { session, by } => stop::stop_session(state, &session, &by),
         Event::StopTask { task, by } => stop::stop_task(state, task, &by),
         Event::StopBelow { task, by } => stop::stop_below(state, task, &by),

@@ -1,6 +1,7 @@
 //! The invariants, as questions to all rows at once: for tests, the simulator and `doctor`.
 
 mod warm;
+mod session;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,6 +64,8 @@ pub fn check(world: &World, limits: &Limits) -> Vec<Violation> {
     slots(world, limits, &mut found);
     waits_have_an_end(world, &mut found);
     warm::warm(world, &mut found);
+    session::one_live_transcript(world, &mut found);
+    session::deleted_is_at_rest(world, &mut found);
     found.0
 }
 

@@ -65,6 +65,8 @@ pub enum Answer {
     Done,
     Accepted(Accepted),
     Stopped(Stopped),
+    Commanded(Commanded),
+    Changed(Changed),
     /// What an agent would have been told by its tool: one JSON object.
     Told {
         text: String,
@@ -87,6 +89,27 @@ pub struct Accepted {
     pub duplicate: bool,
 }
 
+/// A command has been carried out, now or before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Commanded {
+    pub session: SessionKey,
+    pub session_id: SessionId,
+    pub answer: String,
+    pub is_error: bool,
+    pub stopped: Stopped,
+    /// The same command had been carried out before: nothing was done.
+    pub duplicate: bool,
+}
+
+/// A session has been changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Changed {
+    pub session: SessionKey,
+    /// Names its transcript from now on.
+    pub session_id: SessionId,
+    pub stopped: Stopped,
+}
+
 /// What a stop has ended, and what its cascade is ending.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stopped {
@@ -107,6 +130,12 @@ pub enum Refusal {
     NotArchived { session: SessionKey, why: String },
     #[error("no model `{model}` is configured; known: {known}")]
     UnknownModel { model: String, known: String },
+    #[error(
+        "a run of session `{0}` is open, so its task is in progress; wait for its end, or stop it"
+    )]
+    RunOpen(SessionKey),
+    #[error("`in_progress` is told from an open run, and cannot be declared")]
+    NotDeclarable,
     #[error("no task `{0}`")]
     TaskNotFound(TaskId),
     #[error("`{0}` suspends the run that calls it, and nobody else can call it")]
@@ -213,6 +242,18 @@ pub enum Notice {
     SessionRestored {
         session: SessionKey,
         by: String,
+    },
+    /// A command has its answer.
+    Commanded {
+        session: SessionKey,
+        /// The idempotency key of its message.
+        key: String,
+        answer: String,
+        is_error: bool,
+    },
+    SessionChanged {
+        session: SessionKey,
+        what: &'static str,
     },
     NodeStarted {
         node: NodeId,

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use types::{EffectClass, FailureClass, InternalCall, NodeId, RunId, SessionKey, TaskId, Usage};
 
 use crate::queue::QueueMode;
-use crate::rows::{InboxKind, LaneName, Timer};
+use crate::rows::{EndReason, InboxKind, LaneName, Timer};
+use crate::status::TaskStatus;
 
 /// Something that happened, or that follows at once from something that did.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +49,14 @@ pub enum Event {
     /// A person or a program asks, in the name of a session, for what an agent asks for with a
     /// tool: the same operation, policy and record, and no model.
     Ask(Asked),
+    /// A person has typed a command.
+    Command(Command),
+    /// A person or a program changes a session as a whole.
+    Change {
+        session: SessionKey,
+        by: String,
+        change: Change,
+    },
     /// A person stops a session: its run, and everything below it.
     Stop {
         session: SessionKey,
@@ -99,6 +108,8 @@ impl Event {
             Event::ToolFinished { .. } => "ToolFinished",
             Event::InternalCall { .. } => "InternalCall",
             Event::Ask(_) => "Ask",
+            Event::Command(_) => "Command",
+            Event::Change { .. } => "Change",
             Event::Stop { .. } => "Stop",
             Event::StopTask { .. } => "StopTask",
             Event::StopBelow { .. } => "StopBelow",
@@ -173,6 +184,59 @@ pub struct Asked {
     /// Names this request: rows that it makes carry it in their idempotency keys.
     pub mark: String,
     pub call: InternalCall,
+}
+
+/// A command of a person, read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Command {
+    pub session: SessionKey,
+    pub owner: String,
+    /// Where answers go.
+    pub origin: String,
+    /// The same key in the same session is the same command.
+    pub idem_key: String,
+    /// As it was typed.
+    pub text: String,
+    pub act: Act,
+}
+
+/// What a command asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Act {
+    /// Nothing is changed, and the answer is there already.
+    Tell {
+        answer: String,
+        is_error: bool,
+        /// The tasks that the answer numbers.
+        listed: Vec<TaskId>,
+    },
+    /// The session's run, what waits in it, and all its children.
+    Stop,
+    /// All its children.
+    StopChildren,
+    Reset(EndReason),
+    Patch(Patch),
+    /// What an agent may ask for as well.
+    Call(InternalCall),
+}
+
+/// What becomes of a session as a whole.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    Reset(EndReason),
+    Patch(Patch),
+    Archive,
+    Restore,
+    Delete,
+}
+
+/// What is changed of a session: `Some(None)` goes back to what is configured.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Patch {
+    pub label: Option<Option<String>>,
+    pub model: Option<Option<String>>,
+    pub queue_mode: Option<Option<QueueMode>>,
+    pub declared: Option<Option<TaskStatus>>,
 }
 
 /// A model's whole answer.

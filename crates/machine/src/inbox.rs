@@ -8,10 +8,8 @@ use crate::effect::{Accepted, Answer, Notice, Refusal};
 use crate::event::Inbound;
 use crate::finish::{End, finish};
 use crate::queue::{Busy, Drop, Placement, QueueMode, place};
-use crate::rows::{
-    Episode, EpisodeReason, InboxKind, InboxRow, InboxState, Lifecycle, NodeState, Outcome, Place,
-    Session, Transcript,
-};
+use crate::rows::{InboxKind, InboxRow, InboxState, Lifecycle, NodeState, Outcome, Place, Session};
+use crate::session;
 use crate::state::State;
 use crate::wait;
 
@@ -39,7 +37,8 @@ fn try_accept(state: &mut State<'_>, inbound: Inbound) -> Result<Accepted, Refus
 
     let key = inbound.session.clone();
     let busy = busyness(state, &key, &inbound.origin);
-    let mode = inbound.mode.unwrap_or(state.limits.queue.mode);
+    let of_session = state.session(&key).queue_mode;
+    let mode = inbound.mode.or(of_session).unwrap_or(state.limits.queue.mode);
     let placement = match place(mode, busy) {
         // Nothing of it has begun: there is nothing to interrupt, and the older message stays.
         Placement::AbortThenNewRun if untouched(state, &key) => place(QueueMode::Steer, busy),
@@ -65,7 +64,9 @@ fn try_accept(state: &mut State<'_>, inbound: Inbound) -> Result<Accepted, Refus
 /// Finds the input that has come before under the same key.
 fn duplicate_of(state: &mut State<'_>, inbound: &Inbound) -> Result<Option<Accepted>, Refusal> {
     let Some(seq) = state.tx().inbox_by_idem(&inbound.session, &inbound.idem_key) else {
-        return Ok(None);
+        let conflict = || Err(Refusal::IdempotencyConflict(inbound.idem_key.clone()));
+        let typed = state.tx().command(&inbound.session, &inbound.idem_key);
+        return typed.map_or(Ok(None), |_| conflict());
     };
     let row = state.inbox(&seq).clone();
     if row.body_hash != Hash::of(&inbound.body) {
@@ -114,14 +115,18 @@ pub fn open_session(state: &mut State<'_>, key: &SessionKey, owner: &str) -> Res
     if !state.limits.agents.contains_key(&key.agent) {
         return Err(Refusal::UnknownAgent(key.agent.clone()));
     }
-    if let Some(session) = state.find_session(key) {
-        return match session.lifecycle {
-            Lifecycle::Open => Ok(false),
-            Lifecycle::Archived => Err(Refusal::SessionArchived(key.clone())),
-        };
+    let found = state.find_session(key).map(|session| (session.lifecycle, session.deleted));
+    match found {
+        Some((Lifecycle::Open, _)) => return Ok(false),
+        Some((Lifecycle::Archived, None)) => return Err(Refusal::SessionArchived(key.clone())),
+        Some((Lifecycle::Archived, Some(_))) | None => {}
     }
     if matches!(key.scope, Scope::Subagent(_) | Scope::WarmSubagent(_) | Scope::Acp(_)) {
         return Err(Refusal::SessionNotFound(key.clone()));
+    }
+    if found.is_some() {
+        session::begin_again(state, key, owner);
+        return Ok(true);
     }
     let session_id = SessionId::new(state.at.mint());
     let now = state.now();
@@ -149,6 +154,7 @@ pub fn open_session(state: &mut State<'_>, key: &SessionKey, owner: &str) -> Res
             created: now,
             active: now,
             archived: None,
+            deleted: None,
         },
     );
     Ok(true)
@@ -156,27 +162,9 @@ pub fn open_session(state: &mut State<'_>, key: &SessionKey, owner: &str) -> Res
 
 /// Adds a session with an empty transcript and its first episode.
 pub fn create_session(state: &mut State<'_>, session: Session) {
-    let (session_id, session_key, now) = (session.session_id, session.key.clone(), state.now());
+    let (session_id, key) = (session.session_id, session.key.clone());
     state.add_session(session);
-    state.add_transcript(Transcript {
-        session_id,
-        session_key,
-        next_seq: 1,
-        episode: 1,
-        context_tokens: 0,
-        base: None,
-        started: now,
-        ended: None,
-    });
-    state.add_episode(Episode {
-        session_id,
-        n: 1,
-        first_seq: 1,
-        reason: EpisodeReason::Start,
-        prefix_hash: None,
-        prefix_tokens: 0,
-        at: now,
-    });
+    session::add_transcript(state, &key, session_id);
 }
 
 /// The bound on the run that an input opens: its own, or that of the agent for what a person asks.

@@ -31,6 +31,8 @@ mod internal;
 mod spawn;
 mod stop;
 pub mod archive;
+mod session;
+mod command;
 mod timer;
 mod node;
 mod recover;

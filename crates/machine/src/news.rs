@@ -60,6 +60,12 @@ impl Notice {
             Notice::SessionRestored { session, by } => {
                 ("session.restored", session.to_string(), json!({ "by": by }))
             }
+            Notice::Commanded { session, key, is_error, .. } => {
+                ("command", session.to_string(), json!({ "key": key, "isError": is_error }))
+            }
+            Notice::SessionChanged { session, what } => {
+                ("session", session.to_string(), json!({ "what": what }))
+            }
             Notice::NodeStarted { node } => ("node.started", node.to_string(), json!({})),
             Notice::Draining { node } => ("node.draining", node.to_string(), json!({})),
         };

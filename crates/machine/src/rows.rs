@@ -250,6 +250,8 @@ pub struct Session {
     pub created: Timestamp,
     pub active: Timestamp,
     pub archived: Option<Timestamp>,
+    /// It is in no list, and its key is free for another conversation.
+    pub deleted: Option<Timestamp>,
 }
 
 /// One transcript of a session.
@@ -456,6 +458,24 @@ pub struct Node {
     pub beat: Timestamp,
     pub lease_until: Timestamp,
     pub started: Timestamp,
+}
+
+/// What a person has typed to the gateway itself, and what he was answered. No model sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandRow {
+    pub session_key: SessionKey,
+    /// The transcript in which it was typed.
+    pub session_id: SessionId,
+    /// It stands before the entry of this number.
+    pub before_seq: i64,
+    pub idem_key: String,
+    pub text: String,
+    pub answer: String,
+    /// It was refused, or not understood.
+    pub is_error: bool,
+    /// The tasks that the answer has numbered, from `#1`.
+    pub listed: Vec<TaskId>,
+    pub at: Timestamp,
 }
 
 /// What one model call cost. No row is ever changed or deleted.

@@ -308,6 +308,7 @@ fn create_child(
         created: now,
         active: now,
         archived: None,
+        deleted: None,
     };
     inbox::create_session(state, child.clone());
     child

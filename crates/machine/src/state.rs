@@ -21,8 +21,8 @@ use crate::effect::{Action, Notice};
 use crate::event::Event;
 use crate::limits::Limits;
 use crate::rows::{
-    Entry, Episode, InboxRow, JournalLine, Lane, LaneName, LedgerRow, Node, Run, Session, Step,
-    Task, Timer, TimerKind, Transcript,
+    CommandRow, Entry, Episode, InboxRow, JournalLine, Lane, LaneName, LedgerRow, Node, Run,
+    Session, Step, Task, Timer, TimerKind, Transcript,
 };
 
 /// A store's open transaction, as the machine sees it.
@@ -58,6 +58,9 @@ pub trait Tx {
     fn add_inbox(&mut self, row: &InboxRow, body: &str);
     fn add_entry(&mut self, entry: &Entry);
     fn add_ledger(&mut self, row: &LedgerRow);
+    /// The command of this key in this session.
+    fn command(&mut self, session: &SessionKey, idem_key: &str) -> Option<CommandRow>;
+    fn add_command(&mut self, row: &CommandRow);
     fn add_journal(&mut self, line: &JournalLine);
     /// Keeps `data` under its hash. A blob that is there already stays.
     fn add_blob(&mut self, hash: Hash, data: &str);

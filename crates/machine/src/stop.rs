@@ -15,10 +15,15 @@ use crate::state::State;
 
 /// Stops a session: its run, what waits in it, and all its open children.
 pub fn stop_session(state: &mut State<'_>, key: &SessionKey, by: &str) -> Answer {
-    let Some(session) = state.find_session(key) else {
+    if state.find_session(key).is_none() {
         return Answer::Refused(Refusal::SessionNotFound(key.clone()));
-    };
-    let open = session.open_run;
+    }
+    Answer::Stopped(stop_all(state, key, by))
+}
+
+/// Stops a session that is there, and says what has stopped and what is stopping.
+pub fn stop_all(state: &mut State<'_>, key: &SessionKey, by: &str) -> Stopped {
+    let open = state.session(key).open_run;
     let mut stopped = Stopped::default();
     // The children are marked first: the end of the run must not find them waited for.
     mark_children(state, key, by, &mut stopped);
@@ -27,7 +32,7 @@ pub fn stop_session(state: &mut State<'_>, key: &SessionKey, by: &str) -> Answer
         end_run(state, run, by, false);
         stopped.runs.push(run);
     }
-    Answer::Stopped(stopped)
+    stopped
 }
 
 /// Stops a task and everything below it. Its requester is told.
@@ -85,6 +90,8 @@ fn end_run(state: &mut State<'_>, run: RunId, by: &str, quiet: bool) {
 }
 
 /// Stops what a session has spawned, and leaves the session itself alone.
-pub fn stop_children(state: &mut State<'_>, key: &SessionKey, by: &str) {
-    mark_children(state, key, by, &mut Stopped::default());
+pub fn stop_children(state: &mut State<'_>, key: &SessionKey, by: &str) -> Stopped {
+    let mut stopped = Stopped::default();
+    mark_children(state, key, by, &mut stopped);
+    stopped
 }

@@ -31,6 +31,7 @@ pub struct NewEntry {
 pub fn append(state: &mut State<'_>, session_id: SessionId, new: NewEntry) {
     let at = state.now();
     let transcript = state.transcript_mut(&session_id);
+    assert!(transcript.ended.is_none(), "{session_id} has ended, and would get an entry");
     let seq = transcript.next_seq;
     transcript.next_seq += 1;
     transcript.context_tokens = transcript.context_tokens.saturating_add(new.tokens);

@@ -102,6 +102,8 @@ pub fn open_run(state: &mut State<'_>, key: &SessionKey, seq: i64) {
     let now = state.now();
     let session = state.session_mut(key);
     session.open_run = Some(id);
+    // What was said of the last run does not hold of this one.
+    session.declared = None;
     session.active = now;
     session.rev += 1;
     state.clear_timer(TimerKind::Archive, key);

@@ -29,6 +29,7 @@
 pub mod agent;
 pub mod agents;
 pub mod chat;
+pub mod command;
 pub mod error;
 pub mod event;
 pub mod fields;

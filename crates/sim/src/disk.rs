@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use machine::check::{EntryHead, World};
 use machine::rows::{
-    Body, Entry, Episode, InboxRow, InboxState, JournalLine, Lane, LaneName, LedgerRow, Node, Run,
-    Session, Step, StepState, Task, Timer, TimerKind, Transcript,
+    Body, CommandRow, Entry, Episode, InboxRow, InboxState, JournalLine, Lane, LaneName, LedgerRow,
+    Node, Run, Session, Step, StepState, Task, Timer, TimerKind, Transcript,
 };
 use machine::run::Phase;
 use machine::{Action, Answer, At, Event, Limits, Notice, State, Tx};
@@ -44,6 +44,8 @@ pub struct Disk {
     blobs: BTreeMap<Hash, String>,
     bodies: BTreeMap<i64, String>,
     booked: BTreeSet<(RunId, u32)>,
+    /// What was typed to the gateway itself.
+    pub commands: BTreeMap<(SessionKey, String), CommandRow>,
 }
 
 /// What came of one commit.
@@ -278,6 +280,16 @@ impl Tx for Disk {
     fn add_ledger(&mut self, row: &LedgerRow) {
         assert!(self.booked.insert((row.run, row.step)), "step {} is booked twice", row.step);
         self.world.ledger.push(row.clone());
+    }
+
+    fn command(&mut self, session: &SessionKey, idem_key: &str) -> Option<CommandRow> {
+        self.commands.get(&(session.clone(), idem_key.to_owned())).cloned()
+    }
+
+    fn add_command(&mut self, row: &CommandRow) {
+        let key = (row.session_key.clone(), row.idem_key.clone());
+        let before = self.commands.insert(key, row.clone());
+        assert_eq!(before, None, "a command is answered twice");
     }
 
     fn add_journal(&mut self, _line: &JournalLine) {}

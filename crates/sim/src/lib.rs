@@ -73,6 +73,7 @@
 pub mod rng;
 pub mod fault;
 pub mod plan;
+pub mod order;
 pub mod disk;
 pub mod script;
 pub mod truth;

@@ -12,6 +12,7 @@ use machine::rows::{InboxKind, LaneName};
 use types::{AgentId, MessageId, SessionKey, Timestamp};
 
 use crate::fault::Faults;
+use crate::order::{self, Order};
 use crate::rng::Rng;
 
 /// When a life begins. Any time will do, as long as it is always the same.
@@ -61,6 +62,7 @@ pub struct Plan {
     pub room: usize,
     pub letters: Vec<Letter>,
     pub stops: Vec<Stop>,
+    pub orders: Vec<Order>,
 }
 
 impl Plan {
@@ -74,6 +76,7 @@ impl Plan {
             room: usize::MAX,
             letters: Vec::new(),
             stops: Vec::new(),
+            orders: Vec::new(),
         }
     }
 
@@ -96,6 +99,7 @@ impl Plan {
                 plan.stops.push(Stop { at, session, on_way: false, done: false });
             }
         }
+        plan.orders = order::random(seed, session);
         plan
     }
 }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use machine::Refusal;
+use machine::event::Act;
 use machine::queue::Drop;
-use machine::rows::{InboxKind, InboxRow, InboxState, Lifecycle, Place, StepState};
-use types::{Announce, Hash, Scope, SessionKey};
+use machine::rows::{InboxKind, InboxRow, InboxState, Lifecycle, Place, StepState, TaskKind};
+use machine::{Answer, Refusal};
+use types::{Announce, Hash, InternalCall, Scope, SessionKey};
 
+use crate::order::What;
 use crate::world::Sim;
 
 /// Looks at a life that has come to rest.
@@ -20,6 +22,7 @@ pub fn check(sim: &Sim) {
     inputs(sim);
     announces(sim);
     histories(sim);
+    commands(sim);
 }
 
 fn nothing_stuck(sim: &Sim) {
@@ -66,7 +69,7 @@ fn letters(sim: &Sim) {
                 let other = row.is_some_and(|row| row.body_hash != Hash::of(&inbound.body));
                 assert!(other, "`{key}` is refused, and there is no other message of it");
             }
-            (None, Some(Refusal::SessionArchived(_))) => {}
+            (None, Some(Refusal::SessionArchived(_) | Refusal::SessionNotFound(_))) => {}
             (accepted, refused) => {
                 panic!("`{}` is left with {accepted:?}, {refused:?}", inbound.idem_key)
             }
@@ -124,4 +127,21 @@ fn histories(sim: &Sim) {
             panic!("I5: no provider takes the history of {}: {why}", transcript.session_key);
         }
     }
+}
+
+/// Each command was carried out once, however often it was sent.
+fn commands(sim: &Sim) {
+    let mut spawned = 0;
+    for order in &sim.orders {
+        assert!(order.heard.is_some(), "nobody has heard of {:?}", order.what);
+        let What::Act { key, act } = &order.what else { continue };
+        let row = sim.disk.commands.get(&(order.session.clone(), key.clone()));
+        let carried_out = matches!(order.heard, Some(Answer::Commanded(_)));
+        assert!(row.is_some() || !carried_out, "the answer to {key} is not kept");
+        let begins = matches!(act, Act::Call(InternalCall::Spawn(_) | InternalCall::Steer { .. }));
+        spawned += usize::from(row.is_some() && begins);
+    }
+    let tasks = sim.disk.world.tasks.iter().filter(|task| task.kind == TaskKind::Cli);
+    let (tasks, most) = (tasks.count(), spawned);
+    assert!(tasks <= most, "{tasks} tasks were begun by {most} commands");
 }

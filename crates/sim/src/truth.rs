@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use machine::check::EntryHead;
 use machine::effect::{ModelCall, Stopped, ToolStart};
-use machine::event::PlannedCall;
+use machine::event::{Act, Change, PlannedCall};
 use machine::rows::{EntryKind, InboxKind, InboxState, Outcome};
 use machine::{Action, Answer, Event, Notice};
 use types::{Announce, EffectClass, RunId, SessionId, SessionKey, TaskId};
@@ -34,11 +34,14 @@ pub struct Truth {
     /// Final texts as people see them.
     pub delivered: Vec<String>,
     ended_tasks: BTreeSet<TaskId>,
+    /// The next number of each transcript, when its end was seen.
+    ended_transcripts: BTreeMap<SessionId, i64>,
 }
 
 impl Truth {
     /// Looks at a commit: who was answered what, what it begins.
     pub fn observe(&mut self, disk: &Disk, posts: &[Post], done: &Done, was_draining: bool) {
+        self.ended_stay(disk);
         for action in &done.actions {
             let begins = match action {
                 Action::Pin { run, .. } => Some(*run),
@@ -60,6 +63,18 @@ impl Truth {
                     let first = self.answered.insert(conversation);
                     assert!(first, "I6: the answer to {conversation:?} is committed twice");
                 }
+                (Event::Change { session, change, .. }, Answer::Changed(changed)) => {
+                    if matches!(change, Change::Reset(_) | Change::Delete) {
+                        self.stopped_sessions.insert(session.clone());
+                    }
+                    self.note_stop(disk, &changed.stopped);
+                }
+                (Event::Command(command), Answer::Commanded(told)) => {
+                    if matches!(command.act, Act::Stop | Act::Reset(_)) {
+                        self.stopped_sessions.insert(command.session.clone());
+                    }
+                    self.note_stop(disk, &told.stopped);
+                }
                 (event, Answer::Stopped(stopped)) => {
                     if let Event::Stop { session, .. } = event {
                         self.stopped_sessions.insert(session.clone());
@@ -68,6 +83,15 @@ impl Truth {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// A transcript that has ended gets no entry any more.
+    fn ended_stay(&mut self, disk: &Disk) {
+        for transcript in disk.world.transcripts.iter().filter(|row| row.ended.is_some()) {
+            let (id, next) = (transcript.session_id, transcript.next_seq);
+            let at_end = *self.ended_transcripts.entry(id).or_insert(next);
+            assert_eq!(next, at_end, "S1: {id} has ended, and has got an entry");
         }
     }
 

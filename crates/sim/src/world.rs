@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::disk::{Disk, Done};
 use crate::fault::{Cut, Faults};
 use crate::flight::Flight;
+use crate::order::Order;
 use crate::plan::{self, Letter, Plan, Stop};
 use crate::rng::Rng;
 use crate::script::Script;
@@ -43,6 +44,7 @@ pub struct Post {
 pub enum From {
     Letter(usize),
     Stop(usize),
+    Order(usize),
     /// Work of this life.
     Flight,
     /// Work of a life that is over.
@@ -77,6 +79,7 @@ pub struct Sim {
     pub(crate) flights: Vec<Flight>,
     pub(crate) pending: VecDeque<Post>,
     stops: Vec<Stop>,
+    pub orders: Vec<Order>,
     calm: Timestamp,
     pub(crate) room: usize,
     left: Vec<Event>,
@@ -112,6 +115,7 @@ impl Sim {
             flights: Vec::new(),
             pending: VecDeque::new(),
             stops: plan.stops,
+            orders: plan.orders,
             calm: plan.calm,
             room: plan.room,
             left: Vec::new(),
@@ -203,6 +207,9 @@ impl Sim {
         for stop in self.stops.iter_mut().filter(|stop| stop.on_way) {
             (stop.on_way, stop.at) = (false, patience);
         }
+        for order in self.orders.iter_mut().filter(|order| order.on_way) {
+            (order.on_way, order.at) = (false, patience);
+        }
         self.pending.clear();
         self.lose_flights();
     }
@@ -257,12 +264,27 @@ impl Sim {
             (self.stops[n].on_way, self.stops[n].done) = (event.is_some(), event.is_none());
             self.pending.extend(event.map(|event| Post { event, from: From::Stop(n) }));
         }
+        self.collect_orders();
         self.land();
         if self.disk.next_wake().is_some_and(|due| due <= self.now) {
             self.pending.push_back(Post { event: Event::Tick, from: From::Gateway });
         }
         if self.rng.chance(30) {
             self.pending.push_back(Post { event: Event::Beat, from: From::Gateway });
+        }
+    }
+
+    fn collect_orders(&mut self) {
+        for (n, order) in self.orders.iter_mut().enumerate() {
+            if order.heard.is_some() || order.on_way || order.at > self.now {
+                continue;
+            }
+            let tasks = &self.disk.world.tasks;
+            if std::mem::take(&mut order.of_child) && !tasks.is_empty() {
+                order.session = self.rng.pick(tasks).session_key.clone();
+            }
+            order.on_way = true;
+            self.pending.push_back(Post { event: order.event(), from: From::Order(n) });
         }
     }
 
@@ -281,6 +303,8 @@ impl Sim {
         let open = |letter: &&Letter| letter.accepted.is_none() && letter.refused.is_none();
         let letters = self.letters.iter().filter(open).map(|letter| letter.at);
         let stops = self.stops.iter().filter(|stop| !stop.done).map(|stop| stop.at);
+        let orders = self.orders.iter().filter(|order| order.heard.is_none());
+        let stops = stops.chain(orders.map(|order| order.at));
         flights.chain(letters).chain(stops).chain(self.disk.next_wake()).min()
     }
 
@@ -370,6 +394,15 @@ impl Sim {
             }
             (From::Stop(n), Answer::Stopped(_) | Answer::Refused(Refusal::SessionNotFound(_))) => {
                 (self.stops[n].on_way, self.stops[n].done) = (false, true);
+            }
+            (From::Order(n), answer) => {
+                if let Some(wait) = self.orders[n].hear(answer) {
+                    self.orders[n].at = self.now + wait;
+                } else if self.rng.chance(self.faults.resent) {
+                    // Some do not trust the answer.
+                    self.orders[n].heard = None;
+                    self.orders[n].at = self.now + PATIENCE;
+                }
             }
             (From::Late, answer) => {
                 // With no room for raised events, a result may come before the take-over.

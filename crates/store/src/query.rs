@@ -5,12 +5,13 @@
 
 use async_trait::async_trait;
 use machine::check::World;
+use machine::rows::CommandRow;
 use types::{AssistantMessage, Hash, RunId, SessionId, SessionKey, TaskId, Timestamp};
 
 use crate::error::StoreError;
 use crate::view::{
     EntryView, HistoryPage, InputView, JournalView, LaneView, LedgerScope, LedgerTotal, NodeView,
-    RunView, SessionFilter, SessionView, Tally, TaskFilter, TaskView,
+    QueuedView, RunView, SessionFilter, SessionView, Tally, TaskFilter, TaskView, TranscriptView,
 };
 
 /// Rows as they are between two commits.
@@ -54,6 +55,26 @@ pub trait Query {
     fn run(&self, id: RunId) -> Result<Option<RunView>, StoreError>;
     fn run_by_wire(&self, wire_id: &str) -> Result<Option<RunView>, StoreError>;
     fn input(&self, session: &SessionKey, idem_key: &str) -> Result<Option<InputView>, StoreError>;
+
+    /// Inputs of a session that wait, oldest first.
+    fn queued(&self, session: &SessionKey, limit: usize) -> Result<Vec<QueuedView>, StoreError>;
+
+    /// Transcripts of a session, newest first: `/new` and `/reset` begin others.
+    fn transcripts(
+        &self,
+        session: &SessionKey,
+        limit: usize,
+    ) -> Result<Vec<TranscriptView>, StoreError>;
+
+    /// The command of this key in this session.
+    fn command(
+        &self,
+        session: &SessionKey,
+        idem_key: &str,
+    ) -> Result<Option<CommandRow>, StoreError>;
+
+    /// Commands of a transcript, newest first.
+    fn commands(&self, transcript: SessionId, limit: usize) -> Result<Vec<CommandRow>, StoreError>;
 
     /// Body of the last answer of a run, as JSON.
     fn last_answer(&self, run: RunId) -> Result<Option<String>, StoreError>;

@@ -5,7 +5,8 @@
 
 use machine::queue::QueueMode;
 use machine::rows::{
-    EntryKind, InboxState, LaneName, Lifecycle, NodeState, Outcome, Run, Task, TaskKind,
+    EndReason, EntryKind, InboxKind, InboxState, LaneName, Lifecycle, NodeState, Outcome, Place,
+    Run, Task, TaskKind, Transcript,
 };
 use machine::run::{Phase, WaitKind};
 use machine::status::{Standing, TaskStatus, Words};
@@ -255,6 +256,47 @@ impl RunView {
             deadline: run.deadline,
             usage: run.usage,
             facts: RunFacts::new(run, lease_until),
+        }
+    }
+}
+
+/// An input that has not been taken in, with its body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QueuedView {
+    pub message: MessageId,
+    pub kind: InboxKind,
+    pub place: Place,
+    pub idem_key: String,
+    pub body: String,
+    /// The run that was made for it.
+    pub run: Option<RunId>,
+    pub sender: Option<SessionKey>,
+    pub at: Timestamp,
+}
+
+/// One transcript of a session key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TranscriptView {
+    pub session_id: SessionId,
+    pub session_key: SessionKey,
+    /// Entries that it holds.
+    pub entries: i64,
+    pub started: Timestamp,
+    pub ended: Option<Timestamp>,
+    pub end_reason: Option<EndReason>,
+}
+
+impl TranscriptView {
+    pub(crate) fn new(row: Transcript) -> TranscriptView {
+        TranscriptView {
+            session_id: row.session_id,
+            session_key: row.session_key,
+            entries: row.next_seq - 1,
+            started: row.started,
+            ended: row.ended.map(|(at, _)| at),
+            end_reason: row.ended.map(|(_, why)| why),
         }
     }
 }

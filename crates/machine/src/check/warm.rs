@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use types::{Scope, SessionId, SessionKey};
 
 use super::{Found, World};
-use crate::rows::{Lifecycle, Session, TimerKind, Transcript};
+use crate::rows::{Lifecycle, Session, Task, TimerKind, Transcript};
 
 /// Looks at what is archived, what is in the pool, and where episodes begin.
 pub(super) fn warm(world: &World, found: &mut Found) {
@@ -29,7 +29,12 @@ fn archived(world: &World, sessions: &BTreeMap<&SessionKey, &Session>, found: &m
             format!("{} is archived with the open run {}", run.session_key, run.id)
         });
     }
-    for task in world.tasks.iter().filter(|task| task.outcome.is_none()) {
+    // A deletion stops what is below, which may take more commits than the one that marks it.
+    let stopping = |task: &Task| {
+        let requester = sessions.get(&task.requester_key);
+        task.cancelled.is_some() && requester.is_some_and(|session| session.deleted.is_some())
+    };
+    for task in world.tasks.iter().filter(|task| task.outcome.is_none() && !stopping(task)) {
         found.unless(!away.contains(&task.requester_key), "archive", || {
             format!("{} is archived with the open child {}", task.requester_key, task.id)
         });

@@ -6,6 +6,7 @@ mod lane;
 mod queue;
 mod recover;
 mod seeds;
+mod session;
 mod spawn;
 mod stop;
 mod stores;

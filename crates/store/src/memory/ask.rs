@@ -1,7 +1,7 @@
 //! The questions of readers, put to the tables.
 
 use machine::check::{EntryHead, World};
-use machine::rows::{EntryKind, LedgerRow, NodeState, Run, Session, Task};
+use machine::rows::{CommandRow, EntryKind, LedgerRow, NodeState, Run, Session, Task, Transcript};
 use machine::status::{Activity, activity};
 use types::{Hash, RunId, SessionId, SessionKey, TaskId, Timestamp};
 
@@ -10,7 +10,8 @@ use crate::error::StoreError;
 use crate::query::Query;
 use crate::view::{
     EntryView, HistoryPage, InputView, JournalView, LaneView, LedgerScope, LedgerTotal, NodeView,
-    RunFacts, RunView, SessionFilter, SessionView, Tally, TaskFilter, TaskView,
+    QueuedView, RunFacts, RunView, SessionFilter, SessionView, Tally, TaskFilter, TaskView,
+    TranscriptView,
 };
 
 impl Tables {
@@ -89,7 +90,8 @@ fn wants(filter: &SessionFilter, row: &Session) -> bool {
         row.key.to_string().to_ascii_lowercase().contains(&search)
             || label.is_some_and(|label| label.to_ascii_lowercase().contains(&search))
     };
-    filter.agent.as_ref().is_none_or(|agent| *agent == row.agent)
+    row.deleted.is_none()
+        && filter.agent.as_ref().is_none_or(|agent| *agent == row.agent)
         && filter.owner.as_ref().is_none_or(|owner| *owner == row.owner)
         && filter.active_since.is_none_or(|since| row.active >= since)
         && filter.parent.as_ref().is_none_or(|key| row.parent_key.as_ref() == Some(key))
@@ -152,7 +154,10 @@ impl Query for Tables {
     }
 
     fn child_keys(&self, parent: &SessionKey, limit: usize) -> Result<Vec<SessionKey>, StoreError> {
-        let children = self.sessions.values().filter(|row| row.parent_key.as_ref() == Some(parent));
+        let children = self
+            .sessions
+            .values()
+            .filter(|row| row.parent_key.as_ref() == Some(parent) && row.deleted.is_none());
         let mut children: Vec<&Session> = children.collect();
         children.sort_by_key(|row| std::cmp::Reverse(row.session_id));
         Ok(children.into_iter().take(limit).map(|row| row.key.clone()).collect())
@@ -165,7 +170,7 @@ impl Query for Tables {
 
     fn tally(&self, now: Timestamp) -> Result<Tally, StoreError> {
         let mut tally = Tally {
-            sessions: self.sessions.values().count() as u64,
+            sessions: self.sessions.values().filter(|row| row.deleted.is_none()).count() as u64,
             tasks_open: self.trees.keys().count() as u64,
             ..Tally::default()
         };
@@ -185,7 +190,8 @@ impl Query for Tables {
     }
 
     fn session(&self, key: &SessionKey) -> Result<Option<SessionView>, StoreError> {
-        Ok(self.sessions.get(key).map(|session| self.session_view(session)))
+        let session = self.sessions.get(key).filter(|session| session.deleted.is_none());
+        Ok(session.map(|session| self.session_view(session)))
     }
 
     fn run(&self, id: RunId) -> Result<Option<RunView>, StoreError> {
@@ -200,6 +206,59 @@ impl Query for Tables {
         let seq = self.inputs.get(&(session.clone(), idem_key.to_owned()));
         let row = seq.and_then(|seq| self.inbox.get(seq));
         Ok(row.map(|row| InputView { message: row.id, state: row.state, run: row.run }))
+    }
+
+    fn queued(&self, session: &SessionKey, limit: usize) -> Result<Vec<QueuedView>, StoreError> {
+        let waiting = (session.clone(), i64::MIN)..=(session.clone(), i64::MAX);
+        let rows = self.waiting.range(waiting).take(limit);
+        let rows = rows.filter_map(|((_, seq), ())| self.inbox.get(seq));
+        Ok(rows
+            .map(|row| QueuedView {
+                message: row.id,
+                kind: row.kind,
+                place: row.place,
+                idem_key: row.idem_key.clone(),
+                body: self.bodies.get(&row.seq).cloned().unwrap_or_default(),
+                run: row.run,
+                sender: row.sender.clone(),
+                at: row.at,
+            })
+            .collect())
+    }
+
+    fn transcripts(
+        &self,
+        session: &SessionKey,
+        limit: usize,
+    ) -> Result<Vec<TranscriptView>, StoreError> {
+        let head = self.sessions.get(session).filter(|session| session.deleted.is_none());
+        let Some(born) = head.map(|session| session.created) else { return Ok(Vec::new()) };
+        // What was before belongs to a conversation that was deleted.
+        let shown = |row: &&Transcript| row.ended.is_none_or(|(at, _)| at > born);
+        let own = self.transcripts.values().filter(|row| row.session_key == *session);
+        let own = own.filter(shown);
+        let mut rows: Vec<TranscriptView> = own.cloned().map(TranscriptView::new).collect();
+        rows.sort_by_key(|row| {
+            (row.ended.is_some(), std::cmp::Reverse((row.started, row.session_id)))
+        });
+        rows.truncate(limit);
+        Ok(rows)
+    }
+
+    fn command(
+        &self,
+        session: &SessionKey,
+        idem_key: &str,
+    ) -> Result<Option<CommandRow>, StoreError> {
+        Ok(self.commands.get(&(session.clone(), idem_key.to_owned())).cloned())
+    }
+
+    fn commands(&self, transcript: SessionId, limit: usize) -> Result<Vec<CommandRow>, StoreError> {
+        let own = self.commands.values().filter(|row| row.session_id == transcript);
+        let mut rows: Vec<CommandRow> = own.cloned().collect();
+        rows.sort_by_key(|row| std::cmp::Reverse((row.before_seq, row.at)));
+        rows.truncate(limit);
+        Ok(rows)
     }
 
     fn last_answer(&self, run: RunId) -> Result<Option<String>, StoreError> {

@@ -3,8 +3,8 @@
 //! A broken constraint panics: it is a bug of the machine, and ends the event that has it.
 
 use machine::rows::{
-    Body, Entry, Episode, InboxKind, InboxRow, InboxState, Lane, LaneName, LedgerRow, Lifecycle,
-    Node, Run, Session, Step, StepKind, StepState, Task, Timer, TimerKind, Transcript,
+    Body, CommandRow, Entry, Episode, InboxKind, InboxRow, InboxState, Lane, LaneName, LedgerRow,
+    Lifecycle, Node, Run, Session, Step, StepKind, StepState, Task, Timer, TimerKind, Transcript,
 };
 use machine::run::Phase;
 use types::{Hash, NodeId, RunId, SessionId, SessionKey, TaskId};
@@ -46,6 +46,7 @@ tables! {
     ledger: (RunId, u32) => LedgerRow,
     journal: i64 => JournalView,
     blobs: Hash => String,
+    commands: (SessionKey, String) => CommandRow,
 
     // Indexes. Those of open things hold nothing else.
     inputs: (SessionKey, String) => i64,

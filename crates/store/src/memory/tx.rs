@@ -2,8 +2,8 @@
 
 use machine::Tx;
 use machine::rows::{
-    Entry, Episode, InboxRow, JournalLine, Lane, LaneName, LedgerRow, Node, Run, Session, Step,
-    StepState, Task, Timer, TimerKind, Transcript,
+    CommandRow, Entry, Episode, InboxRow, JournalLine, Lane, LaneName, LedgerRow, Node, Run,
+    Session, Step, StepState, Task, Timer, TimerKind, Transcript,
 };
 use types::{Hash, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
 use uuid::Uuid;
@@ -138,6 +138,16 @@ impl Tx for Tables {
         let key = (row.run, row.step);
         assert!(!self.ledger.contains(&key), "step {key:?} would be paid for twice");
         self.ledger.put(key, row.clone());
+    }
+
+    fn command(&mut self, session: &SessionKey, idem_key: &str) -> Option<CommandRow> {
+        self.commands.get(&(session.clone(), idem_key.to_owned())).cloned()
+    }
+
+    fn add_command(&mut self, row: &CommandRow) {
+        let key = (row.session_key.clone(), row.idem_key.clone());
+        assert!(!self.commands.contains(&key), "two commands of the key {key:?}");
+        self.commands.put(key, row.clone());
     }
 
     fn add_journal(&mut self, line: &JournalLine) {

@@ -1,7 +1,7 @@
 //! The questions of readers, in SQL.
 
 use machine::check::{EntryHead, World};
-use machine::rows::{InboxState, LaneName};
+use machine::rows::{CommandRow, InboxKind, InboxState, LaneName, Place};
 use rusqlite::params;
 use types::{AgentId, Hash, MessageId, RunId, SessionId, SessionKey, TaskId, Timestamp};
 
@@ -12,7 +12,8 @@ use crate::error::StoreError;
 use crate::query::Query;
 use crate::view::{
     EntryView, HistoryPage, InputView, JournalView, LaneView, LedgerScope, LedgerTotal, NodeView,
-    RunFacts, RunView, SessionFilter, SessionView, Tally, TaskFilter, TaskView,
+    QueuedView, RunFacts, RunView, SessionFilter, SessionView, Tally, TaskFilter, TaskView,
+    TranscriptView,
 };
 
 /// A read transaction on this connection.
@@ -76,6 +77,19 @@ fn input(c: &mut Columns<'_, '_>) -> rusqlite::Result<InputView> {
         message: columns::one::<MessageId>(c)?,
         state: columns::one::<InboxState>(c)?,
         run: c.parsed_or_none()?,
+    })
+}
+
+fn queued_view(c: &mut Columns<'_, '_>) -> rusqlite::Result<QueuedView> {
+    Ok(QueuedView {
+        message: columns::one::<MessageId>(c)?,
+        kind: columns::one::<InboxKind>(c)?,
+        place: columns::one::<Place>(c)?,
+        idem_key: c.get()?,
+        body: c.get()?,
+        run: c.parsed_or_none()?,
+        sender: c.parsed_or_none()?,
+        at: Timestamp(c.get()?),
     })
 }
 
@@ -232,8 +246,8 @@ impl Query for Snapshot<'_> {
     }
 
     fn child_keys(&self, parent: &SessionKey, limit: usize) -> Result<Vec<SessionKey>, StoreError> {
-        let sql =
-            "select key from sessions where parent_key = ?1 order by session_id desc limit ?2";
+        let sql = "select key from sessions where parent_key = ?1 and deleted_ms is null \
+             order by session_id desc limit ?2";
         self.link.rows(sql, params![Text(parent), int(limit as u64)], columns::one)
     }
 
@@ -245,7 +259,7 @@ impl Query for Snapshot<'_> {
     fn tally(&self, now: Timestamp) -> Result<Tally, StoreError> {
         let count =
             |sql: &str| self.link.row(sql, [], |c| c.count()).map(Option::unwrap_or_default);
-        let sessions = count("select count(*) from sessions")?;
+        let sessions = count("select count(*) from sessions where deleted_ms is null")?;
         let open = count("select count(*) from tasks where ended_ms is null")?;
         let tasks = count("select count(*) from tasks")?;
         let runs = sessions::runs_by_phase(self.link, now)?;
@@ -254,7 +268,11 @@ impl Query for Snapshot<'_> {
     }
 
     fn session(&self, key: &SessionKey) -> Result<Option<SessionView>, StoreError> {
-        let sql = concat!("select ", columns!(sessions), " from sessions where key = ?1");
+        let sql = concat!(
+            "select ",
+            columns!(sessions),
+            " from sessions where key = ?1 and deleted_ms is null"
+        );
         let row = self.link.row(sql, [Text(key)], columns::session)?;
         row.map(|row| self.view(row)).transpose()
     }
@@ -270,6 +288,53 @@ impl Query for Snapshot<'_> {
     fn input(&self, session: &SessionKey, idem_key: &str) -> Result<Option<InputView>, StoreError> {
         let sql = "select id, state, run_id from inbox where session_key = ?1 and idem_key = ?2";
         self.link.row(sql, params![Text(session), idem_key], input)
+    }
+
+    fn queued(&self, session: &SessionKey, limit: usize) -> Result<Vec<QueuedView>, StoreError> {
+        let sql = "select id, kind, place, idem_key, body, run_id, sender_key, at_ms from inbox \
+                   where session_key = ?1 and state = 'queued' order by seq limit ?2";
+        self.link.rows(sql, params![Text(session), int(limit as u64)], queued_view)
+    }
+
+    fn transcripts(
+        &self,
+        session: &SessionKey,
+        limit: usize,
+    ) -> Result<Vec<TranscriptView>, StoreError> {
+        let sql = concat!(
+            "select ",
+            columns!(transcripts),
+            " from transcripts where session_key = ?1 \
+             and exists (select 1 from sessions where key = ?1 and deleted_ms is null \
+                         and (ended_ms is null or ended_ms > created_ms)) \
+             order by ended_ms is not null, started_ms desc, session_id desc limit ?2"
+        );
+        let params = params![Text(session), int(limit as u64)];
+        let rows = self.link.rows(sql, params, columns::transcript)?;
+        Ok(rows.into_iter().map(TranscriptView::new).collect())
+    }
+
+    fn command(
+        &self,
+        session: &SessionKey,
+        idem_key: &str,
+    ) -> Result<Option<CommandRow>, StoreError> {
+        let sql = concat!(
+            "select ",
+            columns!(commands),
+            " from commands where session_key = ?1 and idem_key = ?2"
+        );
+        self.link.row(sql, params![Text(session), idem_key], columns::command)
+    }
+
+    fn commands(&self, transcript: SessionId, limit: usize) -> Result<Vec<CommandRow>, StoreError> {
+        let sql = concat!(
+            "select ",
+            columns!(commands),
+            " from commands where session_id = ?1 \
+             order by before_seq desc, at_ms desc, rowid desc limit ?2"
+        );
+        self.link.rows(sql, params![Text(transcript), int(limit as u64)], columns::command)
     }
 
     fn last_answer(&self, run: RunId) -> Result<Option<String>, StoreError> {

@@ -5,7 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use machine::rows::{
-    Base, Episode, InboxRow, Lane, LedgerRow, Node, Run, Session, Step, Task, Timer, Transcript,
+    Base, CommandRow, Episode, InboxRow, Lane, LedgerRow, Node, Run, Session, Step, Task, Timer,
+    Transcript,
 };
 use machine::run::Phase;
 use rusqlite::types::{FromSql, ToSqlOutput, Type, Value};
@@ -25,7 +26,10 @@ macro_rules! columns {
     (sessions) => {
         "key, session_id, agent, owner, parent_key, root_key, depth, lifecycle, open_run, label, \
          model, cwd, rev, created_ms, active_ms, archived_ms, access, policy_hash, pool_key, \
-         declared, queue_mode, kind"
+         declared, queue_mode, deleted_ms, kind"
+    };
+    (commands) => {
+        "session_key, idem_key, session_id, before_seq, text, answer, is_error, listed, at_ms"
     };
     (transcripts) => {
         "session_id, session_key, next_seq, episode, context_tokens, started_ms, base_id, \
@@ -227,6 +231,21 @@ pub fn session(c: &mut Columns<'_, '_>) -> Result<Session> {
         pool_key: c.parsed_or_none()?,
         declared: c.parsed_or_none()?,
         queue_mode: c.parsed_or_none()?,
+        deleted: c.time_or_none()?,
+    })
+}
+
+pub fn command(c: &mut Columns<'_, '_>) -> Result<CommandRow> {
+    Ok(CommandRow {
+        session_key: c.parsed()?,
+        idem_key: c.get()?,
+        session_id: c.parsed()?,
+        before_seq: c.get()?,
+        text: c.get()?,
+        answer: c.get()?,
+        is_error: c.get()?,
+        listed: c.json_or_none()?.unwrap_or_default(),
+        at: c.time()?,
     })
 }
 

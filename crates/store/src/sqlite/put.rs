@@ -2,8 +2,8 @@
 //! that would go back in a run's life is refused.
 
 use machine::rows::{
-    Entry, Episode, InboxRow, JournalLine, Lane, LedgerRow, Node, Run, Session, Step, Task, Timer,
-    Transcript,
+    CommandRow, Entry, Episode, InboxRow, JournalLine, Lane, LedgerRow, Node, Run, Session, Step,
+    Task, Timer, Transcript,
 };
 use rusqlite::params;
 use types::Hash;
@@ -91,15 +91,16 @@ pub fn session(link: Link<'_>, row: &Session) -> Put {
     let sql = upsert!(
         sessions,
         "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, \
-         ?17, ?18, ?19, ?20, ?21, ?22",
+         ?17, ?18, ?19, ?20, ?21, ?22, ?23",
         "key",
         "session_id = excluded.session_id, owner = excluded.owner, \
          lifecycle = excluded.lifecycle, open_run = excluded.open_run, label = excluded.label, \
          model = excluded.model, cwd = excluded.cwd, rev = excluded.rev, \
-         active_ms = excluded.active_ms, archived_ms = excluded.archived_ms, \
+         created_ms = excluded.created_ms, active_ms = excluded.active_ms, \
+         archived_ms = excluded.archived_ms, \
          access = excluded.access, policy_hash = excluded.policy_hash, \
          pool_key = excluded.pool_key, declared = excluded.declared, \
-         queue_mode = excluded.queue_mode"
+         queue_mode = excluded.queue_mode, deleted_ms = excluded.deleted_ms"
     );
     let params = params![
         Text(&row.key),
@@ -123,6 +124,7 @@ pub fn session(link: Link<'_>, row: &Session) -> Put {
         row.pool_key.map(Text),
         row.declared.map(|word| word.as_str()),
         row.queue_mode.map(|mode| mode.as_str()),
+        row.deleted.map(|at| at.ms()),
         // It follows from the key, and is there for lists.
         row.key.scope.kind().as_str(),
     ];
@@ -395,6 +397,22 @@ pub fn ledger(link: Link<'_>, row: &LedgerRow) -> Put {
         int(row.usage.cache_read),
         int(row.usage.cache_write),
         row.estimated,
+        row.at.ms(),
+    ];
+    link.run(sql, params).map(drop)
+}
+
+pub fn command(link: Link<'_>, row: &CommandRow) -> Put {
+    let sql = insert!(commands, "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9");
+    let params = params![
+        Text(&row.session_key),
+        row.idem_key,
+        Text(row.session_id),
+        row.before_seq,
+        row.text,
+        row.answer,
+        row.is_error,
+        json(&row.listed),
         row.at.ms(),
     ];
     link.run(sql, params).map(drop)

@@ -35,6 +35,7 @@ impl Conditions {
 
     fn of(filter: &SessionFilter) -> Conditions {
         let mut all = Conditions::default();
+        all.sql.push("deleted_ms is null".to_owned());
         all.add_if("agent = ?", filter.agent.as_ref().map(|agent| agent.as_str().to_owned()));
         all.add_if("owner = ?", filter.owner.clone());
         all.add_if("active_ms >= ?", filter.active_since.map(Timestamp::ms));

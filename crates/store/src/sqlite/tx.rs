@@ -6,8 +6,8 @@ use std::panic::resume_unwind;
 
 use machine::Tx;
 use machine::rows::{
-    Body, Entry, Episode, InboxRow, JournalLine, Lane, LaneName, LedgerRow, Node, Run, Session,
-    Step, Task, Timer, TimerKind, Transcript,
+    Body, CommandRow, Entry, Episode, InboxRow, JournalLine, Lane, LaneName, LedgerRow, Node, Run,
+    Session, Step, Task, Timer, TimerKind, Transcript,
 };
 use rusqlite::params;
 use types::{Hash, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
@@ -164,6 +164,15 @@ impl Tx for SqlTx<'_> {
 
     fn add_ledger(&mut self, row: &LedgerRow) {
         must(put::ledger(self.link, row));
+    }
+
+    fn command(&mut self, session: &SessionKey, idem_key: &str) -> Option<CommandRow> {
+        let sql = by_key!(commands, "session_key = ?1 and idem_key = ?2");
+        self.row(sql, params![Text(session), idem_key], columns::command)
+    }
+
+    fn add_command(&mut self, row: &CommandRow) {
+        must(put::command(self.link, row));
     }
 
     fn add_journal(&mut self, line: &JournalLine) {

@@ -1,8 +1,8 @@
 //! What the machine may ask of a transaction, on every store.
 
 use machine::rows::{
-    Body, Entry, EntryKind, InboxState, JournalLine, LaneName, Lifecycle, NodeState, Outcome,
-    Place, StepState, Timer, TimerKind,
+    Body, EndReason, Entry, EntryKind, InboxState, JournalLine, LaneName, Lifecycle, NodeState,
+    Outcome, Place, StepState, Timer, TimerKind,
 };
 use machine::run::{Phase, WaitKind};
 use machine::{Event, Notice, State};
@@ -65,6 +65,7 @@ fn change_every_row(state: &mut State<'_>) {
     session.open_run = Some(run_id(1));
     session.lifecycle = Lifecycle::Archived;
     session.archived = Some(Timestamp(13));
+    (session.deleted, session.created) = (Some(Timestamp(14)), Timestamp(3));
     (session.label, session.model, session.cwd) = (None, None, None);
     (session.rev, session.active) = (2, Timestamp(14));
     tx.put_session(&session);
@@ -72,6 +73,7 @@ fn change_every_row(state: &mut State<'_>) {
 
     let mut transcript = rows::transcript(1);
     (transcript.next_seq, transcript.episode, transcript.context_tokens) = (5, 2, u64::MAX / 2);
+    transcript.ended = Some((Timestamp(200), EndReason::Reset));
     tx.put_transcript(&transcript);
     assert_eq!(tx.transcript(session_id(1)), Some(transcript));
 

@@ -2,9 +2,9 @@
 
 use machine::queue::QueueMode;
 use machine::rows::{
-    Base, Body, EndReason, Entry, EntryKind, Episode, EpisodeReason, InboxKind, InboxRow,
-    InboxState, Lane, LaneName, LedgerRow, Lifecycle, Node, NodeState, Place, Run, Session, Step,
-    StepKind, StepState, Task, TaskKind, Transcript,
+    Base, Body, Entry, EntryKind, Episode, EpisodeReason, InboxKind, InboxRow, InboxState, Lane,
+    LaneName, LedgerRow, Lifecycle, Node, NodeState, Place, Run, Session, Step, StepKind,
+    StepState, Task, TaskKind, Transcript,
 };
 use machine::run::Phase;
 use machine::status::TaskStatus;
@@ -79,6 +79,7 @@ pub fn session(n: u128) -> Session {
         pool_key: Some(Hash::of("pool")),
         declared: (n == 2).then_some(TaskStatus::Cancelled),
         queue_mode: Some(QueueMode::Collect),
+        deleted: None,
     }
 }
 
@@ -91,7 +92,7 @@ pub fn transcript(n: u128) -> Transcript {
         context_tokens: 12,
         base: (n != 1).then(|| Base { session_id: session_id(1), first_seq: 1, last_seq: 9 }),
         started: Timestamp(100),
-        ended: (n != 1).then_some((Timestamp(200), EndReason::Reset)),
+        ended: None,
     }
 }
 

@@ -1,0 +1,242 @@
+//! Slash commands: carried out once, answered in words, and never shown to a model.
+//!
+//! What is typed is read at the edge; what it asks for comes here as an [`Act`], and the answer is
+//! kept under the message's idempotency key in the commit that does it. So a message that is sent
+//! again gets the answer that was given, and nothing is stopped or spawned twice.
+
+use serde_json::Value;
+use types::{InternalCall, TaskId};
+
+use crate::effect::{Answer, Commanded, Notice, Refusal, Stopped};
+use crate::event::{Act, Asked, Command};
+use crate::rows::{CommandRow, EndReason, Lifecycle, NodeState};
+use crate::state::State;
+use crate::{inbox, internal, session, stop};
+
+/// An answer in words.
+struct Told {
+    answer: String,
+    is_error: bool,
+    listed: Vec<TaskId>,
+}
+
+impl Told {
+    fn ok(answer: String) -> Told {
+        Told { answer, is_error: false, listed: Vec::new() }
+    }
+}
+
+/// Carries a command out, or gives the answer that it was given before.
+pub fn carry_out(state: &mut State<'_>, command: Command) -> Answer {
+    match try_carry_out(state, command) {
+        Ok(commanded) => Answer::Commanded(commanded),
+        Err(refusal) => Answer::Refused(refusal),
+    }
+}
+
+fn try_carry_out(state: &mut State<'_>, command: Command) -> Result<Commanded, Refusal> {
+    let Command { session, owner, origin, idem_key, text, act } = command;
+    if let Some(row) = state.tx().command(&session, &idem_key) {
+        if row.text != text {
+            return Err(Refusal::IdempotencyConflict(idem_key));
+        }
+        return Ok(commanded(row, Stopped::default(), true));
+    }
+    // The key of a message that was said to the agent names that message for ever.
+    if state.tx().inbox_by_idem(&session, &idem_key).is_some() {
+        return Err(Refusal::IdempotencyConflict(idem_key));
+    }
+    check_open(state, &session, &owner, &act)?;
+    let mut stopped = Stopped::default();
+    let told = match act {
+        Act::Tell { answer, is_error, listed } => Told { answer, is_error, listed },
+        Act::Stop => {
+            stopped = stop::stop_all(state, &session, &owner);
+            Told::ok(stopped_words(state, &stopped))
+        }
+        Act::StopChildren => {
+            stopped = stop::stop_children(state, &session, &owner);
+            Told::ok(stopped_words(state, &stopped))
+        }
+        Act::Reset(reason) => {
+            stopped = session::reset(state, &session, reason, &owner);
+            Told::ok(reset_words(state, reason, &stopped))
+        }
+        Act::Patch(patch) => {
+            session::patch(state, &session, &patch)?;
+            Told::ok(patch.words())
+        }
+        Act::Call(call) => {
+            let mark = format!("command:{idem_key}");
+            let words = Spoken::of(&call);
+            let asked = Asked { session: session.clone(), owner, origin, mark, call };
+            match internal::ask(state, asked) {
+                Answer::Told { text, is_error } => words.tell(&text, is_error),
+                Answer::Refused(refusal) => return Err(refusal),
+                other => unreachable!("an ask is answered {other:?}"),
+            }
+        }
+    };
+    let row = keep(state, session, idem_key, text, told);
+    Ok(commanded(row, stopped, false))
+}
+
+fn commanded(row: CommandRow, stopped: Stopped, duplicate: bool) -> Commanded {
+    Commanded {
+        session: row.session_key,
+        session_id: row.session_id,
+        answer: row.answer,
+        is_error: row.is_error,
+        stopped,
+        duplicate,
+    }
+}
+
+/// A command may be the first thing that is said in a conversation. In one that is archived only
+/// what changes nothing is answered; while the gateway drains, what begins nothing.
+fn check_open(
+    state: &mut State<'_>,
+    key: &types::SessionKey,
+    owner: &str,
+    act: &Act,
+) -> Result<(), Refusal> {
+    let up = state.this_node().is_some_and(|node| node.state == NodeState::Up);
+    let begins = matches!(act, Act::Call(call) if !matches!(call, InternalCall::Kill { .. }));
+    if begins && !up {
+        return Err(Refusal::Draining);
+    }
+    let reads = matches!(act, Act::Tell { .. });
+    let archived = |session: &crate::rows::Session| {
+        session.lifecycle == Lifecycle::Archived && session.deleted.is_none()
+    };
+    if reads && state.find_session(key).is_some_and(archived) {
+        return Ok(());
+    }
+    inbox::open_session(state, key, owner).map(drop)
+}
+
+/// Keeps the command where it was typed. That of a reset stands at the head of the new transcript.
+fn keep(
+    state: &mut State<'_>,
+    session_key: types::SessionKey,
+    idem_key: String,
+    text: String,
+    told: Told,
+) -> CommandRow {
+    let session_id = state.session(&session_key).session_id;
+    let before_seq = state.transcript(&session_id).next_seq;
+    let Told { answer, is_error, listed } = told;
+    let at = state.now();
+    let row = CommandRow {
+        session_key,
+        session_id,
+        before_seq,
+        idem_key,
+        text,
+        answer,
+        is_error,
+        listed,
+        at,
+    };
+    state.tx().add_command(&row);
+    state.notices.push(Notice::Commanded {
+        session: row.session_key.clone(),
+        key: row.idem_key.clone(),
+        answer: row.answer.clone(),
+        is_error,
+    });
+    row
+}
+
+/// Says what has stopped with this commit, and what is stopping with those that follow.
+fn stopped_words(state: &mut State<'_>, stopped: &Stopped) -> String {
+    if stopped.runs.is_empty() && stopped.tasks.is_empty() {
+        return "Nothing was running.".to_owned();
+    }
+    let mut lines = Vec::new();
+    for run in &stopped.runs {
+        let row = state.run(run);
+        lines.push(format!("Stopped: the run of {}.", row.session_key));
+    }
+    for id in &stopped.tasks {
+        let task = state.task(id);
+        let name = task.task_name.as_deref().or(task.label.as_deref());
+        let name = name.map(|name| format!("{name} ")).unwrap_or_default();
+        let (word, key) =
+            (if task.outcome.is_some() { "Stopped" } else { "Stopping" }, &task.session_key);
+        lines.push(format!("{word}: {name}({id}, {key}) and all below it."));
+    }
+    lines.join("\n")
+}
+
+fn reset_words(state: &mut State<'_>, reason: EndReason, stopped: &Stopped) -> String {
+    let begun = match reason {
+        EndReason::New => {
+            "A new conversation has begun under this key; the old one stays readable."
+        }
+        EndReason::Reset => "The conversation has been reset; what was said stays readable.",
+    };
+    if stopped.runs.is_empty() && stopped.tasks.is_empty() {
+        return begun.to_owned();
+    }
+    format!("{begun}\n{}", stopped_words(state, stopped))
+}
+
+/// What was asked for, for the words about its answer.
+enum Spoken {
+    Spawn,
+    Kill,
+    Message,
+}
+
+impl Spoken {
+    fn of(call: &InternalCall) -> Spoken {
+        match call {
+            InternalCall::Spawn(_) => Spoken::Spawn,
+            InternalCall::Kill { .. } => Spoken::Kill,
+            _ => Spoken::Message,
+        }
+    }
+
+    /// The answer that a model would get as JSON, in words.
+    fn tell(&self, text: &str, is_error: bool) -> Told {
+        let json: Value = serde_json::from_str(text).unwrap_or_default();
+        let field = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
+        if is_error {
+            let answer = format!("{}: {}", field("code"), field("error"));
+            return Told { answer, is_error: true, listed: Vec::new() };
+        }
+        let task: Option<TaskId> = field("taskId").parse().ok();
+        let answer = match (self, field("status").as_str()) {
+            (_, "duplicate") => {
+                format!(
+                    "An equal task is there already: {}, {}.",
+                    field("taskId"),
+                    field("childSessionKey")
+                )
+            }
+            (Spoken::Spawn, _) => format!(
+                "Started: {} in {}, with {}. Its result will come here.",
+                field("taskId"),
+                field("childSessionKey"),
+                field("resolvedModel"),
+            ),
+            (Spoken::Kill, "already_ended") => format!("{} had ended already.", field("taskId")),
+            (Spoken::Kill, _) => format!("Stopped, with all below it: {}.", names(&json["tasks"])),
+            (Spoken::Message, _) if json["resumed"] == true => format!(
+                "It had ended, and goes on as {} in {}. Its result will come here.",
+                field("taskId"),
+                field("sessionKey"),
+            ),
+            (Spoken::Message, _) => {
+                format!("Told: {} takes it in at its next step.", field("sessionKey"))
+            }
+        };
+        Told { answer, is_error: false, listed: task.into_iter().collect() }
+    }
+}
+
+fn names(list: &Value) -> String {
+    let words = list.as_array().into_iter().flatten().filter_map(Value::as_str);
+    words.collect::<Vec<_>>().join(", ")
+}

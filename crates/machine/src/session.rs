@@ -1,0 +1,231 @@
+//! What a person does with a conversation as a whole: begin it anew, change it, put it away.
+//!
+//! The key stays, whatever becomes of the conversation; a session id names one transcript of it.
+//!
+//! | change | a run that is open | its children | the transcript |
+//! |---|---|---|---|
+//! | reset | is stopped | are stopped | ends; another begins under the key |
+//! | patch | goes on, as it was begun | go on | goes on |
+//! | archive | must be over | must be over | is kept, and read only |
+//! | restore | - | - | goes on |
+//! | delete | is stopped | are stopped | is in no list any more |
+
+use types::{SessionId, SessionKey};
+
+use crate::archive::{archive_session, restore_session};
+use crate::effect::{Answer, Changed, Notice, Refusal, Stopped};
+use crate::event::{Change, Patch};
+use crate::queue::QueueMode;
+use crate::rows::{
+    EndReason, Episode, EpisodeReason, InboxState, Lifecycle, Task, TimerKind, Transcript,
+};
+use crate::state::State;
+use crate::status::TaskStatus;
+use crate::stop;
+
+/// Does what a person or a program asks for.
+pub fn change(state: &mut State<'_>, key: &SessionKey, by: &str, change: &Change) -> Answer {
+    match try_change(state, key, by, change) {
+        Ok(stopped) => {
+            let session_id = state.session(key).session_id;
+            let session = key.clone();
+            Answer::Changed(Changed { session, session_id, stopped })
+        }
+        Err(refusal) => Answer::Refused(refusal),
+    }
+}
+
+fn try_change(
+    state: &mut State<'_>,
+    key: &SessionKey,
+    by: &str,
+    change: &Change,
+) -> Result<Stopped, Refusal> {
+    let found = state.find_session(key).filter(|session| session.deleted.is_none());
+    let Some(lifecycle) = found.map(|session| session.lifecycle) else {
+        return Err(Refusal::SessionNotFound(key.clone()));
+    };
+    let open = lifecycle == Lifecycle::Open;
+    match change {
+        Change::Reset(reason) if open => Ok(reset(state, key, *reason, by)),
+        Change::Patch(wanted) if open => patch(state, key, wanted).map(|()| Stopped::default()),
+        Change::Reset(_) | Change::Patch(_) => Err(Refusal::SessionArchived(key.clone())),
+        Change::Archive => archive_session(state, key, by).map(|_| Stopped::default()),
+        Change::Restore => restore_session(state, key, by).map(|_| Stopped::default()),
+        Change::Delete => Ok(delete(state, key, by)),
+    }
+}
+
+/// Ends the transcript of a session and begins another. What runs is stopped first, with all
+/// children, and what still waits in the inbox is cancelled: it belonged to the old conversation.
+pub fn reset(state: &mut State<'_>, key: &SessionKey, reason: EndReason, by: &str) -> Stopped {
+    let stopped = stop::stop_all(state, key, by);
+    forget_queued(state, key);
+    begin_transcript(state, key, reason);
+    let session = state.session_mut(key);
+    session.declared = None;
+    session.rev += 1;
+    note(state, key, reason.as_str());
+    stopped
+}
+
+/// Changes what is given; the run that is open goes on as it was begun.
+pub fn patch(state: &mut State<'_>, key: &SessionKey, patch: &Patch) -> Result<(), Refusal> {
+    if let Some(Some(model)) = &patch.model
+        && !state.limits.models.contains_key(model)
+    {
+        let known: Vec<&str> = state.limits.models.keys().map(String::as_str).collect();
+        return Err(Refusal::UnknownModel { model: model.clone(), known: known.join(", ") });
+    }
+    if let Some(Some(word)) = patch.declared {
+        // It would say that work is in progress where nobody works.
+        if word == TaskStatus::InProgress {
+            return Err(Refusal::NotDeclarable);
+        }
+        if state.session(key).open_run.is_some() {
+            return Err(Refusal::RunOpen(key.clone()));
+        }
+    }
+    let Patch { label, model, queue_mode, declared } = patch.clone();
+    let session = state.session_mut(key);
+    if let Some(label) = label {
+        session.label = label;
+    }
+    if let Some(model) = model {
+        session.model = model;
+    }
+    if let Some(mode) = queue_mode {
+        session.queue_mode = mode;
+    }
+    if let Some(declared) = declared {
+        session.declared = declared;
+    }
+    session.rev += 1;
+    note(state, key, "patch");
+    Ok(())
+}
+
+/// Takes a session out of sight for good. Its rows stay, because tasks, runs and the ledger name
+/// them; its key is free for another conversation.
+fn delete(state: &mut State<'_>, key: &SessionKey, by: &str) -> Stopped {
+    let stopped = stop::stop_all(state, key, by);
+    forget_queued(state, key);
+    let now = state.now();
+    let session = state.session_mut(key);
+    session.lifecycle = Lifecycle::Archived;
+    session.archived.get_or_insert(now);
+    session.deleted = Some(now);
+    session.rev += 1;
+    state.clear_timer(TimerKind::Archive, key);
+    note(state, key, "delete");
+    stopped
+}
+
+/// Begins a conversation under the key of one that was deleted: of that, nothing is left but the
+/// key and its place in the tree.
+pub fn begin_again(state: &mut State<'_>, key: &SessionKey, owner: &str) {
+    begin_transcript(state, key, EndReason::New);
+    let now = state.now();
+    let session = state.session_mut(key);
+    session.lifecycle = Lifecycle::Open;
+    (session.archived, session.deleted) = (None, None);
+    (session.label, session.model, session.cwd) = (None, None, None);
+    (session.declared, session.queue_mode) = (None, None);
+    session.owner = owner.to_owned();
+    (session.created, session.active) = (now, now);
+    session.rev += 1;
+}
+
+/// Would the result of this task come into a conversation that has not asked for it? Whoever asked
+/// was reset or deleted, which has stopped the task.
+pub fn is_forgotten(state: &mut State<'_>, task: &Task) -> bool {
+    let Some(stopped) = task.cancelled else { return false };
+    let Some(session) = state.find_session(&task.requester_key) else { return false };
+    let (session_id, born, deleted) = (session.session_id, session.created, session.deleted);
+    let begun = state.transcript(&session_id).started;
+    deleted.is_some_and(|deleted| stopped <= deleted)
+        || stopped < begun
+        || (stopped == begun && born < begun)
+}
+
+fn begin_transcript(state: &mut State<'_>, key: &SessionKey, reason: EndReason) {
+    let now = state.now();
+    let old = state.session(key).session_id;
+    state.transcript_mut(&old).ended = Some((now, reason));
+    let session_id = SessionId::new(state.at.mint());
+    add_transcript(state, key, session_id);
+    state.session_mut(key).session_id = session_id;
+}
+
+/// Adds an empty transcript with its first episode.
+pub fn add_transcript(state: &mut State<'_>, key: &SessionKey, session_id: SessionId) {
+    let now = state.now();
+    state.add_transcript(Transcript {
+        session_id,
+        session_key: key.clone(),
+        next_seq: 1,
+        episode: 1,
+        context_tokens: 0,
+        base: None,
+        started: now,
+        ended: None,
+    });
+    state.add_episode(Episode {
+        session_id,
+        n: 1,
+        first_seq: 1,
+        reason: EpisodeReason::Start,
+        prefix_hash: None,
+        prefix_tokens: 0,
+        at: now,
+    });
+}
+
+/// Cancels all that waits in a session, results of children too.
+fn forget_queued(state: &mut State<'_>, key: &SessionKey) {
+    let limit = state.limits.inbox_rows_max();
+    let now = state.now();
+    for seq in state.tx().queued_rows(key, limit) {
+        let row = state.inbox_mut(&seq);
+        row.state = InboxState::Cancelled;
+        row.done = Some(now);
+    }
+}
+
+fn note(state: &mut State<'_>, key: &SessionKey, what: &'static str) {
+    state.notices.push(Notice::SessionChanged { session: key.clone(), what });
+}
+
+impl Patch {
+    /// What has been changed, for a person.
+    pub fn words(&self) -> String {
+        let mut words = Vec::new();
+        if let Some(mode) = self.queue_mode {
+            words.push(match mode {
+                Some(mode) => {
+                    format!("A message while this conversation is busy: {}.", means(mode))
+                }
+                None => "Messages are queued as messages.queue.mode says.".to_owned(),
+            });
+        }
+        for (name, value) in [("label", &self.label), ("model", &self.model)] {
+            if let Some(value) = value {
+                words.push(format!("{name}: {}.", value.as_deref().unwrap_or("default")));
+            }
+        }
+        if let Some(declared) = self.declared {
+            let word = declared.map_or("as its runs end", TaskStatus::as_str);
+            words.push(format!("task status: {word}."));
+        }
+        if words.is_empty() { "Nothing is changed.".to_owned() } else { words.join(" ") }
+    }
+}
+
+fn means(mode: QueueMode) -> &'static str {
+    match mode {
+        QueueMode::Steer => "steer (it enters the run at its next step)",
+        QueueMode::Followup => "followup (it gets a run of its own, later)",
+        QueueMode::Collect => "collect (it is merged with others into one later run)",
+        QueueMode::Interrupt => "interrupt (it ends the run and takes its place)",
+    }
+}

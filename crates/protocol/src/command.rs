@@ -1,0 +1,429 @@
+//! Slash commands: what a person types to the gateway instead of to the agent. Pure.
+//!
+//! A message is a command if its first word is a slash and a name: a letter, then letters, digits,
+//! `_` and `-`, with a colon behind it if need be (`/queue: steer`). Capitals do not matter. A first
+//! word with anything else in it (`/usr/bin`, `//`, `/3`) is for the agent, and so is a slash further
+//! on. A name that we do not have is answered with those that we have: what looks like a command
+//! never reaches a model by mistake.
+
+use std::fmt;
+use std::str::FromStr;
+
+use types::AgentId;
+
+use crate::chat::QueueMode;
+
+/// A command, read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    Help,
+    Status,
+    Stop,
+    New,
+    Reset,
+    Agents,
+    Threads,
+    Tasks,
+    Queue(Queue),
+    Subagents(Subagents),
+}
+
+/// `/queue`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queue {
+    Show,
+    /// The mode of this session; the configured one if none.
+    Set(Option<QueueMode>),
+}
+
+/// `/subagents`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subagents {
+    List,
+    Info(Handle),
+    Log { task: Handle, limit: u32 },
+    Steer { task: Handle, message: String },
+    Send { task: Handle, message: String },
+    Kill(Victims),
+    Spawn { agent: AgentId, task: String, model: Option<String> },
+}
+
+/// How a person names a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Handle {
+    /// A task id, a `taskName`, or the session's key.
+    Name(String),
+    /// Its number in the list that was shown last.
+    Number(u32),
+    /// The newest.
+    Last,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Victims {
+    One(Handle),
+    /// All that are open below this session.
+    All,
+}
+
+/// A command that is not known, or not in its form. The text is the answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct WrongForm(String);
+
+/// Lines of a log that are shown if no number is given, and at most.
+const LOG_LINES: u32 = 20;
+const LOG_LINES_MAX: u32 = 200;
+
+/// Every command: its form, and what it does.
+pub const TABLE: [(&str, &str); 16] = [
+    ("/help", "Show this list"),
+    ("/status", "Show how this conversation stands"),
+    ("/stop", "Stop the run of this conversation, what waits in it, and all its sub-agents"),
+    ("/new", "Stop all that, and begin this conversation anew; the old one stays readable"),
+    ("/reset", "Same as /new"),
+    (
+        "/queue",
+        "Show what waits in this conversation, and what becomes of a message while it is busy",
+    ),
+    (
+        "/queue steer|followup|collect|interrupt|default",
+        "Set what becomes of a message while it is busy",
+    ),
+    ("/agents", "List the agents that are configured"),
+    ("/threads", "List the named conversations, and what they are about"),
+    ("/tasks", "List the tasks of this conversation"),
+    ("/subagents list", "List the sub-agents below this conversation, with numbers"),
+    ("/subagents info <task>", "Show all that is known of one"),
+    ("/subagents log <task> [lines]", "Show the end of its conversation"),
+    ("/subagents steer|send <task> <message>", "Tell it something; one that has ended goes on"),
+    ("/subagents kill <task>|all", "Stop it, and all below it"),
+    ("/subagents spawn <agentId> <task> [--model <provider/model>]", "Start a sub-agent"),
+];
+
+/// How a task may be named, for those who have named none.
+pub const HANDLES: &str = "<task> is a number of the last list (#1), a task id, a taskName, the key \
+                           of its session, or `last`.";
+
+/// Reads a message. `None` is a message for the agent.
+pub fn parse(text: &str) -> Option<Result<Command, WrongForm>> {
+    let (word, rest) = first_word(text.trim());
+    let name = word.strip_prefix('/')?;
+    let name = name.strip_suffix(':').unwrap_or(name);
+    let mut letters = name.chars();
+    let begins = letters.next().is_some_and(|first| first.is_ascii_alphabetic());
+    if !begins || !letters.all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
+        return None;
+    }
+    Some(read(&name.to_ascii_lowercase(), rest))
+}
+
+/// The list of commands, as a person reads it.
+pub fn help() -> String {
+    let width = TABLE.iter().map(|(form, _)| form.len()).filter(|len| *len < 40).max();
+    let width = width.unwrap_or(0);
+    let lines = TABLE.iter().map(|(form, what)| format!("{form:<width$}  {what}"));
+    format!("{}\n{HANDLES}", lines.collect::<Vec<_>>().join("\n"))
+}
+
+fn read(name: &str, rest: &str) -> Result<Command, WrongForm> {
+    let alone = |command| if rest.is_empty() { Ok(command) } else { Err(form_of(name)) };
+    match name {
+        "help" | "commands" => alone(Command::Help),
+        "status" => alone(Command::Status),
+        "stop" => alone(Command::Stop),
+        "new" => alone(Command::New),
+        "reset" => alone(Command::Reset),
+        "agents" => alone(Command::Agents),
+        "threads" => alone(Command::Threads),
+        "tasks" => alone(Command::Tasks),
+        "queue" => queue(rest).map(Command::Queue),
+        "subagents" => subagents(rest).map(Command::Subagents),
+        _ => Err(unknown(name)),
+    }
+}
+
+fn queue(rest: &str) -> Result<Queue, WrongForm> {
+    match rest.to_ascii_lowercase().as_str() {
+        "" => Ok(Queue::Show),
+        "default" | "reset" => Ok(Queue::Set(None)),
+        word => word.parse().map(|mode| Queue::Set(Some(mode))).map_err(|_| form_of("queue")),
+    }
+}
+
+fn subagents(rest: &str) -> Result<Subagents, WrongForm> {
+    let (verb, rest) = first_word(rest);
+    let wrong = |verb: &str| form_of(&format!("subagents {verb}"));
+    match verb.to_ascii_lowercase().as_str() {
+        "" | "list" if rest.is_empty() => Ok(Subagents::List),
+        "info" => task(rest).map(Subagents::Info).ok_or_else(|| wrong("info")),
+        "log" => log(rest).ok_or_else(|| wrong("log")),
+        "steer" => {
+            let (task, message) = told(rest).ok_or_else(|| wrong("steer"))?;
+            Ok(Subagents::Steer { task, message })
+        }
+        "send" => {
+            let (task, message) = told(rest).ok_or_else(|| wrong("steer"))?;
+            Ok(Subagents::Send { task, message })
+        }
+        "kill" | "cancel" if rest.eq_ignore_ascii_case("all") => Ok(Subagents::Kill(Victims::All)),
+        "kill" | "cancel" => {
+            let task = task(rest).ok_or_else(|| wrong("kill"))?;
+            Ok(Subagents::Kill(Victims::One(task)))
+        }
+        "spawn" => spawn(rest),
+        _ => Err(form_of("subagents")),
+    }
+}
+
+fn spawn(rest: &str) -> Result<Subagents, WrongForm> {
+    let wrong = || form_of("subagents spawn");
+    let (agent, rest) = first_word(rest);
+    let agent = AgentId::from_str(agent).map_err(|_| wrong())?;
+    let (task, model) = match rest.rsplit_once("--model") {
+        Some((task, model)) if one_word(model.trim()) => {
+            (task.trim(), Some(model.trim().to_owned()))
+        }
+        _ => (rest, None),
+    };
+    if task.is_empty() || task.ends_with("--model") {
+        return Err(wrong());
+    }
+    Ok(Subagents::Spawn { agent, task: task.to_owned(), model })
+}
+
+fn log(rest: &str) -> Option<Subagents> {
+    let (handle, lines) = first_word(rest);
+    let limit = match lines {
+        "" => LOG_LINES,
+        lines => lines.parse().ok().filter(|n| (1..=LOG_LINES_MAX).contains(n))?,
+    };
+    Some(Subagents::Log { task: task(handle)?, limit })
+}
+
+/// A task, and what it is told.
+fn told(rest: &str) -> Option<(Handle, String)> {
+    let (handle, message) = first_word(rest);
+    (!message.is_empty()).then(|| Some((task(handle)?, message.to_owned())))?
+}
+
+/// One handle, and nothing behind it.
+fn task(text: &str) -> Option<Handle> {
+    if !one_word(text) {
+        return None;
+    }
+    if text.eq_ignore_ascii_case("last") {
+        return Some(Handle::Last);
+    }
+    match text.strip_prefix('#').unwrap_or(text).parse() {
+        Ok(0) => None,
+        Ok(number) => Some(Handle::Number(number)),
+        Err(_) if text.starts_with('#') => None,
+        Err(_) => Some(Handle::Name(text.to_owned())),
+    }
+}
+
+fn one_word(text: &str) -> bool {
+    !text.is_empty() && !text.contains(char::is_whitespace)
+}
+
+fn first_word(text: &str) -> (&str, &str) {
+    let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    (word, rest.trim())
+}
+
+/// The right forms of what was begun.
+fn form_of(name: &str) -> WrongForm {
+    let begins = |form: &&str| {
+        let form = form.replace("steer|send", "steer");
+        form.strip_prefix('/').is_some_and(|form| {
+            form == name || form.strip_prefix(name).is_some_and(|rest| rest.starts_with(' '))
+        })
+    };
+    let forms: Vec<&str> = TABLE.iter().map(|(form, _)| *form).filter(begins).collect();
+    let handles = if forms.iter().any(|form| form.contains("<task>|") || form.contains("<task> "))
+        || forms.iter().any(|form| form.ends_with("info <task>"))
+    {
+        format!("\n{HANDLES}")
+    } else {
+        String::new()
+    };
+    WrongForm(format!("Not understood. The form is:\n  {}{handles}", forms.join("\n  ")))
+}
+
+fn unknown(name: &str) -> WrongForm {
+    let mut names: Vec<&str> =
+        TABLE.iter().filter_map(|(form, _)| form.split(' ').next()).collect();
+    names.dedup();
+    WrongForm(format!(
+        "There is no command /{name}, and nothing was said to the agent. There are: {}. To say it \
+         to the agent, begin with another character than a slash.",
+        names.join(", ")
+    ))
+}
+
+impl fmt::Display for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Handle::Name(name) => f.write_str(name),
+            Handle::Number(n) => write!(f, "#{n}"),
+            Handle::Last => f.write_str("last"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Handle {
+        Handle::Name(text.to_owned())
+    }
+
+    fn spawn(task: &str, model: Option<&str>) -> Command {
+        Command::Subagents(Subagents::Spawn {
+            agent: "ops".parse().unwrap(),
+            task: task.to_owned(),
+            model: model.map(str::to_owned),
+        })
+    }
+
+    #[test]
+    fn every_command() {
+        use super::Queue::{Set, Show};
+        use super::Subagents::{Info, Kill, List, Log, Send, Steer};
+        use Command::{Agents, Help, New, Queue, Reset, Status, Stop, Tasks, Threads};
+
+        let sub = Command::Subagents;
+        let log = |task, limit| sub(Log { task, limit });
+        let one = |handle| sub(Kill(Victims::One(handle)));
+        let steer = |task, text: &str| sub(Steer { task, message: text.to_owned() });
+        let send = |task, text: &str| sub(Send { task, message: text.to_owned() });
+        #[rustfmt::skip]
+        let table = [
+            ("/help",                       Help),
+            ("/commands",                   Help),
+            ("  /STATUS\n",                 Status),
+            ("/stop",                       Stop),
+            ("/stop:",                      Stop),
+            ("/new",                        New),
+            ("/reset",                      Reset),
+            ("/agents",                     Agents),
+            ("/threads",                    Threads),
+            ("/tasks",                      Tasks),
+            ("/queue",                      Queue(Show)),
+            ("/queue Collect",              Queue(Set(Some(QueueMode::Collect)))),
+            ("/queue: steer",               Queue(Set(Some(QueueMode::Steer)))),
+            ("/queue interrupt",            Queue(Set(Some(QueueMode::Interrupt)))),
+            ("/queue followup",             Queue(Set(Some(QueueMode::Followup)))),
+            ("/queue default",              Queue(Set(None))),
+            ("/queue reset",                Queue(Set(None))),
+            ("/subagents",                  sub(List)),
+            ("/subagents list",             sub(List)),
+            ("/subagents info #2",          sub(Info(Handle::Number(2)))),
+            ("/subagents info 2",           sub(Info(Handle::Number(2)))),
+            ("/subagents info research",    sub(Info(name("research")))),
+            ("/subagents info Last",        sub(Info(Handle::Last))),
+            ("/subagents log tsk_1",        log(name("tsk_1"), 20)),
+            ("/subagents log #1 5",         log(Handle::Number(1), 5)),
+            ("/subagents steer a  go on",   steer(name("a"), "go on")),
+            ("/subagents send #1 a\nb",     send(Handle::Number(1), "a\nb")),
+            ("/subagents kill a",           one(name("a"))),
+            ("/subagents cancel #3",        one(Handle::Number(3))),
+            ("/subagents kill agent:main:subagent:x", one(name("agent:main:subagent:x"))),
+            ("/subagents kill all",         sub(Kill(Victims::All))),
+            ("/subagents spawn ops look at /tmp", spawn("look at /tmp", None)),
+            ("/subagents spawn ops do it --model stub/stub-1", spawn("do it", Some("stub/stub-1"))),
+            ("/subagents spawn ops say --model twice now", spawn("say --model twice now", None)),
+        ];
+        for (text, command) in table {
+            assert_eq!(parse(text), Some(Ok(command)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_to_the_agent() {
+        for text in [
+            "hello",
+            "",
+            "/",
+            "//",
+            "// a comment",
+            "/usr/bin is a path",
+            "/status/live answers 500",
+            "/3 of it",
+            "/stop.",
+            "/stop, please",
+            "please /stop",
+            "\"/tmp\" is full",
+            "/-x",
+            "/ñandú",
+        ] {
+            assert_eq!(parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_form_is_told_the_right_one() {
+        let told = |text: &str| match parse(text) {
+            Some(Err(wrong)) => wrong.to_string(),
+            other => panic!("{text:?} is {other:?}"),
+        };
+        #[rustfmt::skip]
+        let table = [
+            ("/help me",                    "/help"),
+            ("/status all",                 "/status"),
+            ("/stop it",                    "/stop"),
+            ("/new topic",                  "/new"),
+            ("/reset soft",                 "/reset"),
+            ("/agents x",                   "/agents"),
+            ("/threads x",                  "/threads"),
+            ("/tasks x",                    "/tasks"),
+            ("/queue shout",                "/queue steer|followup|collect|interrupt|default"),
+            ("/queue steer cap:3",          "/queue steer|followup|collect|interrupt|default"),
+            ("/subagents list all",         "/subagents list"),
+            ("/subagents dance",            "/subagents spawn <agentId> <task>"),
+            ("/subagents info",             "/subagents info <task>"),
+            ("/subagents info a b",         "/subagents info <task>"),
+            ("/subagents info #0",          "/subagents info <task>"),
+            ("/subagents info #x",          "/subagents info <task>"),
+            ("/subagents log",              "/subagents log <task> [lines]"),
+            ("/subagents log a 0",          "/subagents log <task> [lines]"),
+            ("/subagents log a 201",        "/subagents log <task> [lines]"),
+            ("/subagents log a many",       "/subagents log <task> [lines]"),
+            ("/subagents steer",            "/subagents steer|send <task> <message>"),
+            ("/subagents steer a",          "/subagents steer|send <task> <message>"),
+            ("/subagents send a",           "/subagents steer|send <task> <message>"),
+            ("/subagents kill",             "/subagents kill <task>|all"),
+            ("/subagents kill a b",         "/subagents kill <task>|all"),
+            ("/subagents spawn",            "/subagents spawn <agentId> <task>"),
+            ("/subagents spawn ops",        "/subagents spawn <agentId> <task>"),
+            ("/subagents spawn -x do it",   "/subagents spawn <agentId> <task>"),
+            ("/subagents spawn ops --model a/b", "/subagents spawn <agentId> <task>"),
+            ("/subagents spawn ops x --model",   "/subagents spawn <agentId> <task>"),
+            ("/model",                      "There is no command /model"),
+            ("/tmp is full",                "There is no command /tmp"),
+        ];
+        for (text, form) in table {
+            assert!(told(text).contains(form), "{text:?} is told {:?}", told(text));
+        }
+        assert!(told("/subagents kill").contains("`last`"), "how a task is named");
+        assert!(!told("/stop it").contains("`last`"));
+    }
+
+    #[test]
+    fn what_the_table_says_is_read() {
+        for (form, _) in TABLE {
+            let text = form
+                .replace("steer|followup|collect|interrupt|default", "steer")
+                .replace("steer|send", "send")
+                .replace("<task>|all", "all")
+                .replace("spawn <agentId> <task> [--model <provider/model>]", "spawn ops do it")
+                .replace("[lines]", "3")
+                .replace("<task>", "#1")
+                .replace("<message>", "words");
+            assert!(matches!(parse(&text), Some(Ok(_))), "{text}");
+            assert!(help().contains(form));
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What people do to conversations as a whole: reset, rename, delete; and commands that they type.
+
+use std::time::Duration;
+
+use machine::event::{Act, Change, Command, Patch};
+use machine::queue::QueueMode;
+use machine::rows::EndReason;
+use machine::status::TaskStatus;
+use machine::{Answer, Event, Refusal};
+use types::{InternalCall, SessionKey, SpawnRequest, TaskTarget, Timestamp};
+
+use crate::plan::BIRTH;
+use crate::rng::Rng;
+
+/// Something that a person wants done, and asks for until he hears that it is.
+#[derive(Clone, Debug)]
+pub struct Order {
+    pub at: Timestamp,
+    pub session: SessionKey,
+    /// Instead of `session`, that of a child, whichever there is then.
+    pub of_child: bool,
+    pub what: What,
+    pub on_way: bool,
+    /// What he has heard at last.
+    pub heard: Option<Answer>,
+}
+
+#[derive(Clone, Debug)]
+pub enum What {
+    Change(Change),
+    /// Typed, under this idempotency key.
+    Act {
+        key: String,
+        act: Act,
+    },
+}
+
+impl Order {
+    pub fn event(&self) -> Event {
+        let (session, by) = (self.session.clone(), "owner".to_owned());
+        match self.what.clone() {
+            What::Change(change) => Event::Change { session, by, change },
+            What::Act { key, act } => Event::Command(Command {
+                session,
+                owner: by,
+                origin: "web".to_owned(),
+                text: format!("{act:?}"),
+                idem_key: key,
+                act,
+            }),
+        }
+    }
+
+    /// Takes the answer in. Says whether to ask again, and when.
+    pub fn hear(&mut self, answer: &Answer) -> Option<Duration> {
+        self.on_way = false;
+        match answer {
+            Answer::Refused(refusal) => {
+                let again = refusal.retry_after_ms().map(Duration::from_millis);
+                if again.is_none() {
+                    assert!(may_be_refused(refusal), "{:?} is refused: {refusal}", self.what);
+                    self.heard = Some(answer.clone());
+                }
+                again
+            }
+            Answer::Changed(_) => {
+                assert!(matches!(self.what, What::Change(_)));
+                self.heard = Some(answer.clone());
+                None
+            }
+            Answer::Commanded(told) => {
+                assert!(matches!(self.what, What::Act { .. }) && !told.answer.is_empty());
+                self.heard = Some(answer.clone());
+                None
+            }
+            other => panic!("an order is answered {other:?}"),
+        }
+    }
+}
+
+fn may_be_refused(refusal: &Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::SessionNotFound(_)
+            | Refusal::SessionArchived(_)
+            | Refusal::NotArchived { .. }
+            | Refusal::UnknownModel { .. }
+            | Refusal::RunOpen(_)
+            | Refusal::NotDeclarable
+    )
+}
+
+/// The orders of a seed.
+///
+/// They have dice of their own, so that lives which older seeds have found stay as they were.
+pub fn random(seed: u64, session: impl Fn(&mut Rng) -> SessionKey) -> Vec<Order> {
+    let rng = &mut Rng::about(seed, "orders");
+    let mut orders = Vec::new();
+    if !rng.chance(500) {
+        return orders;
+    }
+    for n in 0..1 + rng.below(5) {
+        let what = if rng.chance(400) {
+            What::Change(change(rng))
+        } else {
+            What::Act { key: format!("order-{n}"), act: act(rng) }
+        };
+        orders.push(Order {
+            at: BIRTH + Duration::from_millis(rng.below(120_000)),
+            session: session(rng),
+            of_child: rng.chance(250),
+            what,
+            on_way: false,
+            heard: None,
+        });
+    }
+    orders
+}
+
+fn change(rng: &mut Rng) -> Change {
+    match rng.below(6) {
+        0 => Change::Reset(EndReason::Reset),
+        1 => Change::Delete,
+        2 => Change::Archive,
+        3 => Change::Restore,
+        _ => Change::Patch(patch(rng)),
+    }
+}
+
+fn patch(rng: &mut Rng) -> Patch {
+    let mode = rng.chance(600).then(|| *rng.pick(QueueMode::ALL));
+    Patch {
+        label: rng.chance(300).then(|| Some("a title".to_owned())),
+        model: rng.chance(300).then(|| Some((*rng.pick(&["m", "no-such-model"])).to_owned())),
+        queue_mode: rng.chance(600).then_some(mode),
+        declared: rng.chance(400).then(|| Some(*rng.pick(TaskStatus::ALL))),
+    }
+}
+
+fn act(rng: &mut Rng) -> Act {
+    let target = || TaskTarget("n1".to_owned());
+    match rng.below(8) {
+        0 => Act::Stop,
+        1 => Act::StopChildren,
+        2 => Act::Reset(EndReason::New),
+        3 => Act::Patch(patch(rng)),
+        4 => Act::Call(InternalCall::Kill { target: target() }),
+        5 => {
+            let message = "from a person".to_owned();
+            Act::Call(InternalCall::Steer { target: target(), message })
+        }
+        6 => {
+            let brief = format!("a person's brief {}", rng.below(3));
+            let named = rng.chance(500).then(|| "n1".to_owned());
+            Act::Call(InternalCall::spawn(SpawnRequest {
+                task_name: named,
+                ..SpawnRequest::of(&brief)
+            }))
+        }
+        _ => {
+            Act::Tell { answer: "words".to_owned(), is_error: rng.chance(300), listed: Vec::new() }
+        }
+    }
+}
