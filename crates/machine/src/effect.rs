@@ -1,8 +1,11 @@
 //! What follows from an event, after its commit: work to start, answers, news.
 
+use std::collections::BTreeSet;
+
 use types::{AgentId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, TaskId};
 
 use crate::event::Token;
+use crate::policy::Role;
 use crate::rows::{LaneName, Outcome};
 
 /// Work that the runtime starts once the commit is on disk. Each may run twice: a crash can come
@@ -15,7 +18,9 @@ pub enum Action {
         token: Token,
         session: SessionKey,
         agent: AgentId,
-        depth: u32,
+        role: Role,
+        /// Names of its tools.
+        tools: BTreeSet<String>,
     },
     CallModel(ModelCall),
     StartTool(ToolStart),

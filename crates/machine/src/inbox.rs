@@ -7,6 +7,7 @@ use types::{Access, Hash, MessageId, RunId, SessionId, SessionKey, usage::estima
 use crate::effect::{Accepted, Answer, Notice, Refusal};
 use crate::event::Inbound;
 use crate::finish::{End, finish};
+use crate::policy;
 use crate::queue::{Busy, Drop, Placement, QueueMode, place};
 use crate::rows::{InboxKind, InboxRow, InboxState, Lifecycle, NodeState, Outcome, Place, Session};
 use crate::session;
@@ -157,6 +158,7 @@ pub fn open_session(state: &mut State<'_>, key: &SessionKey, owner: &str) -> Res
             deleted: None,
         },
     );
+    policy::renew(state, key);
     Ok(true)
 }
 

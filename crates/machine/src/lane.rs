@@ -127,9 +127,7 @@ fn start(state: &mut State<'_>, run: RunId, slot: u32) {
             return;
         }
         transition(state, run, RunEvent::AdmittedWithTools);
-        for n in open {
-            step::start_tool(state, run, n, true);
-        }
+        step::restart_tools(state, run, open);
     }
 }
 

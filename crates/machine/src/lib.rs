@@ -13,6 +13,7 @@
 pub mod rows;
 pub mod run;
 pub mod queue;
+pub mod policy;
 pub mod limits;
 pub mod event;
 pub mod effect;

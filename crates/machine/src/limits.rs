@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use types::{AgentId, Name, Reuse};
 
+use crate::policy::ToolRules;
 use crate::queue::{Drop, QueueMode};
 use crate::rows::LaneName;
 
@@ -60,6 +61,8 @@ pub struct Limits {
     /// Rows waiting in one inbox from which on inputs are refused. Announces come all the same:
     /// those are bounded by the tasks.
     pub queued_rows_max: usize,
+    /// What tools there are, and who has them.
+    pub tools: ToolRules,
 }
 
 /// `messages.queue`
@@ -143,6 +146,7 @@ impl Default for Limits {
             },
             message_bytes_max: 1024 * 1024,
             queued_rows_max: 500,
+            tools: ToolRules::default(),
         }
     }
 }

@@ -4,14 +4,13 @@
 use std::time::Duration;
 
 use serde_json::json;
-use types::{
-    Access, AgentId, Hash, MessageId, RunId, Scope, SessionId, SessionKey, SpawnRequest, TaskId,
-};
+use types::{AgentId, Hash, MessageId, RunId, Scope, SessionId, SessionKey, SpawnRequest, TaskId};
 
 use crate::effect::Notice;
 use crate::inbox;
 use crate::internal::{Caller, Reply};
 use crate::limits::{AgentLimits, AllowAgents};
+use crate::policy::{self, ForChild};
 use crate::rows::{
     InboxKind, InboxRow, InboxState, Lifecycle, NodeState, Place, Session, Task, TaskKind,
 };
@@ -41,8 +40,9 @@ fn try_spawn(
     let agent = allowed_agent(state, &requester, request, &target)?;
     let model = usable_model(state, request, &agent)?;
     check_room(state, &requester)?;
+    let policy = policy::for_child(state, &requester, &target, request)?;
 
-    let child = create_child(state, &requester, &target, request, &model);
+    let child = create_child(state, &requester, &target, request, &model, policy);
     let task = create_task(state, caller, &requester, &child, request, dup_hash);
     let timeout = match request.run_timeout {
         Some(timeout) => (!timeout.is_zero()).then_some(timeout),
@@ -280,6 +280,7 @@ fn create_child(
     agent: &AgentId,
     request: &SpawnRequest,
     model: &str,
+    policy: ForChild,
 ) -> Session {
     let now = state.now();
     let child = Session {
@@ -295,12 +296,8 @@ fn create_child(
         label: request.label.clone().or_else(|| request.task_name.clone()),
         model: Some(model.to_owned()),
         cwd: request.cwd.clone().or_else(|| requester.cwd.clone()),
-        access: match requester.access {
-            Access::Full => request.access,
-            // What may not be changed here may not be changed below.
-            Access::ReadOnly => Access::ReadOnly,
-        },
-        policy_hash: None,
+        access: policy.access,
+        policy_hash: Some(policy.hash),
         pool_key: None,
         declared: None,
         queue_mode: None,

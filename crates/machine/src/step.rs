@@ -7,6 +7,7 @@ use crate::event::{CallPlan, Event, ModelFailure, ModelReply, PlannedCall, Token
 use crate::finish::{End, finish};
 use crate::internal::is_yield;
 use crate::lane::token;
+use crate::policy::{self, Role};
 use crate::retry;
 use crate::rows::{
     Body, EntryKind, InboxKind, InboxRow, LedgerRow, NodeState, Outcome, Step, StepKind, StepState,
@@ -32,13 +33,10 @@ pub fn call(state: &mut State<'_>, run: RunId) {
     let token = token(state, run);
     let Some(prefix) = episode.prefix_hash else {
         transition(state, run, RunEvent::AdmittedUnpinned);
-        state.actions.push(Action::Pin {
-            run,
-            token,
-            session: session.key,
-            agent: session.agent,
-            depth: session.depth,
-        });
+        let tools = policy::renew(state, &session.key).allowed;
+        let role = Role::at(session.depth, state.limits);
+        let (session, agent) = (session.key, session.agent);
+        state.actions.push(Action::Pin { run, token, session, agent, role, tools });
         return;
     };
     transition(state, run, RunEvent::Calls);
@@ -274,17 +272,24 @@ fn answer(state: &mut State<'_>, run: RunId, step: u32, text: String) {
 /// here and after a restart: it waits for what the others have begun.
 fn plan_tools(state: &mut State<'_>, run: RunId, asked_by: u32, mut calls: Vec<PlannedCall>) {
     transition(state, run, RunEvent::ToolsAsked);
+    let session = state.run(&run).session_key.clone();
+    let policy = policy::now(state, &session);
     calls.sort_by_key(|call| matches!(&call.plan, CallPlan::Internal(own) if is_yield(own)));
     let mut external = Vec::new();
     let mut own = Vec::new();
     for planned in calls {
         let n = new_step(state, run, StepKind::Tool);
+        // A model can name what it was not given.
+        let plan = match policy.refusal(&planned.name) {
+            Some(why) => CallPlan::Refused(why),
+            None => planned.plan,
+        };
         let step = state.step_mut(&(run, n));
         step.asked_by = Some(asked_by);
         step.name = Some(planned.name);
         step.call_id = Some(planned.call_id);
         step.args_hash = Some(Hash::of(&planned.arguments));
-        match planned.plan {
+        match plan {
             CallPlan::External(effect) => {
                 step.effect = Some(effect);
                 external.push(n);
@@ -343,6 +348,31 @@ pub fn start_tool(state: &mut State<'_>, run: RunId, n: u32, again: bool) {
         name: start.name.clone(),
     });
     state.actions.push(Action::StartTool(start));
+}
+
+/// Starts the tools again that a drain or a crash has left behind, but those that are denied by
+/// now.
+pub fn restart_tools(state: &mut State<'_>, run: RunId, open: Vec<u32>) {
+    let session = state.run(&run).session_key.clone();
+    let policy = policy::now(state, &session);
+    for n in open {
+        let step = state.step(&(run, n)).clone();
+        let Some(why) = policy.refusal(&step.name.unwrap_or_default()) else {
+            start_tool(state, run, n, true);
+            continue;
+        };
+        // It may have been begun before.
+        let unknown = matches!(step.effect, Some(EffectClass::Idempotent | EffectClass::Probed));
+        let (text, to) = if unknown {
+            let text =
+                format!("{why} It was interrupted by a restart, and its outcome is unknown.");
+            (text, StepState::Unknown)
+        } else {
+            (why, StepState::Done)
+        };
+        close_tool(state, run, n, Closing { text: &text, is_error: true, state: to });
+    }
+    after_tool(state, run);
 }
 
 /// A tool is done. The last one that is open lets the run go on.

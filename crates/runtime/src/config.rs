@@ -26,10 +26,6 @@ pub struct Config {
 pub struct Agent {
     /// Folder that its file tools work in.
     pub workspace: PathBuf,
-    /// Names of the tools that it gets; all if none.
-    pub allowed_tools: Option<Vec<String>>,
-    /// Names of tools that it does not get, whatever is allowed.
-    pub denied_tools: Vec<String>,
 }
 
 /// A model that can be called.
@@ -39,12 +35,4 @@ pub struct Model {
     /// As the provider names it.
     pub name: String,
     pub max_output_tokens: u32,
-}
-
-impl Agent {
-    /// Does it get the tool of this name?
-    pub fn gets(&self, tool: &str) -> bool {
-        let named = |names: &[String]| names.iter().any(|name| name == tool || name == "*");
-        !named(&self.denied_tools) && self.allowed_tools.as_deref().is_none_or(named)
-    }
 }

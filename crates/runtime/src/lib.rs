@@ -14,6 +14,7 @@
 
 pub mod clock;
 pub mod config;
+mod catalogue;
 pub mod live;
 mod handle;
 mod prompt;
@@ -25,6 +26,7 @@ mod perform;
 pub mod leftovers;
 pub mod driver;
 
+pub use catalogue::catalogue;
 pub use clock::{Clock, SystemClock};
 pub use config::{Agent, Config, Model};
 pub use driver::{Driver, DriverError};

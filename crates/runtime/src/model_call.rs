@@ -61,7 +61,7 @@ pub async fn call_model(shared: &Shared, call: &ModelCall) -> Event {
             run: call.run,
             token: call.token,
             step: call.step,
-            reply: planned(shared, &request.prefix, reply),
+            reply: planned(shared, reply),
         },
         Err(error) => failed(ModelFailure {
             class: error.class(),
@@ -138,12 +138,12 @@ impl Prefixes {
 }
 
 /// Looks each call of an answer up, so that the machine can decide without knowing tools.
-fn planned(shared: &Shared, prefix: &Prefix, reply: Reply) -> ModelReply {
+fn planned(shared: &Shared, reply: Reply) -> ModelReply {
     let calls = reply.message.calls.iter().map(|call| PlannedCall {
         call_id: call.id.clone(),
         name: call.name.clone(),
         arguments: call.arguments.clone(),
-        plan: plan(shared, prefix, call),
+        plan: plan(shared, call),
     });
     ModelReply {
         calls: calls.collect(),
@@ -154,16 +154,8 @@ fn planned(shared: &Shared, prefix: &Prefix, reply: Reply) -> ModelReply {
     }
 }
 
-fn plan(shared: &Shared, prefix: &Prefix, call: &ToolCall) -> CallPlan {
-    // The set that was pinned decides, at the call: a model can name what it was not given.
-    if !prefix.tools.iter().any(|tool| tool.name == call.name) {
-        let names: Vec<&str> = prefix.tools.iter().map(|tool| tool.name.as_str()).collect();
-        return CallPlan::Refused(format!(
-            "There is no tool `{}` in this session. There are: {}.",
-            call.name,
-            names.join(", ")
-        ));
-    }
+/// What the call would be. Whether the session may make it is the machine's to say.
+fn plan(shared: &Shared, call: &ToolCall) -> CallPlan {
     if let Some(tool) = shared.toolbox.get(&call.name) {
         return CallPlan::External(tool.effect());
     }

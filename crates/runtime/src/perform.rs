@@ -152,8 +152,8 @@ impl Shared {
 /// Does the work of one action. `None` says that it was cancelled, and nobody waits for it.
 async fn perform(shared: &Shared, action: Action, cancel: CancellationToken) -> Option<Event> {
     match action {
-        Action::Pin { run, token, agent, depth, .. } => {
-            let (prefix, tokens) = pin::render(shared, &agent, depth).await;
+        Action::Pin { run, token, agent, role, tools, .. } => {
+            let (prefix, tokens) = pin::render(shared, &agent, role, &tools).await;
             Some(Event::Pinned { run, token, prefix, tokens })
         }
         Action::CallModel(call) => {

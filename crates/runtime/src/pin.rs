@@ -4,8 +4,10 @@
 //! key, id, channel or count. So it is the same bytes for all sessions of one agent and role, and
 //! the provider's cache is warm for each new one.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use machine::policy::Role;
 use tokio::io::AsyncReadExt;
 use types::usage::estimate_tokens;
 use types::{AgentId, Prefix, ToolSpec};
@@ -23,34 +25,20 @@ const MAIN_FILES: &[&str] =
 /// A sub-agent works to a brief: it gets the rules of the house, not persona and memory.
 const CHILD_FILES: &[&str] = &["AGENTS.md"];
 
-/// Tools that a session at the last depth does not get: it can have no children.
-const ORCHESTRATOR_TOOLS: &[&str] =
-    &["sessions_spawn", "sessions_yield", "subagents", "sessions_list", "sessions_history"];
-
-/// What a session is in its tree. Depth itself is not in the prefix, so that all orchestrators
-/// below the head share one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
-    Main,
-    Orchestrator,
-    Leaf,
-}
-
-/// Renders the prefix of an agent at a depth. Returns it as JSON, with its estimated tokens.
-pub async fn render(shared: &Shared, agent: &AgentId, depth: u32) -> (String, u64) {
+/// Renders the prefix of an agent in a role, with the tools that the machine has given it. Depth
+/// itself is not in the prefix, so that all orchestrators below the head share one. Returns it as
+/// JSON, with its estimated tokens.
+pub async fn render(
+    shared: &Shared,
+    agent: &AgentId,
+    role: Role,
+    allowed: &BTreeSet<String>,
+) -> (String, u64) {
     let config = shared.handle.config();
-    let role = match depth {
-        0 => Role::Main,
-        depth if depth < config.limits.spawn_depth_max => Role::Orchestrator,
-        _ => Role::Leaf,
-    };
     let known = config.agents.get(agent);
     let mut tools: Vec<ToolSpec> = tools::sessions::specs().to_vec();
     tools.extend(shared.toolbox.specs());
-    tools.retain(|tool| {
-        let leaf_lacks = role == Role::Leaf && ORCHESTRATOR_TOOLS.contains(&tool.name.as_str());
-        !leaf_lacks && known.is_none_or(|agent| agent.gets(&tool.name))
-    });
+    tools.retain(|tool| allowed.contains(&tool.name));
     let files = match known {
         Some(agent) => read_files(agent, role).await,
         None => Vec::new(),

@@ -25,8 +25,8 @@ impl Sim {
     /// Begins what the machine has asked for.
     pub(crate) fn start(&mut self, action: Action) {
         match action {
-            Action::Pin { run, token, agent, depth, .. } => {
-                let prefix = format!("prefix of {agent} at depth {depth}");
+            Action::Pin { run, token, agent, role, .. } => {
+                let prefix = format!("prefix of {agent}, {role}");
                 let event = Event::Pinned { run, token, prefix, tokens: 500 };
                 self.take_off(run, event, 50);
             }

@@ -7,9 +7,10 @@ use machine::Limits;
 use machine::Refusal;
 use machine::event::Inbound;
 use machine::limits::{AgentLimits, AllowAgents, QueueLimits};
+use machine::policy::{ToolFact, ToolRules};
 use machine::queue::{Drop, QueueMode};
 use machine::rows::{InboxKind, LaneName};
-use types::{AgentId, MessageId, SessionKey, Timestamp};
+use types::{AgentId, EffectClass, MessageId, SessionKey, Timestamp};
 
 use crate::fault::Faults;
 use crate::order::{self, Order};
@@ -110,11 +111,29 @@ pub fn limits() -> Limits {
     let (allow_agents, archive_after) = (AllowAgents::All, None);
     let agent = AgentLimits { allow_agents, archive_after, ..AgentLimits::of("m") };
     let ops: AgentId = "ops".parse().expect("an agent id");
+    let tools = ToolRules { catalogue: catalogue(), ..ToolRules::default() };
     Limits {
+        tools,
         agents: BTreeMap::from([(AgentId::main(), agent.clone()), (ops, agent)]),
         models: BTreeMap::from([("m".to_owned(), 2_000)]),
         ..Limits::default()
     }
+}
+
+/// Tools of every effect, by the word of the effect, and those that the machine carries out.
+fn catalogue() -> Vec<ToolFact> {
+    const OWN: &[&str] =
+        &["sessions_spawn", "sessions_yield", "sessions_send", "subagents", "flows"];
+    let fact = |name: &str, effect, group: &str| ToolFact {
+        name: name.to_owned(),
+        effect,
+        groups: vec![group.to_owned()],
+        description: String::new(),
+    };
+    let of_effects =
+        EffectClass::ALL.iter().map(|effect| fact(effect.as_str(), *effect, "runtime"));
+    let own = OWN.iter().map(|name| fact(name, EffectClass::Internal, "sessions"));
+    of_effects.chain(own).collect()
 }
 
 fn vary(limits: &mut Limits, rng: &mut Rng) {

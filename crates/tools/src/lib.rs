@@ -33,6 +33,7 @@ mod matching;
 mod read;
 mod replace;
 pub mod scripted;
+pub mod sections;
 pub mod sessions;
 pub mod workspace;
 mod write;

@@ -127,6 +127,15 @@ pub fn spec(name: &str) -> Option<&'static ToolSpec> {
     specs().iter().find(|spec| spec.name == name)
 }
 
+/// Session tools that only answer a question.
+const QUESTIONS: &[&str] =
+    &["sessions_list", "sessions_history", "sessions_search", "session_status", "agents_list"];
+
+/// What a session tool may do to the world, whatever it is called with.
+pub fn effect(name: &str) -> EffectClass {
+    if QUESTIONS.contains(&name) { EffectClass::Pure } else { EffectClass::Internal }
+}
+
 /// Reads a call of the session tool `name`. The error is written for the model.
 pub fn parse(name: &str, arguments: &str) -> Result<SessionsCall, String> {
     use InternalCall::Yield;

@@ -1,6 +1,7 @@
 //! The parts of a gateway, built from the configuration, started and stopped in order.
 
 pub mod models;
+mod rules;
 
 use std::fs;
 use std::io::Write;
@@ -180,17 +181,10 @@ fn gateway_config(setup: &Setup, token: Option<String>) -> anyhow::Result<gatewa
 
 fn runtime_config(setup: &Setup, limits: Arc<Limits>) -> anyhow::Result<runtime::Config> {
     let config = &setup.config;
-    let tools = tools::Config {
-        exec_timeout: Duration::from_secs(config.tools.exec.timeout_seconds),
-        ..tools::Config::default()
-    };
-    let agents = config.agents.entries.iter().map(|(id, agent)| {
-        let mut denied_tools = config.tools.deny.clone();
-        denied_tools.extend(agent.tools.deny.iter().cloned());
-        let allowed_tools = agent.tools.allow.clone().or_else(|| config.tools.allow.clone());
-        let workspace = agent.workspace.clone();
-        (id.clone(), Agent { workspace, allowed_tools, denied_tools })
-    });
+    let tools = tools_config(config);
+    let agents = config.agents.entries.iter();
+    let agents =
+        agents.map(|(id, agent)| (id.clone(), Agent { workspace: agent.workspace.clone() }));
     Ok(runtime::Config {
         limits,
         agents: agents.collect(),
@@ -198,6 +192,13 @@ fn runtime_config(setup: &Setup, limits: Arc<Limits>) -> anyhow::Result<runtime:
         tools,
         drain: DRAIN,
     })
+}
+
+fn tools_config(config: &Config) -> tools::Config {
+    tools::Config {
+        exec_timeout: Duration::from_secs(config.tools.exec.timeout_seconds),
+        ..tools::Config::default()
+    }
 }
 
 /// What the machine decides by.
@@ -218,6 +219,7 @@ pub fn limits(config: &Config) -> anyhow::Result<Limits> {
             .map(|(id, agent)| (id.clone(), agent_limits(config, agent)))
             .collect(),
         models: models::windows(config),
+        tools: rules::tools(config, &tools_config(config)),
         spawn_depth_max: subagents.max_spawn_depth,
         children_max: subagents.max_children_per_agent,
         tasks_per_tree_max: subagents.max_tasks_per_tree,

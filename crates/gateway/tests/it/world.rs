@@ -9,6 +9,7 @@ use futures::{SinkExt, StreamExt};
 use gateway::{Config, Info};
 use machine::Limits;
 use machine::limits::AgentLimits;
+use machine::policy::ToolRules;
 use providers::{Script, Scripted};
 use runtime::driver::Incarnation;
 use runtime::{Agent, Clock, Driver, Model, SystemClock};
@@ -65,7 +66,10 @@ pub struct World {
 impl World {
     pub async fn new() -> World {
         let agent = AgentLimits::of("scripted/demo");
+        let toolbox = tools::Toolbox::builtin(&tools::Config::default());
+        let tools = ToolRules { catalogue: runtime::catalogue(&toolbox), ..ToolRules::default() };
         let limits = Arc::new(Limits {
+            tools,
             agents: BTreeMap::from([(AgentId::main(), agent)]),
             models: BTreeMap::from([("scripted/demo".to_owned(), 200_000)]),
             ..Limits::default()
@@ -87,7 +91,7 @@ impl World {
             max_output_tokens: 4_096,
         };
         let workspace = folder.path().join("workspace");
-        let agent = Agent { workspace, allowed_tools: None, denied_tools: Vec::new() };
+        let agent = Agent { workspace };
         let config = runtime::Config {
             limits: Arc::clone(&limits),
             agents: BTreeMap::from([(AgentId::main(), agent)]),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use machine::event::Inbound;
 use machine::limits::AgentLimits;
+use machine::policy::ToolRules;
 use machine::rows::{InboxKind, Outcome};
 use machine::{Answer, Event, Limits, Notice};
 use providers::{Script, Scripted};
@@ -30,7 +31,10 @@ struct Running {
 
 fn limits() -> Arc<Limits> {
     let agent = AgentLimits::of("scripted/demo");
+    let toolbox = tools::Toolbox::builtin(&tools::Config::default());
+    let tools = ToolRules { catalogue: runtime::catalogue(&toolbox), ..ToolRules::default() };
     Arc::new(Limits {
+        tools,
         agents: BTreeMap::from([(AgentId::main(), agent)]),
         models: BTreeMap::from([("scripted/demo".to_owned(), 200_000)]),
         ..Limits::default()
@@ -51,7 +55,7 @@ impl Running {
             max_output_tokens: 4_096,
         };
         let workspace = folder.path().join("workspace");
-        let agent = Agent { workspace, allowed_tools: None, denied_tools: Vec::new() };
+        let agent = Agent { workspace };
         let config = Config {
             limits: limits(),
             agents: BTreeMap::from([(AgentId::main(), agent)]),

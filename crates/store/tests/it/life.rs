@@ -8,6 +8,7 @@ use std::time::Duration;
 use machine::check::check;
 use machine::event::{CallPlan, Inbound, ModelFailure, ModelReply, PlannedCall, ToolDone};
 use machine::limits::{AgentLimits, AllowAgents};
+use machine::policy::{ToolFact, ToolRules};
 use machine::rows::InboxKind;
 use machine::{Action, At, Event, Limits};
 use store::{Memory, Moment, Reads, Sqlite, Store};
@@ -24,7 +25,19 @@ fn agent_limits() -> Arc<Limits> {
         child_timeout: Some(Duration::from_secs(60)),
         ..AgentLimits::of("scripted/m")
     };
+    let fact = |name: &str, effect| ToolFact {
+        name: name.to_owned(),
+        effect,
+        groups: Vec::new(),
+        description: String::new(),
+    };
+    let catalogue = vec![
+        fact("read", EffectClass::Pure),
+        fact("sessions_spawn", EffectClass::Internal),
+        fact("sessions_yield", EffectClass::Internal),
+    ];
     Arc::new(Limits {
+        tools: ToolRules { catalogue, ..ToolRules::default() },
         agents: BTreeMap::from([(AgentId::main(), agent)]),
         models: BTreeMap::from([("scripted/m".to_owned(), 100_000)]),
         ..Limits::default()

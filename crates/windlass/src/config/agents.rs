@@ -10,6 +10,7 @@ use super::document::Value;
 use super::inventory;
 use super::model_ref::{ModelChoice, ModelRef};
 use super::section::{Section, Spot};
+use super::tool_lists::{self, LoopDetectionOf, Profile, ToolLists};
 use super::warm::Warm;
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -75,13 +76,20 @@ pub struct AgentSubagents {
     pub require_agent_id: bool,
     #[serde(flatten)]
     pub warm: Warm,
+    /// Tools that it may give to children of an agent (`*` is any) without having them.
+    pub delegate_tools: BTreeMap<String, Vec<String>>,
 }
 
 /// Narrows `tools` for one agent.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct AgentTools {
-    pub allow: Option<Vec<String>>,
-    pub deny: Vec<String>,
+    /// In the place of `tools.profile`.
+    pub profile: Option<Profile>,
+    #[serde(flatten)]
+    pub lists: ToolLists,
+    /// What is not said here is as in `tools.loopDetection`.
+    pub loop_detection: LoopDetectionOf,
 }
 
 /// As which agents a session may spawn children. Always as its own.
@@ -191,10 +199,12 @@ impl Draft {
                     .flag("requireAgentId")
                     .unwrap_or(defaults.subagents.require_agent_id),
                 warm: Warm::read(s, &defaults.subagents.warm),
+                delegate_tools: delegate_tools(s),
             }),
             tools: s.section("tools", |s| AgentTools {
-                allow: s.texts("allow"),
-                deny: s.texts("deny").unwrap_or_default(),
+                profile: s.word("profile", Profile::ALL, &[]),
+                lists: ToolLists::read(s),
+                loop_detection: s.section("loopDetection", LoopDetectionOf::read),
             }),
         };
         let (workspace, default) = (s.path("workspace"), s.flag("default"));
@@ -272,8 +282,9 @@ impl Agent {
                 allow_agents: defaults.subagents.allow_agents.clone(),
                 require_agent_id: defaults.subagents.require_agent_id,
                 warm: defaults.subagents.warm.clone(),
+                delegate_tools: BTreeMap::new(),
             },
-            tools: AgentTools { allow: None, deny: Vec::new() },
+            tools: AgentTools::default(),
         }
     }
 }
@@ -297,6 +308,24 @@ fn allow_agents(s: &mut Section<'_>) -> Option<AllowAgents> {
         s.cx.refer_to_agent(spot.clone(), id.clone());
     }
     Some(AllowAgents::Listed(ids))
+}
+
+/// Reads for each agent the tools that its children may have beyond those of this one.
+fn delegate_tools(s: &mut Section<'_>) -> BTreeMap<String, Vec<String>> {
+    let mut tools = BTreeMap::new();
+    s.section("delegateTools", |s| {
+        for target in s.keys() {
+            let entries = tool_lists::entries(s, &target).unwrap_or_default();
+            let spot = s.spot_of(&target);
+            match target.parse::<AgentId>() {
+                _ if target == "*" => {}
+                Ok(id) => s.cx.refer_to_agent(spot, id),
+                Err(error) => s.cx.error(&spot, error.to_string()),
+            }
+            tools.insert(target, entries);
+        }
+    });
+    tools
 }
 
 /// Reads a model: `"provider/model"`, or `{primary, fallbacks}`.

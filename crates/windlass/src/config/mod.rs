@@ -32,6 +32,7 @@ mod secret;
 mod section;
 mod settings;
 mod warm;
+mod tool_lists;
 #[cfg(test)]
 mod tests;
 
@@ -53,6 +54,7 @@ pub use secret::Secret;
 pub use settings::{
     DropPolicy, Exec, Level, Logging, Messages, Queue, QueueMode, Session, SessionScope, Tools,
 };
+pub use tool_lists::{LoopDetection, LoopDetectionOf, Profile, SubagentTools, ToolLists};
 
 use document::Document;
 use key_path::KeyPath;

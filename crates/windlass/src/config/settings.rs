@@ -4,6 +4,7 @@ use serde::Serialize;
 use types::word_enum;
 
 use super::section::Section;
+use super::tool_lists::{LoopDetection, Profile, SubagentTools, ToolLists};
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Session {
@@ -80,12 +81,15 @@ impl Queue {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Tools {
     pub exec: Exec,
-    /// Only these, if any are named.
-    pub allow: Option<Vec<String>>,
-    /// Never these, whatever `allow` says.
-    pub deny: Vec<String>,
+    /// What an agent begins with; all there is if none.
+    pub profile: Option<Profile>,
+    #[serde(flatten)]
+    pub lists: ToolLists,
+    pub subagents: SubagentTools,
+    pub loop_detection: LoopDetection,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -104,8 +108,12 @@ impl Tools {
             exec: s.section("exec", |s| Exec {
                 timeout_seconds: s.integer("timeoutSeconds", 1..=EXEC_SECONDS_MAX).unwrap_or(1_800),
             }),
-            allow: s.texts("allow"),
-            deny: s.texts("deny").unwrap_or_default(),
+            profile: s.word("profile", Profile::ALL, &[]),
+            lists: ToolLists::read(s),
+            subagents: s.section("subagents", |s| SubagentTools {
+                tools: s.section("tools", ToolLists::read),
+            }),
+            loop_detection: s.section("loopDetection", LoopDetection::read),
         }
     }
 }

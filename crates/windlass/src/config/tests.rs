@@ -167,7 +167,12 @@ fn without_a_file_every_default_stands() {
     agents.entries.main.subagents.reuseKey null
     agents.entries.main.subagents.allowReuseMain false
     agents.entries.main.subagents.archiveAfterMinutes 60
-    agents.entries.main.tools {"allow":null,"deny":[]}
+    agents.entries.main.subagents.delegateTools {}
+    agents.entries.main.tools.profile null
+    agents.entries.main.tools.allow null
+    agents.entries.main.tools.alsoAllow []
+    agents.entries.main.tools.deny []
+    agents.entries.main.tools.loopDetection {"enabled":null,"maxRepeats":null}
     models.providers.anthropic.baseUrl "https://api.anthropic.com"
     models.providers.anthropic.apiKey "[redacted]"
     models.providers.anthropic.api "anthropic-messages"
@@ -183,7 +188,13 @@ fn without_a_file_every_default_stands() {
     models.providers.scripted {"baseUrl":"","apiKey":null,"api":"scripted","models":[],"headers":{},"timeoutSeconds":null}
     session {"scope":"per-sender"}
     messages {"queue":{"mode":"steer","debounceMs":500,"cap":20,"drop":"summarize"}}
-    tools {"exec":{"timeoutSeconds":1800},"allow":null,"deny":[]}
+    tools.exec {"timeoutSeconds":1800}
+    tools.profile null
+    tools.allow null
+    tools.alsoAllow []
+    tools.deny []
+    tools.subagents {"tools":{"allow":null,"alsoAllow":[],"deny":[]}}
+    tools.loopDetection {"enabled":true,"maxRepeats":3}
     logging {"level":"info"}
     "#);
 }

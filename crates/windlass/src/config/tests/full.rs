@@ -45,7 +45,12 @@ fn the_agents_of_a_full_file() {
     agents.entries.main.subagents.reuseKey null
     agents.entries.main.subagents.allowReuseMain false
     agents.entries.main.subagents.archiveAfterMinutes 60
-    agents.entries.main.tools {"allow":null,"deny":[]}
+    agents.entries.main.subagents.delegateTools {}
+    agents.entries.main.tools.profile null
+    agents.entries.main.tools.allow null
+    agents.entries.main.tools.alsoAllow []
+    agents.entries.main.tools.deny []
+    agents.entries.main.tools.loopDetection {"enabled":null,"maxRepeats":null}
     agents.entries.ops.default true
     agents.entries.ops.name null
     agents.entries.ops.description null
@@ -58,7 +63,12 @@ fn the_agents_of_a_full_file() {
     agents.entries.ops.subagents.reuseKey null
     agents.entries.ops.subagents.allowReuseMain false
     agents.entries.ops.subagents.archiveAfterMinutes 60
-    agents.entries.ops.tools {"allow":null,"deny":["exec"]}
+    agents.entries.ops.subagents.delegateTools {}
+    agents.entries.ops.tools.profile null
+    agents.entries.ops.tools.allow null
+    agents.entries.ops.tools.alsoAllow []
+    agents.entries.ops.tools.deny ["exec"]
+    agents.entries.ops.tools.loopDetection {"enabled":null,"maxRepeats":null}
     "#);
 }
 
@@ -93,7 +103,13 @@ fn a_full_file() {
     models.providers.stub.timeoutSeconds null
     session {"scope":"per-sender"}
     messages {"queue":{"mode":"collect","debounceMs":0,"cap":20,"drop":"summarize"}}
-    tools {"exec":{"timeoutSeconds":60},"allow":["read"],"deny":[]}
+    tools.exec {"timeoutSeconds":60}
+    tools.profile null
+    tools.allow ["read"]
+    tools.alsoAllow []
+    tools.deny []
+    tools.subagents {"tools":{"allow":null,"alsoAllow":[],"deny":[]}}
+    tools.loopDetection {"enabled":true,"maxRepeats":3}
     logging {"level":"debug"}
     "#);
 }

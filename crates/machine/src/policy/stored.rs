@@ -1,0 +1,83 @@
+//! The set that is kept with a session, and what it is at this moment.
+
+use types::{Access, AgentId, Hash, SessionKey, SpawnRequest};
+
+use super::{Link, Policy, Requester, Subject, along, decide};
+use crate::internal::Reply;
+use crate::rows::Session;
+use crate::state::State;
+
+/// What a child of a spawn may do.
+#[derive(Clone, Debug)]
+pub struct ForChild {
+    pub access: Access,
+    /// Names the blob with its tools.
+    pub hash: Hash,
+}
+
+/// Computes and keeps what a child of this spawn may do, or refuses a spawn that could do nothing.
+pub fn for_child(
+    state: &mut State<'_>,
+    requester: &Session,
+    target: &AgentId,
+    request: &SpawnRequest,
+) -> Result<ForChild, Reply> {
+    let access = match requester.access {
+        Access::Full => request.access,
+        // What may not be changed here may not be changed below.
+        Access::ReadOnly => Access::ReadOnly,
+    };
+    let above = now(state, &requester.key);
+    let depth = requester.depth + 1;
+    let requester = Requester { agent: &requester.agent, has: &above.allowed };
+    let subject = Subject { agent: target, depth, access, requester: Some(requester) };
+    let policy = decide(state.limits, &subject);
+    if policy.allowed.is_empty() {
+        let why = format!(
+            "agent \"{target}\" would have no tool at depth {depth}: {}",
+            policy.emptied_by()
+        );
+        return Err(Reply::error("empty_toolset", &why));
+    }
+    Ok(ForChild { access, hash: keep(state, &policy) })
+}
+
+/// The tools of a session at this moment: what is kept with it, narrowed by what the configuration
+/// and the sessions above it say now.
+pub fn now(state: &mut State<'_>, key: &SessionKey) -> Policy {
+    let mut way = Vec::new();
+    let mut next = Some(key.clone());
+    while let Some(session) = next.as_ref().and_then(|key| state.find_session(key)).cloned() {
+        let kept = session.policy_hash.and_then(|hash| state.tx().blob(hash));
+        let kept = kept.and_then(|text| serde_json::from_str(&text).ok());
+        way.push(Link { agent: session.agent, depth: session.depth, access: session.access, kept });
+        next = session.parent_key;
+    }
+    way.reverse();
+    along(state.limits, way)
+}
+
+/// Computes the set of a session anew, and keeps it: an episode begins.
+pub fn renew(state: &mut State<'_>, key: &SessionKey) -> Policy {
+    let session = state.session(key).clone();
+    let above = session.parent_key.as_ref().and_then(|key| state.find_session(key)).cloned();
+    let has = above.as_ref().map(|above| now(state, &above.key));
+    let requester = match (&above, &has) {
+        (Some(above), Some(has)) => Some(Requester { agent: &above.agent, has: &has.allowed }),
+        _ => None,
+    };
+    let (agent, depth, access) = (&session.agent, session.depth, session.access);
+    let policy = decide(state.limits, &Subject { agent, depth, access, requester });
+    let hash = keep(state, &policy);
+    if session.policy_hash != Some(hash) {
+        state.session_mut(key).policy_hash = Some(hash);
+    }
+    policy
+}
+
+fn keep(state: &mut State<'_>, policy: &Policy) -> Hash {
+    let text = serde_json::to_string(policy).expect("words are JSON");
+    let hash = Hash::of(&text);
+    state.tx().add_blob(hash, &text);
+    hash
+}

@@ -1,0 +1,43 @@
+//! What tools there are, as policy sees them: the sessions' own, then those of the toolbox.
+
+use machine::policy::ToolFact;
+use tools::{Toolbox, sections, sessions};
+use types::{EffectClass, ToolSpec};
+
+/// Returns the tools in the order in which a model sees them.
+pub fn catalogue(toolbox: &Toolbox) -> Vec<ToolFact> {
+    let own = sessions::specs().iter().map(|spec| fact(spec, sessions::effect(&spec.name)));
+    let others = toolbox.specs();
+    let others =
+        others.iter().filter_map(|spec| Some(fact(spec, toolbox.get(&spec.name)?.effect())));
+    own.chain(others).collect()
+}
+
+fn fact(spec: &ToolSpec, effect: EffectClass) -> ToolFact {
+    ToolFact {
+        name: spec.name.clone(),
+        effect,
+        groups: sections::of(&spec.name).iter().map(|&group| group.to_owned()).collect(),
+        description: spec.description.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_catalogue_holds_every_tool_once_with_its_effect() {
+        let facts = catalogue(&Toolbox::builtin(&tools::Config::default()));
+        let effect = |name: &str| {
+            let mut found = facts.iter().filter(|fact| fact.name == name);
+            let fact = found.next().unwrap_or_else(|| panic!("no {name}"));
+            assert_eq!(found.next(), None);
+            fact.effect
+        };
+        assert_eq!(effect("sessions_spawn"), EffectClass::Internal);
+        assert_eq!(effect("sessions_list"), EffectClass::Pure);
+        assert_eq!(effect("read"), EffectClass::Pure);
+        assert_eq!(effect("exec"), EffectClass::Opaque);
+    }
+}
