@@ -13,7 +13,7 @@ use machine::rows::Outcome;
 use protocol::Event;
 use protocol::agent::{AgentEvent, AgentStream, Lifecycle, ToolEvent};
 use protocol::chat::{ChatEvent, ChatState, ErrorKind};
-use protocol::message::{ChatMessage, ChatRole, WireUsage};
+use protocol::message::{ChatMessage, ChatRole, Provenance, WireUsage};
 use serde_json::Value;
 use types::{FailureClass, RunId, SessionKey, Timestamp};
 
@@ -233,6 +233,36 @@ impl Watched {
         let event = AgentEvent { run_id: wire_id, seq: self.agent_seq, ts, spawned_by, stream };
         Out { audience: Audience::Readers, event: Event::Agent(Box::new(event)) }
     }
+}
+
+/// Something that the gateway itself tells a person: the whole text at once, under a run id of its
+/// own, and marked as that of another session.
+pub fn told(
+    session: &SessionKey,
+    subject: &str,
+    source: &SessionKey,
+    text: &str,
+    now: Timestamp,
+) -> Out {
+    let message = ChatMessage {
+        provenance: Some(Provenance::of_session(source.clone())),
+        ..ChatMessage::text(ChatRole::Assistant, text, now)
+    };
+    let state = ChatState::Final {
+        message: Some(message),
+        usage: None,
+        stop_reason: Some("stop".to_owned()),
+        yielded: false,
+    };
+    let event = ChatEvent {
+        run_id: format!("announce:{subject}"),
+        agent_id: Some(session.agent.clone()),
+        session_key: session.clone(),
+        spawned_by: None,
+        seq: 1,
+        state,
+    };
+    Out { audience: Audience::Readers, event: Event::Chat(Box::new(event)) }
 }
 
 /// What people read of an end that is no answer.

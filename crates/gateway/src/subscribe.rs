@@ -23,7 +23,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use types::{RunId, SessionKey, Timestamp};
 
-use crate::feed::{Audience, Facts, Feed, Names, Out};
+use crate::feed::{self, Audience, Facts, Feed, Names, Out};
 use crate::gateway::Gateway;
 use crate::outbox::{Close, Outbox};
 use crate::view;
@@ -326,7 +326,14 @@ impl Publisher {
                 self.note(session, what, None);
                 Vec::new()
             }
-            Notice::NodeStarted { .. } | Notice::Draining { .. } => Vec::new(),
+            Notice::Told { session, task, source, text } => {
+                self.note(session, "told", None);
+                let subject = task.map_or_else(|| session.to_string(), |task| task.to_string());
+                vec![feed::told(session, &subject, source, text, now)]
+            }
+            Notice::NodeStarted { .. } | Notice::NodeLost { .. } | Notice::Draining { .. } => {
+                Vec::new()
+            }
         };
         self.gateway.hub.publish(out);
     }

@@ -141,7 +141,7 @@ pub fn message(entry: &EntryView) -> ChatMessage {
     let (body, at) = (entry.body.as_str(), entry.at);
     let text = |role| ChatMessage::text(role, body, at);
     let from = |kind| ChatMessage {
-        provenance: Some(Provenance { kind }),
+        provenance: Some(Provenance::of(kind)),
         ..ChatMessage::text(ChatRole::User, body, at)
     };
     match entry.kind {
@@ -151,7 +151,7 @@ pub fn message(entry: &EntryView) -> ChatMessage {
         }
         EntryKind::Cron | EntryKind::Hook => from(ProvenanceKind::InternalSystem),
         EntryKind::System => ChatMessage {
-            provenance: Some(Provenance { kind: ProvenanceKind::InternalSystem }),
+            provenance: Some(Provenance::of(ProvenanceKind::InternalSystem)),
             ..text(ChatRole::System)
         },
         EntryKind::Assistant => match serde_json::from_str::<AssistantMessage>(body) {

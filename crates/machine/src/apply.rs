@@ -33,7 +33,7 @@ pub fn apply(state: &mut State<'_>, event: Event) -> Answer {
         Event::Ask(asked) => internal::ask(state, asked),
         Event::Command(command) => command::carry_out(state, command),
         Event::Change { session, by, change } => session::change(state, &session, &by, &change),
-        Event::Stop { session, by } => stop::stop_session(state, &session, &by),
+        Event::Stop { session, run, by } => stop::stop_session(state, &session, run, &by),
         Event::StopTask { task, by } => stop::stop_task(state, task, &by),
         Event::StopBelow { task, by } => stop::stop_below(state, task, &by),
         Event::Tick => timer::tick(state),

@@ -2,6 +2,7 @@
 
 mod warm;
 mod session;
+mod ends;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -66,6 +67,7 @@ pub fn check(world: &World, limits: &Limits) -> Vec<Violation> {
     warm::warm(world, &mut found);
     session::one_live_transcript(world, &mut found);
     session::deleted_is_at_rest(world, &mut found);
+    ends::check(world, &mut found);
     found.0
 }
 

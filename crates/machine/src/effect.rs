@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
 use types::{AgentId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, TaskId};
 
 use crate::event::Token;
@@ -234,6 +235,7 @@ pub enum Notice {
         run: RunId,
         session: SessionKey,
         recoveries: u32,
+        cut: Cut,
     },
     Dropped {
         session: SessionKey,
@@ -260,12 +262,39 @@ pub enum Notice {
         session: SessionKey,
         what: &'static str,
     },
+    /// A person is told something by the gateway itself, and no run of his answers with it.
+    Told {
+        session: SessionKey,
+        /// Whose result it is.
+        task: Option<TaskId>,
+        /// The session that it comes from.
+        source: SessionKey,
+        text: String,
+    },
     NodeStarted {
+        node: NodeId,
+    },
+    /// A gateway that was killed: all it had is taken over.
+    NodeLost {
         node: NodeId,
     },
     Draining {
         node: NodeId,
     },
+}
+
+/// What a lost node was doing for a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cut {
+    /// Model calls without an answer: made again, and booked as estimated.
+    pub calls: u64,
+    /// Tokens of those calls, as far as we know.
+    pub tokens: u64,
+    /// Tool calls that may have been carried out or not: their model is told.
+    pub unknown: u64,
+    /// The run was lost too often at one step, and has been given up.
+    pub given_up: bool,
 }
 
 /// A run is over.

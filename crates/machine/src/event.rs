@@ -60,6 +60,8 @@ pub enum Event {
     /// A person stops a session: its run, and everything below it.
     Stop {
         session: SessionKey,
+        /// Only if this run is open: a stop must not hit the one that came after it.
+        run: Option<RunId>,
         by: String,
     },
     /// A person or an ancestor stops a task, and everything below it.

@@ -55,7 +55,9 @@ pub fn finish(state: &mut State<'_>, run: RunId, end: End) {
     close_open_steps(state, run, end.outcome);
     stop_waiting(state, run);
     transition(state, run, RunEvent::Ended(end.outcome));
-    for kind in [TimerKind::Retry, TimerKind::Deadline, TimerKind::Debounce] {
+    let timers =
+        [TimerKind::Retry, TimerKind::Deadline, TimerKind::DeadlineWarning, TimerKind::Debounce];
+    for kind in timers {
         state.clear_timer(kind, run);
     }
     if was.slot.is_some() {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use types::{Access, Hash, MessageId, RunId, SessionId, SessionKey, usage::estimate_tokens};
 
+use crate::deadline;
 use crate::effect::{Accepted, Answer, Notice, Refusal};
 use crate::event::Inbound;
 use crate::finish::{End, finish};
@@ -303,14 +304,14 @@ pub fn put_row(state: &mut State<'_>, row: InboxRow, body: &str) -> i64 {
     state.add_inbox(row, body)
 }
 
-/// Cancels what waits in a session, but results of children: those are paid for, and enter with
-/// whatever comes next.
+/// Cancels what waits in a session, but results of children, which are paid for, and what a person
+/// has been told: those enter with whatever comes next.
 pub fn cancel_queued(state: &mut State<'_>, key: &SessionKey) {
     let limit = state.limits.inbox_rows_max();
     let now = state.now();
     for seq in state.tx().queued_rows(key, limit) {
         let row = state.inbox_mut(&seq);
-        if row.kind == InboxKind::Announce {
+        if row.kind == InboxKind::Announce || row.place == Place::Hold {
             row.place = Place::Hold;
         } else {
             row.state = InboxState::Cancelled;
@@ -320,7 +321,7 @@ pub fn cancel_queued(state: &mut State<'_>, key: &SessionKey) {
 }
 
 /// Frees the rows that were meant for `run`, which has ended before it could take them in. A
-/// brief ends with its task; anything else goes to the next run.
+/// brief ends with its task, and a warning with its run; anything else goes to the next run.
 pub fn release_rows(state: &mut State<'_>, key: &SessionKey, run: RunId) {
     let now = state.now();
     let limit = state.limits.inbox_rows_max();
@@ -329,10 +330,10 @@ pub fn release_rows(state: &mut State<'_>, key: &SessionKey, run: RunId) {
         if row.run != Some(run) {
             continue;
         }
-        let brief = row.kind == InboxKind::Brief;
+        let ends_too = row.kind == InboxKind::Brief || deadline::is_warning(row);
         let row = state.inbox_mut(&seq);
         row.run = None;
-        if brief {
+        if ends_too {
             row.state = InboxState::Cancelled;
             row.done = Some(now);
         }

@@ -26,11 +26,11 @@ use types::RunId;
 use crate::effect::{Answer, Notice};
 use crate::event::{Event, Token};
 use crate::limits::ADMIT_PAGE;
-use crate::rows::{Lane, LaneName, NodeState, TimerKind};
+use crate::rows::{Lane, LaneName, NodeState};
 use crate::run::RunEvent;
 use crate::state::State;
 use crate::wait::{Turn, transition};
-use crate::{step, transcript};
+use crate::{deadline, step, transcript};
 
 /// Puts a queued run in line, and looks whether there is room.
 pub fn enqueue(state: &mut State<'_>, run: RunId, turn: Turn) {
@@ -107,13 +107,12 @@ fn start(state: &mut State<'_>, run: RunId, slot: u32) {
     let first = row.started.is_none();
     if first {
         row.started = Some(now);
-        row.deadline = row.timeout_ms.map(|ms| now + std::time::Duration::from_millis(ms as u64));
     }
-    let (lane, deadline) = (row.lane, row.deadline);
+    let lane = row.lane;
     let lane = state.lane_mut(&lane);
     lane.vtime = lane.vtime.max(rank);
-    if let Some(deadline) = deadline.filter(|_| first) {
-        state.set_timer(TimerKind::Deadline, run, deadline);
+    if first {
+        deadline::set(state, run);
     }
     announce_start(state, run, first);
 

@@ -48,9 +48,17 @@ impl Notice {
                 end.run.to_string(),
                 json!({ "session": end.session, "outcome": end.outcome, "error": end.error }),
             ),
-            Notice::Recovered { run, recoveries, .. } => {
-                ("run.recovered", run.to_string(), json!({ "recoveries": recoveries }))
-            }
+            Notice::Recovered { run, session, recoveries, cut } => (
+                "run.recovered",
+                run.to_string(),
+                json!({ "session": session, "recoveries": recoveries, "cut": cut }),
+            ),
+            Notice::Told { session, task, .. } => (
+                "told",
+                task.map(|task| task.to_string()).unwrap_or_else(|| session.to_string()),
+                json!({ "session": session }),
+            ),
+            Notice::NodeLost { node } => ("node.lost", node.to_string(), json!({})),
             Notice::Dropped { session, message } => {
                 ("dropped", message.to_string(), json!({ "session": session }))
             }

@@ -13,10 +13,11 @@
 
 use types::{EffectClass, FailureClass, RunId};
 
-use crate::effect::{Answer, Notice};
+use crate::effect::{Answer, Cut, Notice};
 use crate::event::Event;
 use crate::finish::{End, finish};
 use crate::limits::{RECOVERIES_MAX, SWEEP_PAGE};
+use crate::restart;
 use crate::rows::{LaneName, Outcome, StepKind, StepState};
 use crate::state::State;
 use crate::step::fail_model_step;
@@ -27,12 +28,16 @@ use crate::wait::{self, Turn, back_in_line};
 pub fn recover(state: &mut State<'_>) -> Answer {
     let node = state.at.node;
     let stranded = state.tx().stranded_runs(node, SWEEP_PAGE);
-    let more = stranded.len() == SWEEP_PAGE;
-    state.raised.extend(stranded.into_iter().map(|run| Event::Orphaned { run }));
-    if more {
+    if !stranded.is_empty() {
+        state.raised.extend(stranded.into_iter().map(|run| Event::Orphaned { run }));
         state.raised.push(Event::Recover);
         return Answer::Done;
     }
+    if restart::bury(state) {
+        state.raised.push(Event::Recover);
+        return Answer::Done;
+    }
+    restart::tell(state);
     // Stops that were cut in the middle of their cascade.
     let cancelled = state.tx().cancelled_open_tasks(SWEEP_PAGE);
     let more = cancelled.len() == SWEEP_PAGE;
@@ -60,11 +65,12 @@ pub fn orphaned(state: &mut State<'_>, run: RunId) -> Answer {
     row.recoveries += 1;
     row.generation += 1;
     let (recoveries, session) = (row.recoveries, row.session_key.clone());
-    state.notices.push(Notice::Recovered { run, session, recoveries });
+    let mut cut = Cut { given_up: recoveries > RECOVERIES_MAX, ..Cut::default() };
     for n in state.tx().open_steps(run) {
-        settle(state, run, n);
+        settle(state, run, n, &mut cut);
     }
-    if recoveries > RECOVERIES_MAX {
+    state.notices.push(Notice::Recovered { run, session, recoveries, cut });
+    if cut.given_up {
         let why = format!(
             "given up: the gateway was lost {recoveries} times in a row while this run was at \
              the same step"
@@ -90,11 +96,16 @@ pub fn broken(state: &mut State<'_>, run: RunId, why: &str) -> Answer {
 }
 
 /// Closes a step that must not be begun again, and leaves one that may.
-fn settle(state: &mut State<'_>, run: RunId, n: u32) {
+fn settle(state: &mut State<'_>, run: RunId, n: u32, cut: &mut Cut) {
     let step = state.step(&(run, n)).clone();
     match (step.kind, step.effect) {
         // The call was in flight: the provider may charge for it.
-        (StepKind::Model, _) => fail_model_step(state, run, n, true),
+        (StepKind::Model, _) => {
+            let before = state.run(&run).usage.total();
+            fail_model_step(state, run, n, true);
+            cut.calls += 1;
+            cut.tokens += state.run(&run).usage.total() - before;
+        }
         (StepKind::Tool, Some(EffectClass::Opaque) | None) => {
             let text = format!(
                 "Interrupted by a gateway restart at {}. The outcome is unknown. Check before \
@@ -103,6 +114,7 @@ fn settle(state: &mut State<'_>, run: RunId, n: u32) {
             );
             let closing = Closing { text: &text, is_error: true, state: StepState::Unknown };
             close_tool(state, run, n, closing);
+            cut.unknown += 1;
         }
         (StepKind::Tool, Some(_)) => {}
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use types::{AgentId, Hash, MessageId, RunId, Scope, SessionId, SessionKey, SpawnRequest, TaskId};
 
+use crate::again;
 use crate::effect::Notice;
 use crate::inbox;
 use crate::internal::{Caller, Reply};
@@ -35,6 +36,9 @@ fn try_spawn(
     let dup_hash = dup_hash(&target, &request.task);
     if let Some(existing) = duplicate(state, &requester.key, request, dup_hash) {
         return Ok(duplicate_reply(state, existing));
+    }
+    if let Some(begun) = again::unfinished(state, caller, request, dup_hash) {
+        return Ok(again::reply(state, begun));
     }
     check_open(state, caller)?;
     let agent = allowed_agent(state, &requester, request, &target)?;

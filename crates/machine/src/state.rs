@@ -67,6 +67,8 @@ pub trait Tx {
     fn blob(&mut self, hash: Hash) -> Option<String>;
     /// The body of an inbox row, for what is made from it: another brief, say.
     fn inbox_body(&mut self, seq: i64) -> Option<String>;
+    /// The newest answer of a run before its step `step`: which step wrote it, and its body.
+    fn answer_before(&mut self, run: RunId, step: u32) -> Option<(u32, String)>;
     /// Sets the timer, in the place of one of the same kind and subject.
     fn put_timer(&mut self, timer: &Timer);
     fn delete_timer(&mut self, kind: TimerKind, subject: &str);
@@ -81,6 +83,9 @@ pub trait Tx {
     fn open_children(&mut self, requester: &SessionKey) -> Vec<TaskId>;
     fn open_tasks_by_hash(&mut self, requester: &SessionKey, dup_hash: Hash) -> Vec<TaskId>;
     fn open_task_by_name(&mut self, requester: &SessionKey, name: &str) -> Option<TaskId>;
+    /// The newest task of this name that `requester` has asked for, open or ended.
+    fn last_task_by_name(&mut self, requester: &SessionKey, name: &str) -> Option<TaskId>;
+    fn last_task_by_hash(&mut self, requester: &SessionKey, dup_hash: Hash) -> Option<TaskId>;
     /// The task of an idempotency key, open or ended.
     fn task_by_idem(&mut self, requester: &SessionKey, idem_key: &str) -> Option<TaskId>;
     /// The newest task that is carried by `session`.
@@ -94,6 +99,10 @@ pub trait Tx {
     fn held_slots(&mut self, lane: LaneName) -> Vec<u32>;
     /// Runs that hold a slot for another node than `node`.
     fn stranded_runs(&mut self, node: NodeId, limit: usize) -> Vec<RunId>;
+    /// Nodes other than `node` that are not down.
+    fn other_nodes(&mut self, node: NodeId, limit: usize) -> Vec<NodeId>;
+    /// Lines of `kind` in the journal since the newest start of a gateway: subject and detail.
+    fn lines_since_start(&mut self, kind: &str, limit: usize) -> Vec<(String, String)>;
     /// Open tasks that have been cancelled, or whose parent has: a stop that a crash cut short.
     fn cancelled_open_tasks(&mut self, limit: usize) -> Vec<TaskId>;
     /// Timers that are due at `now`, earliest first.

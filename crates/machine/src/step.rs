@@ -2,6 +2,7 @@
 
 use types::{EffectClass, Hash, RunId, TaskId, Usage};
 
+use crate::deadline;
 use crate::effect::{Action, Answer, ModelCall, Notice, ToolStart};
 use crate::event::{CallPlan, Event, ModelFailure, ModelReply, PlannedCall, Token, ToolDone};
 use crate::finish::{End, finish};
@@ -63,7 +64,7 @@ pub fn ends_here(state: &mut State<'_>, run: RunId) -> bool {
     }
     let now = state.now();
     if state.run(&run).deadline.is_some_and(|deadline| deadline <= now) {
-        crate::timer::time_out(state, run);
+        deadline::time_out(state, run);
         return true;
     }
     false
@@ -258,8 +259,10 @@ fn answer(state: &mut State<'_>, run: RunId, step: u32, text: String) {
         return;
     }
     let asked = state.step(&(run, step)).started;
+    // A warning that its time ends has come too late for a model that has answered.
+    let unread = |row: &InboxRow| is_task && !deadline::is_warning(row);
     let left_out = |row: &InboxRow| row.kind == InboxKind::Announce && row.at <= asked;
-    if transcript::entering(state, run).iter().any(|row| is_task || left_out(row)) {
+    if transcript::entering(state, run).iter().any(|row| unread(row) || left_out(row)) {
         transcript::feed(state, run);
         call(state, run);
         return;

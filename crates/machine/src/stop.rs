@@ -13,12 +13,19 @@ use crate::inbox;
 use crate::rows::Outcome;
 use crate::state::State;
 
-/// Stops a session: its run, what waits in it, and all its open children.
-pub fn stop_session(state: &mut State<'_>, key: &SessionKey, by: &str) -> Answer {
-    if state.find_session(key).is_none() {
+/// Stops a session: its run, what waits in it, and all its open children; if a run is named,
+/// nothing unless that is the one that is open.
+pub fn stop_session(
+    state: &mut State<'_>,
+    key: &SessionKey,
+    only: Option<RunId>,
+    by: &str,
+) -> Answer {
+    let Some(session) = state.find_session(key) else {
         return Answer::Refused(Refusal::SessionNotFound(key.clone()));
-    }
-    Answer::Stopped(stop_all(state, key, by))
+    };
+    let other = only.is_some() && only != session.open_run;
+    Answer::Stopped(if other { Stopped::default() } else { stop_all(state, key, by) })
 }
 
 /// Stops a session that is there, and says what has stopped and what is stopping.

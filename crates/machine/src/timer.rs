@@ -5,14 +5,12 @@ use types::RunId;
 use crate::archive;
 use crate::effect::Answer;
 use crate::event::Event;
-use crate::finish::{End, finish};
-use crate::lane;
 use crate::limits::SWEEP_PAGE;
-use crate::rows::{Outcome, Timer, TimerKind};
+use crate::rows::{Timer, TimerKind};
 use crate::run::{Phase, WaitKind};
 use crate::state::State;
-use crate::stop;
 use crate::wait::{self, Turn, requeue};
+use crate::{deadline, lane};
 
 /// Makes due what is due, a page at a time.
 pub fn tick(state: &mut State<'_>) -> Answer {
@@ -42,19 +40,11 @@ pub fn due(state: &mut State<'_>, timer: &Timer) -> Answer {
             requeue(state, run, Turn::InLine);
         }
         TimerKind::YieldTimeout => wait::on_yield_timeout(state, run),
-        TimerKind::Deadline if !phase.ended() => time_out(state, run),
+        TimerKind::DeadlineWarning if !phase.ended() => deadline::warn(state, run),
+        TimerKind::Deadline if !phase.ended() => deadline::time_out(state, run),
         TimerKind::Debounce if phase == Phase::Queued => lane::enqueue(state, run, Turn::InLine),
         // The run has gone on in the meantime.
         _ => {}
     }
     Answer::Done
-}
-
-/// The run's time is over, and with it that of what it has spawned: nobody waits for it.
-pub fn time_out(state: &mut State<'_>, run: RunId) {
-    let row = state.run(&run).clone();
-    let seconds = row.timeout_ms.unwrap_or(0) as f64 / 1_000.0;
-    let why = format!("its time of {seconds} s is over");
-    stop::stop_children(state, &row.session_key, "deadline");
-    finish(state, run, End::without_answer(Outcome::TimedOut, &why));
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use types::{RunId, SessionKey, WaitFor, YieldRequest};
 
+use crate::deadline;
 use crate::effect::Notice;
 use crate::event::{Event, Inbound};
 use crate::finish::{End, finish};
@@ -210,8 +211,9 @@ pub fn rest(state: &mut State<'_>, run: RunId) {
         if state.run(&run).phase != Phase::Waiting(WaitKind::Children) {
             return;
         }
-        // A note of the gateway to the run waits with it.
-        if state.inbox(&seq).kind != InboxKind::System {
+        // A note of the gateway to the run waits with it, but for that its time is nearly over.
+        let row = state.inbox(&seq);
+        if row.kind != InboxKind::System || deadline::is_warning(row) {
             wake(state, &key, seq);
         }
     }

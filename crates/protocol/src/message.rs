@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use types::{AssistantMessage, Timestamp, ToolResult, Usage, word_enum};
+use types::{AssistantMessage, SessionKey, Timestamp, ToolResult, Usage, word_enum};
 
 word_enum! {
     pub enum ChatRole {
@@ -39,9 +39,24 @@ pub struct ChatMessage {
     pub provenance: Option<Provenance>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Provenance {
     pub kind: ProvenanceKind,
+    /// Which session, where one can be named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_session_key: Option<SessionKey>,
+}
+
+impl Provenance {
+    pub fn of(kind: ProvenanceKind) -> Provenance {
+        Provenance { kind, source_session_key: None }
+    }
+
+    /// Words of another session.
+    pub fn of_session(source: SessionKey) -> Provenance {
+        Provenance { kind: ProvenanceKind::InterSession, source_session_key: Some(source) }
+    }
 }
 
 word_enum! {

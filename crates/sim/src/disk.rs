@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use machine::check::{EntryHead, World};
 use machine::rows::{
     Body, CommandRow, Entry, Episode, InboxRow, InboxState, JournalLine, Lane, LaneName, LedgerRow,
-    Node, Run, Session, Step, StepState, Task, Timer, TimerKind, Transcript,
+    Node, NodeState, Run, Session, Step, StepState, Task, Timer, TimerKind, Transcript,
 };
 use machine::run::Phase;
 use machine::{Action, Answer, At, Event, Limits, Notice, State, Tx};
@@ -29,6 +29,10 @@ pub struct Disk {
     pub entered: BTreeSet<i64>,
     /// Bodies of tool results, by run and call.
     pub results: BTreeMap<(RunId, String), String>,
+    /// Bodies of answers, by run and step.
+    answers: BTreeMap<(RunId, u32), String>,
+    /// Kind, subject and detail of each line of history.
+    pub journal: Vec<(&'static str, String, String)>,
     sessions: BTreeMap<SessionKey, usize>,
     transcripts: BTreeMap<SessionId, usize>,
     episodes: BTreeMap<(SessionId, u32), usize>,
@@ -108,6 +112,11 @@ impl Disk {
     /// When the earliest timer is due.
     pub fn next_wake(&self) -> Option<Timestamp> {
         self.world.timers.iter().map(|timer| timer.due).min()
+    }
+
+    /// The body of an inbox row.
+    pub fn body(&self, seq: i64) -> &str {
+        &self.bodies[&seq]
     }
 
     pub fn run_row(&self, id: RunId) -> Option<&Run> {
@@ -265,7 +274,10 @@ impl Tx for Disk {
             (Body::Text(body), Some(call)) => {
                 self.results.insert((entry.run, call.clone()), body.clone());
             }
-            (Body::Text(_), None) => {}
+            (Body::Text(body), None) => {
+                let step = entry.step.expect("an answer names its step");
+                self.answers.insert((entry.run, step), body.clone());
+            }
         }
         self.world.entries.push(EntryHead {
             session_id: entry.session_id,
@@ -292,7 +304,9 @@ impl Tx for Disk {
         assert_eq!(before, None, "a command is answered twice");
     }
 
-    fn add_journal(&mut self, _line: &JournalLine) {}
+    fn add_journal(&mut self, line: &JournalLine) {
+        self.journal.push((line.kind, line.subject.clone(), line.detail.clone()));
+    }
 
     fn add_blob(&mut self, hash: Hash, data: &str) {
         self.blobs.entry(hash).or_insert_with(|| data.to_owned());
@@ -304,6 +318,11 @@ impl Tx for Disk {
 
     fn inbox_body(&mut self, seq: i64) -> Option<String> {
         self.bodies.get(&seq).cloned()
+    }
+
+    fn answer_before(&mut self, run: RunId, step: u32) -> Option<(u32, String)> {
+        let mut answers = self.answers.range((run, 0)..(run, step));
+        answers.next_back().map(|((_, step), body)| (*step, body.clone()))
     }
 
     fn put_timer(&mut self, timer: &Timer) {
@@ -345,6 +364,17 @@ impl Tx for Disk {
         self.open_tasks_where(|t| t.requester_key == *requester && named(t)).first().copied()
     }
 
+    fn last_task_by_name(&mut self, requester: &SessionKey, name: &str) -> Option<TaskId> {
+        let named = |t: &&Task| t.task_name.as_deref() == Some(name);
+        let tasks = self.world.tasks.iter().filter(|t| t.requester_key == *requester);
+        tasks.filter(named).map(|task| task.id).max()
+    }
+
+    fn last_task_by_hash(&mut self, requester: &SessionKey, dup_hash: Hash) -> Option<TaskId> {
+        let tasks = self.world.tasks.iter().filter(|t| t.requester_key == *requester);
+        tasks.filter(|task| task.dup_hash == dup_hash).map(|task| task.id).max()
+    }
+
     fn task_by_idem(&mut self, requester: &SessionKey, idem_key: &str) -> Option<TaskId> {
         let keyed = |t: &&Task| t.idem_key.as_deref() == Some(idem_key);
         let mut tasks = self.world.tasks.iter().filter(|t| t.requester_key == *requester);
@@ -383,6 +413,21 @@ impl Tx for Disk {
         let mut stranded: Vec<&Run> = stranded.collect();
         stranded.sort_by_key(|run| (run.lane.as_str(), run.slot));
         stranded.iter().map(|run| run.id).take(limit).collect()
+    }
+
+    fn other_nodes(&mut self, node: NodeId, limit: usize) -> Vec<NodeId> {
+        let up = |row: &&Node| row.state != NodeState::Down && row.id != node;
+        let mut ids: Vec<NodeId> = self.world.nodes.iter().filter(up).map(|row| row.id).collect();
+        ids.sort_unstable();
+        ids.truncate(limit);
+        ids
+    }
+
+    fn lines_since_start(&mut self, kind: &str, limit: usize) -> Vec<(String, String)> {
+        let start = self.journal.iter().rposition(|(kind, ..)| *kind == "node.started");
+        let since = self.journal.iter().skip(start.map_or(0, |at| at + 1));
+        let of_kind = since.filter(|(line, ..)| *line == kind).take(limit);
+        of_kind.map(|(_, subject, detail)| (subject.clone(), detail.clone())).collect()
     }
 
     fn cancelled_open_tasks(&mut self, limit: usize) -> Vec<TaskId> {

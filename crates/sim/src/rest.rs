@@ -2,9 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use machine::check::World;
+use machine::deadline;
 use machine::event::Act;
 use machine::queue::Drop;
-use machine::rows::{InboxKind, InboxRow, InboxState, Lifecycle, Place, StepState, TaskKind};
+use machine::rows::{
+    InboxKind, InboxRow, InboxState, Lifecycle, NodeState, Outcome, Place, StepState, Task,
+    TaskKind,
+};
 use machine::{Answer, Refusal};
 use types::{Announce, Hash, InternalCall, Scope, SessionKey};
 
@@ -21,6 +26,8 @@ pub fn check(sim: &Sim) {
     letters(sim);
     inputs(sim);
     announces(sim);
+    told(sim);
+    restarts(sim);
     histories(sim);
     commands(sim);
 }
@@ -84,9 +91,13 @@ fn inputs(sim: &Sim) {
         assert_eq!(row.state == InboxState::Consumed, entered, "I3: entry of {row:?}");
         let fine = match row.state {
             InboxState::Consumed => true,
-            InboxState::Queued => row.place == Place::Hold && row.kind == InboxKind::Announce,
+            // Nobody has written to the session since.
+            InboxState::Queued => {
+                row.place == Place::Hold
+                    && matches!(row.kind, InboxKind::Announce | InboxKind::System)
+            }
             InboxState::Dropped => dropped_is_said(sim, row),
-            InboxState::Cancelled => was_stopped(sim, row),
+            InboxState::Cancelled => deadline::is_warning(row) || was_stopped(sim, row),
             InboxState::Dead => row.kind == InboxKind::Announce,
         };
         assert!(fine, "I1: {row:?} was not taken in, for no reason");
@@ -113,9 +124,46 @@ fn announces(sim: &Sim) {
     for task in &sim.disk.world.tasks {
         let rows = sim.disk.world.inbox.iter();
         let rows = rows.filter(|r| r.kind == InboxKind::Announce && r.task == Some(task.id));
-        let wanted = task.announce == Announce::Parent && task.result_hash != Some(skip);
+        let wanted = task.announce.reaches_requester()
+            && !(task.outcome == Some(Outcome::Completed) && task.result_hash == Some(skip));
         assert_eq!(rows.count(), usize::from(wanted), "I4: announces of {task:?}");
     }
+}
+
+fn below_a_stop(world: &World, task: &Task) -> bool {
+    let above = task.parent.and_then(|id| world.tasks.iter().find(|task| task.id == id));
+    task.cancelled.is_some() || above.is_some_and(|above| below_a_stop(world, above))
+}
+
+/// A person is told each result that was to go to him, unless it was stopped, and can read it
+/// where he was told.
+fn told(sim: &Sim) {
+    let world = &sim.disk.world;
+    let skip = Hash::of("ANNOUNCE_SKIP");
+    for task in world.tasks.iter().filter(|task| task.announce == Announce::Person) {
+        let with_all_above = task.outcome == Some(Outcome::Cancelled) || below_a_stop(world, task);
+        let quiet = task.result_hash == Some(skip) || with_all_above;
+        let told = sim.truth.told.get(&task.id);
+        assert!(told.is_some() || quiet, "the person is not told of {task:?}");
+        let kept = [format!("announce:{}", task.id), format!("person:{}", task.id)];
+        let kept = |row: &&InboxRow| Some(&row.session_key) == told && kept.contains(&row.idem_key);
+        let count = world.inbox.iter().filter(kept).count();
+        assert_eq!(count, usize::from(told.is_some()), "what the person was told of {task:?}");
+    }
+}
+
+/// No gateway that is gone is said to be there, and what the last restart has cut was said.
+fn restarts(sim: &Sim) {
+    let world = &sim.disk.world;
+    let there = world.nodes.iter().filter(|node| node.state != NodeState::Down);
+    assert!(there.count() <= 1, "two gateways are there: {:?}", world.nodes);
+    let start = sim.disk.journal.iter().rposition(|(kind, ..)| *kind == "node.started");
+    let since = &sim.disk.journal[start.map_or(0, |at| at)..];
+    let cut = since.iter().filter(|(kind, ..)| *kind == "run.recovered").count();
+    let node = since.first().map(|(_, node, _)| node.clone()).unwrap_or_default();
+    let key = format!("restart:{node}");
+    let said = world.inbox.iter().filter(|row| row.idem_key == key).count();
+    assert_eq!(said, usize::from(cut > 0), "{node} has taken {cut} runs over");
 }
 
 /// Whatever became of its runs, a session can go on: its history can be sent.

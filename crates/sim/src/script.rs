@@ -170,8 +170,8 @@ fn random_spawn(rng: &mut Rng) -> SpawnRequest {
     if rng.chance(200) {
         request.idempotency_key = Some(name(rng));
     }
-    if rng.chance(150) {
-        request.announce = Announce::None;
+    if rng.chance(300) {
+        request.announce = *rng.pick(&[Announce::None, Announce::Person]);
     }
     if rng.chance(200) {
         request.cleanup = Cleanup::Delete;

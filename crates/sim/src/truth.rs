@@ -8,7 +8,7 @@ use machine::effect::{ModelCall, Stopped, ToolStart};
 use machine::event::{Act, Change, PlannedCall};
 use machine::rows::{EntryKind, InboxKind, InboxState, Outcome};
 use machine::{Action, Answer, Event, Notice};
-use types::{Announce, EffectClass, RunId, SessionId, SessionKey, TaskId};
+use types::{EffectClass, RunId, SessionId, SessionKey, TaskId};
 
 use crate::disk::{Disk, Done};
 use crate::world::Post;
@@ -36,6 +36,8 @@ pub struct Truth {
     ended_tasks: BTreeSet<TaskId>,
     /// The next number of each transcript, when its end was seen.
     ended_transcripts: BTreeMap<SessionId, i64>,
+    /// Tasks whose result a person was told, and where.
+    pub told: BTreeMap<TaskId, SessionKey>,
 }
 
 impl Truth {
@@ -99,6 +101,10 @@ impl Truth {
         match notice {
             Notice::RunStarted { run, .. } => {
                 assert!(!was_draining, "{run} is admitted while the gateway drains");
+            }
+            Notice::Told { session, task: Some(task), .. } => {
+                let before = self.told.insert(*task, session.clone());
+                assert_eq!(before, None, "a person is told of {task} twice");
             }
             Notice::RunEnded(end) => {
                 let before = self.ended.insert(end.run, end.outcome);
@@ -220,7 +226,7 @@ fn climbs(disk: &Disk, task: TaskId, child: &SessionKey) {
     });
     assert!(!unread, "{task} ends while results of its own children lie unread");
     let open = disk.world.tasks.iter().any(|own| {
-        let announces = own.announce == Announce::Parent && own.outcome.is_none();
+        let announces = own.announce.reaches_requester() && own.outcome.is_none();
         announces && own.requester_key == *child && own.origin == row.origin
     });
     assert!(!open, "{task} ends while children of its own are open");

@@ -258,7 +258,7 @@ impl Sim {
             }
             let target = stop.session.clone();
             let event = match target {
-                Some(session) => Some(Event::Stop { session, by: "owner".to_owned() }),
+                Some(session) => Some(Event::Stop { session, run: None, by: "owner".to_owned() }),
                 None => self.open_task().map(|task| Event::StopTask { task, by: "owner".into() }),
             };
             (self.stops[n].on_way, self.stops[n].done) = (event.is_some(), event.is_none());

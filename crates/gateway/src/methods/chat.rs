@@ -91,7 +91,7 @@ fn clamp_ms(ms: u64) -> i64 {
 pub async fn send(gateway: &Gateway, params: ChatSendParams) -> Result<Value, ErrorShape> {
     let session = params.session.resolve(&gateway.info.default_agent);
     if params.message.trim() == "/stop" {
-        let stopped = stop(gateway, session).await?;
+        let stopped = stop(gateway, session, None).await?;
         return Ok(serde_json::to_value(stopped).unwrap_or_default());
     }
     let key = params.idempotency_key.clone();
@@ -185,41 +185,42 @@ fn over_bytes(messages: &[ChatMessage]) -> usize {
     0
 }
 
-/// `chat.abort`. With a run id, only if that is what runs.
+/// `chat.abort`. With a run id, only if that is what runs, at the moment of the stop too.
 pub async fn abort(
     gateway: &Gateway,
     params: ChatAbortParams,
 ) -> Result<ChatAbortResult, ErrorShape> {
     let session = params.session.resolve(&gateway.info.default_agent);
-    if let Some(name) = params.run_id
-        && !is_open(gateway, &session, name).await?
-    {
-        return Ok(ChatAbortResult { ok: true, aborted: false, run_ids: Vec::new() });
+    let Some(name) = params.run_id else { return stop(gateway, session, None).await };
+    match open_run(gateway, &session, name).await? {
+        Some(run) => stop(gateway, session, Some(run)).await,
+        None => Ok(ChatAbortResult { ok: true, aborted: false, run_ids: Vec::new() }),
     }
-    stop(gateway, session).await
 }
 
-/// Does a run of this name, or the run that has taken in the message of this name, run here?
-async fn is_open(
+/// The open run of a session, if it has this name or has taken in the message of this name.
+async fn open_run(
     gateway: &Gateway,
     session: &SessionKey,
     name: String,
-) -> Result<bool, ErrorShape> {
-    let open = match gateway.handle.store().session(session).await.map_err(unreadable)? {
-        Some(session) => session.open_run,
-        None => None,
-    };
-    let Some(open) = open else { return Ok(false) };
+) -> Result<Option<RunId>, ErrorShape> {
+    let row = gateway.handle.store().session(session).await.map_err(unreadable)?;
+    let Some(open) = row.and_then(|session| session.open_run) else { return Ok(None) };
     if open.wire_id == name || open.id.to_string() == name {
-        return Ok(true);
+        return Ok(Some(open.id));
     }
     let subject = Subject::Input { session: session.clone(), key: name };
     let sight = ending::look(gateway, &subject).await?;
-    Ok(matches!(sight, Sight::Open(Some(run)) if run.facts.id == open.id))
+    let taken_in = matches!(sight, Sight::Open(Some(run)) if run.facts.id == open.id);
+    Ok(taken_in.then_some(open.id))
 }
 
-async fn stop(gateway: &Gateway, session: SessionKey) -> Result<ChatAbortResult, ErrorShape> {
-    let event = Event::Stop { session, by: OWNER.to_owned() };
+async fn stop(
+    gateway: &Gateway,
+    session: SessionKey,
+    run: Option<RunId>,
+) -> Result<ChatAbortResult, ErrorShape> {
+    let event = Event::Stop { session, run, by: OWNER.to_owned() };
     let stopped = match gateway.handle.submit(event).await {
         Ok(Answer::Stopped(stopped)) => stopped,
         // There is nothing to stop in a session that does not exist.

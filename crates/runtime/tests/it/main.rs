@@ -227,7 +227,11 @@ async fn a_full_disk_gives_inputs_back_and_lets_go_of_the_driver() {
     running.send("Research A, analyse B, draft C.").await;
 
     disk.full.store(true, Ordering::Relaxed);
-    let stop = Event::Stop { session: "agent:main:main".parse().unwrap(), by: "owner".to_owned() };
+    let stop = Event::Stop {
+        session: "agent:main:main".parse().unwrap(),
+        run: None,
+        by: "owner".to_owned(),
+    };
     let stopped = tokio::time::timeout(Duration::from_secs(10), running.handle.submit(stop));
     running.shutdown.cancel();
     let ended = tokio::time::timeout(Duration::from_secs(10), running.driver);

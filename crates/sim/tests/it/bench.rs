@@ -101,6 +101,14 @@ impl Bench {
         rows.filter(|r| r.session_key == *session && r.state == InboxState::Queued).collect()
     }
 
+    /// The body of the newest row of a session with this beginning of its key.
+    pub fn body(&self, session: &SessionKey, key: &str) -> String {
+        let mut rows = self.disk.world.inbox.iter().rev();
+        let row = rows.find(|r| r.session_key == *session && r.idem_key.starts_with(key));
+        let row = row.unwrap_or_else(|| panic!("{session} has no row `{key}…`"));
+        self.disk.body(row.seq).to_owned()
+    }
+
     fn open_step(&self, run: RunId, kind: StepKind) -> u32 {
         let mut steps = self.disk.world.steps.iter();
         let open = |s: &&machine::rows::Step| {

@@ -2,6 +2,7 @@
 
 mod archive;
 mod bench;
+mod ends;
 mod lane;
 mod queue;
 mod recover;

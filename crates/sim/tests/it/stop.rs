@@ -27,7 +27,7 @@ fn chain() -> (Bench, [RunId; 3]) {
 }
 
 fn stop(bench: &mut Bench) -> Answer {
-    bench.apply(Event::Stop { session: main_session(), by: "owner".to_owned() })
+    bench.apply(Event::Stop { session: main_session(), run: None, by: "owner".to_owned() })
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn calls_of_an_answer_that_comes_too_late_get_their_results() {
 #[test]
 fn a_cut_cascade_goes_on_after_the_restart() {
     let (mut bench, runs) = chain();
-    let stop = Event::Stop { session: main_session(), by: "owner".to_owned() };
+    let stop = Event::Stop { session: main_session(), run: None, by: "owner".to_owned() };
     let done = bench.disk.commit(&mut bench.at, &bench.limits, vec![stop], 0);
     assert!(!done.left.is_empty());
     assert!(!bench.phase(runs[2]).ended());

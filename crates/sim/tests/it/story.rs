@@ -1,5 +1,6 @@
 //! What people see, wherever the gateway crashes.
 
+use machine::limits::RECOVERIES_MAX;
 use machine::rows::{EntryKind, Outcome};
 use machine::run::Phase;
 use sim::fault::Faults;
@@ -102,7 +103,10 @@ fn a_stop_ends_the_whole_tree() {
         for run in &sim.disk.world.runs {
             let cancelled = run.phase == Phase::Ended(Outcome::Cancelled);
             let done_before = run.task.is_some() && run.phase == Phase::Ended(Outcome::Completed);
-            assert!(cancelled || done_before, "seed {seed}: {} is {:?}", run.id, run.phase);
+            // One that a crash has hit again and again at one step, before the stop.
+            let given_up = run.recoveries > RECOVERIES_MAX;
+            let fine = cancelled || done_before || given_up;
+            assert!(fine, "seed {seed}: {} is {:?}", run.id, run.phase);
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use machine::Tx;
 use machine::rows::{
-    CommandRow, Entry, Episode, InboxRow, JournalLine, Lane, LaneName, LedgerRow, Node, Run,
-    Session, Step, StepState, Task, Timer, TimerKind, Transcript,
+    CommandRow, Entry, EntryKind, Episode, InboxRow, JournalLine, Lane, LaneName, LedgerRow, Node,
+    NodeState, Run, Session, Step, StepState, Task, Timer, TimerKind, Transcript,
 };
 use types::{Hash, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
 use uuid::Uuid;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::tables::Tables;
 use crate::commit::Savepoints;
 use crate::error::StoreError;
-use crate::view::JournalView;
+use crate::view::{EntryView, JournalView};
 
 const TASK_MIN: TaskId = TaskId::new(Uuid::nil());
 const TASK_MAX: TaskId = TaskId::new(Uuid::max());
@@ -42,6 +42,19 @@ impl Tables {
     fn open_children_of(&self, requester: &SessionKey) -> impl Iterator<Item = TaskId> {
         let range = (requester.clone(), TASK_MIN)..=(requester.clone(), TASK_MAX);
         self.children.range(range).map(|((_, id), ())| *id)
+    }
+
+    fn tasks_of<'a>(&'a self, requester: &'a SessionKey) -> impl Iterator<Item = &'a Task> {
+        self.tasks.values().filter(move |task| task.requester_key == *requester)
+    }
+
+    /// What a run wrote before its step `step`, newest first.
+    fn written_before(&self, run: RunId, step: u32) -> impl Iterator<Item = &EntryView> {
+        let steps = self.written.range((run, 0)..(run, step)).rev();
+        steps.filter_map(move |((_, _), seq)| {
+            let session = self.runs.get(&run)?.session_id;
+            self.entries.get(&(session, *seq))
+        })
     }
 
     fn is_cancelled(&self, id: TaskId) -> bool {
@@ -177,6 +190,14 @@ impl Tx for Tables {
         self.bodies.get(&seq).cloned()
     }
 
+    fn answer_before(&mut self, run: RunId, step: u32) -> Option<(u32, String)> {
+        let mut written = self.written_before(run, step);
+        written.find(|entry| entry.kind == EntryKind::Assistant).and_then(|entry| {
+            let step = entry.step?;
+            Some((step, entry.body.clone()))
+        })
+    }
+
     fn put_timer(&mut self, timer: &Timer) {
         self.timers.put((timer.kind, timer.subject.clone()), timer.clone());
     }
@@ -214,6 +235,16 @@ impl Tx for Tables {
 
     fn open_task_by_name(&mut self, requester: &SessionKey, name: &str) -> Option<TaskId> {
         self.open_names.get(&(requester.clone(), name.to_owned())).copied()
+    }
+
+    fn last_task_by_name(&mut self, requester: &SessionKey, name: &str) -> Option<TaskId> {
+        let named = |task: &&Task| task.task_name.as_deref() == Some(name);
+        self.tasks_of(requester).filter(named).map(|task| task.id).max()
+    }
+
+    fn last_task_by_hash(&mut self, requester: &SessionKey, dup_hash: Hash) -> Option<TaskId> {
+        let equal = |task: &&Task| task.dup_hash == dup_hash;
+        self.tasks_of(requester).filter(equal).map(|task| task.id).max()
     }
 
     fn task_by_idem(&mut self, requester: &SessionKey, idem_key: &str) -> Option<TaskId> {
@@ -258,6 +289,22 @@ impl Tx for Tables {
             .take(limit)
             .copied()
             .collect()
+    }
+
+    fn other_nodes(&mut self, node: NodeId, limit: usize) -> Vec<NodeId> {
+        let up = |row: &&Node| row.state != NodeState::Down && row.id != node;
+        let mut ids: Vec<NodeId> = self.nodes.values().filter(up).map(|row| row.id).collect();
+        ids.sort_unstable();
+        ids.truncate(limit);
+        ids
+    }
+
+    fn lines_since_start(&mut self, kind: &str, limit: usize) -> Vec<(String, String)> {
+        let mut lines: Vec<&JournalView> =
+            self.journal.values().rev().take_while(|line| line.kind != "node.started").collect();
+        lines.reverse();
+        let lines = lines.into_iter().filter(|line| line.kind == kind).take(limit);
+        lines.map(|line| (line.subject.clone(), line.detail.clone())).collect()
     }
 
     fn cancelled_open_tasks(&mut self, limit: usize) -> Vec<TaskId> {

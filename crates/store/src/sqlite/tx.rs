@@ -191,6 +191,12 @@ impl Tx for SqlTx<'_> {
         self.row("select body from inbox where seq = ?1", [seq], number)
     }
 
+    fn answer_before(&mut self, run: RunId, step: u32) -> Option<(u32, String)> {
+        let sql = "select step_n, body from entries where run_id = ?1 and kind = 'assistant' \
+                   and step_n < ?2 order by step_n desc limit 1";
+        self.row(sql, params![Text(run), step], |c| Ok((c.get()?, c.get()?)))
+    }
+
     fn put_timer(&mut self, timer: &Timer) {
         must(put::timer(self.link, timer));
     }
@@ -237,6 +243,18 @@ impl Tx for SqlTx<'_> {
         self.row(sql, params![Text(requester), name], columns::one)
     }
 
+    fn last_task_by_name(&mut self, requester: &SessionKey, name: &str) -> Option<TaskId> {
+        let sql = "select id from tasks where requester_key = ?1 and task_name = ?2 \
+                   order by id desc limit 1";
+        self.row(sql, params![Text(requester), name], columns::one)
+    }
+
+    fn last_task_by_hash(&mut self, requester: &SessionKey, dup_hash: Hash) -> Option<TaskId> {
+        let sql = "select id from tasks where requester_key = ?1 and dup_hash = ?2 \
+                   order by id desc limit 1";
+        self.row(sql, params![Text(requester), Text(dup_hash)], columns::one)
+    }
+
     fn task_by_idem(&mut self, requester: &SessionKey, idem_key: &str) -> Option<TaskId> {
         let sql = "select id from tasks where requester_key = ?1 and idem_key = ?2";
         self.row(sql, params![Text(requester), idem_key], columns::one)
@@ -273,6 +291,22 @@ impl Tx for SqlTx<'_> {
         let sql = "select id from runs where slot is not null and node_id <> ?1 \
                    order by lane, slot limit ?2";
         self.rows(sql, params![Text(node), bound(limit)], columns::one)
+    }
+
+    fn other_nodes(&mut self, node: NodeId, limit: usize) -> Vec<NodeId> {
+        let sql = "select id from nodes where state <> 'down' and id <> ?1 order by id limit ?2";
+        self.rows(sql, params![Text(node), bound(limit)], columns::one)
+    }
+
+    fn lines_since_start(&mut self, kind: &str, limit: usize) -> Vec<(String, String)> {
+        // The kinds are written out, so that the small index of restarts serves.
+        let sql = "select subject, detail from journal where kind = ?1 \
+                   and kind in ('node.started', 'node.lost', 'run.recovered') \
+                   and seq > (select coalesce(max(seq), 0) from journal where \
+                              kind in ('node.started', 'node.lost', 'run.recovered') \
+                              and kind = 'node.started') \
+                   order by seq limit ?2";
+        self.rows(sql, params![kind, bound(limit)], |c| Ok((c.get()?, c.get()?)))
     }
 
     fn cancelled_open_tasks(&mut self, limit: usize) -> Vec<TaskId> {

@@ -60,7 +60,7 @@ static SCRIPTS: Mutex<Vec<Script>> = Mutex::new(Vec::new());
 pub fn event(script: Script) -> Event {
     let mut scripts = SCRIPTS.lock().unwrap();
     scripts.push(script);
-    Event::Stop { session: rows::main_key(), by: (scripts.len() - 1).to_string() }
+    Event::Stop { session: rows::main_key(), run: None, by: (scripts.len() - 1).to_string() }
 }
 
 /// Runs the scripts of events. Inputs are only answered.

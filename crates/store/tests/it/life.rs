@@ -125,7 +125,7 @@ impl Twins {
                 4 => Event::Beat,
                 5 if self.below(4) == 0 => {
                     let session = SessionKey::main(AgentId::main());
-                    Event::Stop { session, by: "ann".to_owned() }
+                    Event::Stop { session, run: None, by: "ann".to_owned() }
                 }
                 _ => self.result().unwrap_or(Event::Tick),
             });
