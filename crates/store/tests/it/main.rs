@@ -3,6 +3,7 @@
 mod bench;
 mod conformance;
 mod constraints;
+mod ends;
 mod file;
 mod full;
 mod io_error;
