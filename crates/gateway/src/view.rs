@@ -168,7 +168,7 @@ pub fn message(entry: &EntryView) -> ChatMessage {
 /// What the gateway itself has answered to a person.
 pub fn told(answer: &str, at: Timestamp) -> ChatMessage {
     ChatMessage {
-        provenance: Some(Provenance { kind: ProvenanceKind::InternalSystem }),
+        provenance: Some(Provenance::of(ProvenanceKind::InternalSystem)),
         ..ChatMessage::text(ChatRole::Assistant, answer, at)
     }
 }
