@@ -253,6 +253,9 @@ fn the_result_of_a_child_whose_parent_is_gone() {
             let why = "broken".to_owned();
             bench.apply(Event::Broken { run, why });
         }
+        // The run that the child's failure has opened.
+        let heard = bench.open(&plan);
+        bench.say(heard, "so it is");
         let child_session = bench.tasks()[0].session_key.clone();
         for name in &archived {
             let session = if *name == "child" { &child_session } else { &plan };
