@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::gateway::Gateway;
-use crate::methods::{agents, chat, health, runs, sessions, tasks};
+use crate::methods::{administer, agents, chat, health, history, runs, sessions, tasks};
 use crate::subscribe::Subscriber;
 
 /// The methods that clients are told of: all but the one that they have called to hear of it.
@@ -73,7 +73,7 @@ async fn result(gateway: &Gateway, client: &Subscriber, call: Call) -> Result<Va
         Call::Status(_) => json(&health::status(gateway).await?),
         Call::AgentWait(params) => json(&runs::wait(gateway, params).await?),
         Call::ChatSend(params) => chat::send(gateway, params).await,
-        Call::ChatHistory(params) => json(&chat::history(gateway, params).await?),
+        Call::ChatHistory(params) => json(&history::history(gateway, params).await?),
         Call::ChatAbort(params) => json(&chat::abort(gateway, params).await?),
         Call::SessionsList(params) => json(&sessions::list(gateway, params).await?),
         Call::SessionsDescribe(params) => json(&sessions::describe(gateway, params).await?),
@@ -81,6 +81,12 @@ async fn result(gateway: &Gateway, client: &Subscriber, call: Call) -> Result<Va
             client.sessions.store(true, Ordering::Relaxed);
             json(&SubscribeResult { subscribed: true })
         }
+        Call::SessionsPreview(params) => json(&administer::preview(gateway, params).await?),
+        Call::SessionsResolve(params) => json(&administer::resolve(gateway, params).await?),
+        Call::SessionsPatch(params) => json(&administer::patch(gateway, params).await?),
+        Call::SessionsAbort(params) => json(&administer::abort(gateway, params).await?),
+        Call::SessionsReset(params) => json(&administer::reset(gateway, params).await?),
+        Call::SessionsDelete(params) => json(&administer::delete(gateway, params).await?),
         Call::AgentsList(_) => json(&agents::list(gateway)),
         Call::TasksList(params) => json(&tasks::list(gateway, params).await?),
         Call::SubagentsList(params) => json(&tasks::subagents(gateway, params).await?),

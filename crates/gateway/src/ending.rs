@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use machine::finish::said;
-use machine::rows::{InboxState, Outcome};
+use machine::rows::{CommandRow, InboxState, Outcome};
 use protocol::ErrorShape;
 use store::StoreError;
 use store::query::{Query, ask};
@@ -40,13 +40,15 @@ pub enum Sight {
     Open(Option<Box<RunView>>),
     /// The run that has taken it in is over. With its answer, if it gave one.
     Ended(Box<RunView>, Option<String>),
+    /// It was a command, which the gateway itself has answered.
+    Told(Box<CommandRow>),
     /// No run will ever take it in.
     Lost(InboxState),
 }
 
 impl Sight {
     pub fn is_over(&self) -> bool {
-        matches!(self, Sight::Ended(..) | Sight::Lost(_))
+        matches!(self, Sight::Ended(..) | Sight::Told(_) | Sight::Lost(_))
     }
 }
 
@@ -91,7 +93,10 @@ fn see(rows: &dyn Query, subject: &Subject) -> Result<Sight, StoreError> {
             },
         },
         Subject::Input { session, key } => {
-            let Some(input) = rows.input(session, key)? else { return Ok(Sight::Unknown) };
+            let Some(input) = rows.input(session, key)? else {
+                let typed = rows.command(session, key)?;
+                return Ok(typed.map_or(Sight::Unknown, |row| Sight::Told(Box::new(row))));
+            };
             let run = match input.run {
                 Some(run) => rows.run(run)?,
                 None => None,

@@ -1,6 +1,6 @@
 //! What all connections share.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,6 +25,15 @@ pub struct Info {
     pub database: PathBuf,
     pub config_path: Option<PathBuf>,
     pub clock: Arc<dyn Clock>,
+    /// What people call the agents.
+    pub agents: BTreeMap<AgentId, Title>,
+}
+
+/// What people call an agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Title {
+    pub name: Option<String>,
+    pub description: Option<String>,
 }
 
 #[derive(Debug)]

@@ -22,6 +22,7 @@
 
 pub mod config;
 mod auth;
+mod card;
 mod connection;
 mod dispatch;
 mod ending;
@@ -36,5 +37,5 @@ mod subscribe;
 mod view;
 
 pub use config::{BindError, Config, ConfigError, Origin, Token, bind};
-pub use gateway::Info;
+pub use gateway::{Info, Title};
 pub use server::serve;

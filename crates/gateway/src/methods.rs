@@ -2,6 +2,9 @@
 
 pub mod agents;
 pub mod chat;
+pub mod administer;
+pub mod commands;
+pub mod history;
 pub mod health;
 pub mod runs;
 pub mod sessions;

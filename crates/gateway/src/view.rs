@@ -138,13 +138,17 @@ pub fn clip(text: &str, chars: usize) -> String {
 /// A transcript entry as a message. A body that does not parse is shown as it is: a reader should
 /// see that something is there.
 pub fn message(entry: &EntryView) -> ChatMessage {
-    let (body, at) = (entry.body.as_str(), entry.at);
+    input(entry.kind, &entry.body, entry.at)
+}
+
+/// What has been said, or waits to be: words of this kind as a message.
+pub fn input(kind: EntryKind, body: &str, at: Timestamp) -> ChatMessage {
     let text = |role| ChatMessage::text(role, body, at);
     let from = |kind| ChatMessage {
         provenance: Some(Provenance::of(kind)),
         ..ChatMessage::text(ChatRole::User, body, at)
     };
-    match entry.kind {
+    match kind {
         EntryKind::User => text(ChatRole::User),
         EntryKind::Agent | EntryKind::Reply | EntryKind::Announce | EntryKind::Brief => {
             from(ProvenanceKind::InterSession)

@@ -206,7 +206,6 @@ impl Spoken {
             let answer = format!("{}: {}", field("code"), field("error"));
             return Told { answer, is_error: true, listed: Vec::new() };
         }
-        let task: Option<TaskId> = field("taskId").parse().ok();
         let answer = match (self, field("status").as_str()) {
             (_, "duplicate") => {
                 format!(
@@ -232,7 +231,7 @@ impl Spoken {
                 format!("Told: {} takes it in at its next step.", field("sessionKey"))
             }
         };
-        Told { answer, is_error: false, listed: task.into_iter().collect() }
+        Told::ok(answer)
     }
 }
 

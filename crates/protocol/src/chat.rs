@@ -69,6 +69,8 @@ const HISTORY_LIMIT: u64 = 200;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChatHistoryParams {
     pub session: SessionRef,
+    /// An earlier transcript of the session; the present one if none.
+    pub session_id: Option<SessionId>,
     /// At most so many messages, the newest.
     pub limit: u64,
     /// Newest messages to leave out.
@@ -81,6 +83,7 @@ impl Params for ChatHistoryParams {
     fn read(fields: &Fields<'_>) -> Result<ChatHistoryParams, InvalidField> {
         Ok(ChatHistoryParams {
             session: fields.required_session("sessionKey")?,
+            session_id: fields.parsed("sessionId", "a session id: `ses_` and 32 hex digits")?,
             limit: fields.integer("limit", 1..=HISTORY_LIMIT_MAX)?.unwrap_or(HISTORY_LIMIT),
             offset: fields.integer("offset", 0..=u64::MAX)?.unwrap_or(0),
             max_chars: fields.integer("maxChars", 1..=500_000)?,

@@ -139,6 +139,11 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// Is it there, and `null`? Elsewhere that counts as absent; in a patch it is a value.
+    pub fn is_null(&self, name: &str) -> bool {
+        self.map.and_then(|map| map.get(name)).is_some_and(Value::is_null)
+    }
+
     /// A string, also an empty one.
     pub fn string(&self, name: &str) -> Result<Option<String>, InvalidField> {
         self.read(name, "a string", |value| value.as_str().map(str::to_owned))

@@ -26,6 +26,7 @@
 //! Reading order: [`frame`], [`method`], [`fields`], [`handshake`], [`hello`], [`chat`],
 //! [`agent`], [`event`].
 
+pub mod administer;
 pub mod agent;
 pub mod agents;
 pub mod chat;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::error::ErrorShape;
 use crate::fields::{Fields, InvalidField};
 use crate::scope::Scope;
-use crate::{agent, agents, chat, handshake, health, sessions, tasks};
+use crate::{administer, agent, agents, chat, handshake, health, sessions, tasks};
 
 /// Parameters of one method.
 pub trait Params: Sized {
@@ -55,6 +55,7 @@ macro_rules! methods {
 
 const READ: Option<Scope> = Some(Scope::Read);
 const WRITE: Option<Scope> = Some(Scope::Write);
+const ADMIN: Option<Scope> = Some(Scope::Admin);
 
 methods! {
     Connect(handshake::ConnectParams)         = "connect",            None,  "<=2026.7";
@@ -68,6 +69,12 @@ methods! {
     SessionsList(sessions::ListParams)        = "sessions.list",      READ,  "<=2026.7";
     SessionsDescribe(sessions::DescribeParams) = "sessions.describe", READ,  "<=2026.7";
     SessionsSubscribe(sessions::SubscribeParams) = "sessions.subscribe", READ, "<=2026.7";
+    SessionsPreview(administer::PreviewParams) = "sessions.preview",  READ,  "<=2026.7";
+    SessionsResolve(administer::ResolveParams) = "sessions.resolve",  READ,  "<=2026.7";
+    SessionsPatch(administer::PatchParams)    = "sessions.patch",     WRITE, "<=2026.7";
+    SessionsAbort(administer::AbortParams)    = "sessions.abort",     WRITE, "<=2026.7";
+    SessionsReset(administer::ResetParams)    = "sessions.reset",     ADMIN, "<=2026.7";
+    SessionsDelete(administer::DeleteParams)  = "sessions.delete",    ADMIN, "<=2026.7";
     AgentsList(agents::ListParams)            = "agents.list",        READ,  "<=2026.7";
     TasksList(tasks::TasksListParams)         = "tasks.list",         READ,  "<=2026.7";
     SubagentsList(tasks::SubagentsListParams) = "subagents.list",     READ,  "windlass 0.1";
@@ -110,6 +117,18 @@ mod tests {
             ("chat.abort", json!({"sessionKey": "x".repeat(600)})),
             ("sessions.list", json!({"limit": "ten"})),
             ("sessions.describe", json!({"key": null})),
+            ("sessions.reset", json!({})),
+            ("sessions.reset", json!({"key": key, "reason": "bored"})),
+            ("sessions.patch", json!({"key": key, "label": 7})),
+            ("sessions.patch", json!({"key": key, "thinkingLevel": "high"})),
+            ("sessions.patch", json!({"key": key, "queueMode": "shout"})),
+            ("sessions.patch", json!({"key": key, "taskStatus": "in_progress"})),
+            ("sessions.delete", json!({"key": key, "expectedSessionId": "x"})),
+            ("sessions.abort", json!({})),
+            ("sessions.preview", json!({"keys": []})),
+            ("sessions.preview", json!({"keys": ["a b"]})),
+            ("sessions.resolve", json!({"agentId": "main"})),
+            ("chat.history", json!({"sessionKey": key, "sessionId": "7"})),
             ("tasks.list", json!({"status": ["running", "lost"]})),
             ("subagents.list", json!({"sessionKey": {}})),
         ];
@@ -133,6 +152,18 @@ mod tests {
         invalid chat.abort params: `sessionKey`: expected a session key such as `agent:main:main` or `thread:budget`, got the string "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx" and more
         invalid sessions.list params: `limit`: expected an integer of at least 1, got the string "ten"
         invalid sessions.describe params: `key` is missing: expected a session key such as `agent:main:main` or `thread:budget`
+        invalid sessions.reset params: `key` is missing: expected a session key such as `agent:main:main` or `thread:budget`
+        invalid sessions.reset params: `reason`: expected one of "new", "reset", got the string "bored"
+        invalid sessions.patch params: `label`: expected a string, got 7
+        invalid sessions.patch params: `thinkingLevel`: expected nothing, it is not supported yet, got a string
+        invalid sessions.patch params: `queueMode`: expected one of "steer", "followup", "collect", "interrupt", got the string "shout"
+        invalid sessions.patch params: `taskStatus`: expected one of "completed", "failed", "cancelled", "unknown", got the string "in_progress"
+        invalid sessions.delete params: `expectedSessionId`: expected a session id: `ses_` and 32 hex digits, got the string "x"
+        invalid sessions.abort params: `key` is missing: expected a session key, or `runId`
+        invalid sessions.preview params: `keys`: expected 1 to 64 session keys, such as `agent:main:main`, got 0 keys
+        invalid sessions.preview params: `keys`: expected 1 to 64 session keys, such as `agent:main:main`, got "a b"
+        invalid sessions.resolve params: `key` is missing: expected a session key, `sessionId` or `label`
+        invalid chat.history params: `sessionId`: expected a session id: `ses_` and 32 hex digits, got the string "7"
         invalid tasks.list params: `status`: expected one of "queued", "running", "completed", "failed", "cancelled", "timed_out", or an array of them, got an array of 2
         invalid subagents.list params: `sessionKey`: expected a session key such as `agent:main:main` or `thread:budget`, got an object
         "#);
@@ -196,6 +227,12 @@ mod tests {
         sessions.list      operator.read  <=2026.7
         sessions.describe  operator.read  <=2026.7
         sessions.subscribe operator.read  <=2026.7
+        sessions.preview   operator.read  <=2026.7
+        sessions.resolve   operator.read  <=2026.7
+        sessions.patch     operator.write <=2026.7
+        sessions.abort     operator.write <=2026.7
+        sessions.reset     operator.admin <=2026.7
+        sessions.delete    operator.admin <=2026.7
         agents.list        operator.read  <=2026.7
         tasks.list         operator.read  <=2026.7
         subagents.list     operator.read  windlass 0.1

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use types::{AgentId, SessionId, SessionKey, Timestamp, word_enum};
 
+use crate::administer::TranscriptRow;
 use crate::fields::{Fields, InvalidField, SessionRef};
 use crate::method::Params;
 
@@ -110,6 +111,9 @@ pub struct ModelDefaults {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DescribeResult {
     pub session: Option<SessionRow>,
+    /// Its transcripts, the present one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transcripts: Vec<TranscriptRow>,
 }
 
 word_enum! {

@@ -3,6 +3,7 @@
 pub mod models;
 mod rules;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -18,7 +19,7 @@ use runtime::{Agent, Clock, Driver, DriverError, SystemClock};
 use store::Sqlite;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use types::NodeId;
+use types::{AgentId, NodeId};
 use uuid::Uuid;
 
 use crate::Exit;
@@ -62,6 +63,7 @@ pub async fn run(setup: Setup, listening: impl FnOnce(&str)) -> anyhow::Result<(
         database: setup.state_dir().join(store::sqlite::FILE),
         config_path: setup.config_path.clone(),
         clock: Arc::clone(&clock),
+        agents: titles(&setup.config),
     };
     let closed = CancellationToken::new();
     let serving = tokio::spawn(gateway::serve(listener, gateway, handle, info, closed.clone()));
@@ -199,6 +201,15 @@ fn tools_config(config: &Config) -> tools::Config {
         exec_timeout: Duration::from_secs(config.tools.exec.timeout_seconds),
         ..tools::Config::default()
     }
+}
+
+/// What people call the agents.
+fn titles(config: &Config) -> BTreeMap<AgentId, gateway::Title> {
+    let title = |agent: &config::Agent| gateway::Title {
+        name: agent.name.clone(),
+        description: agent.description.clone(),
+    };
+    config.agents.entries.iter().map(|(id, agent)| (id.clone(), title(agent))).collect()
 }
 
 /// What the machine decides by.

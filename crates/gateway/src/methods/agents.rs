@@ -10,7 +10,7 @@ pub fn list(gateway: &Gateway) -> ListResult {
         let model = config.limits.agents.get(id).map(|limits| limits.model.clone());
         AgentRow {
             id: id.clone(),
-            name: None,
+            name: gateway.info.agents.get(id).and_then(|title| title.name.clone()),
             workspace: Some(agent.workspace.display().to_string()),
             model: model.map(|model| AgentModel { primary: Some(model), fallbacks: Vec::new() }),
         }

@@ -1,4 +1,4 @@
-//! `chat.send`, `chat.history`, `chat.abort`
+//! `chat.send`, `chat.abort`
 
 use machine::effect::{Accepted, Stopped};
 use machine::event::Inbound;
@@ -7,29 +7,25 @@ use machine::rows::InboxKind;
 use machine::{Answer, Event};
 use protocol::ErrorShape;
 use protocol::chat::{
-    self, ChatAbortParams, ChatAbortResult, ChatHistoryParams, ChatHistoryResult, ChatSendParams,
-    ChatSendResult, PendingInputs, SendStatus,
+    self, ChatAbortParams, ChatAbortResult, ChatSendParams, ChatSendResult, SendStatus,
 };
-use protocol::message::{Block, ChatMessage};
-use serde_json::Value;
+use protocol::command;
+use serde_json::{Value, json};
 use store::StoreError;
 use store::query::{Query, ask};
 use types::{RunId, SessionKey};
 
 use crate::ending::{self, Sight, Subject};
 use crate::gateway::{Gateway, unreadable};
+use crate::methods::commands;
 use crate::refusal::{not_submitted, refused, unexpected};
-use crate::view;
 
 /// Where answers to a client go: back to the operator, whichever of his programs asks. One text
 /// for all of them, so that what he writes in one program steers the run that he began in another.
-const ORIGIN: &str = r#"{"channel":"gateway","peer":"operator"}"#;
+pub const ORIGIN: &str = r#"{"channel":"gateway","peer":"operator"}"#;
 
 /// Who owns the sessions that clients make.
-const OWNER: &str = "operator";
-
-/// Text of one page of history, in bytes: far below the frame limit, and enough for any screen.
-const HISTORY_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub const OWNER: &str = "operator";
 
 /// What a client wants to say.
 #[derive(Clone, Debug, Default)]
@@ -74,7 +70,7 @@ pub async fn submit(
     }
 }
 
-fn queue_mode(mode: chat::QueueMode) -> QueueMode {
+pub fn queue_mode(mode: chat::QueueMode) -> QueueMode {
     match mode {
         chat::QueueMode::Steer => QueueMode::Steer,
         chat::QueueMode::Followup => QueueMode::Followup,
@@ -87,14 +83,24 @@ fn clamp_ms(ms: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
-/// `chat.send`. The word `/stop` alone stops what runs; it is no message.
+/// `chat.send`. What is typed to the gateway itself is answered at once, and is no message.
 pub async fn send(gateway: &Gateway, params: ChatSendParams) -> Result<Value, ErrorShape> {
     let session = params.session.resolve(&gateway.info.default_agent);
-    if params.message.trim() == "/stop" {
-        let stopped = stop(gateway, session, None).await?;
-        return Ok(serde_json::to_value(stopped).unwrap_or_default());
-    }
     let key = params.idempotency_key.clone();
+    if let Some(command) = command::parse(&params.message) {
+        let typed = commands::Typed { session, key: key.clone(), text: params.message, command };
+        let stops = typed.stops();
+        let told = commands::carry_out(gateway, typed).await?;
+        let mut result = json!({ "runId": key, "status": SendStatus::Ok });
+        // Sent again, it has stopped nothing more; what it had stopped is in its answer.
+        if stops && !told.duplicate {
+            let stopped = stopped_result(gateway, told.stopped).await?;
+            result["ok"] = json!(stopped.ok);
+            result["aborted"] = json!(stopped.aborted);
+            result["runIds"] = json!(stopped.run_ids);
+        }
+        return Ok(result);
+    }
     let words = Words {
         body: params.message,
         key: params.idempotency_key,
@@ -113,85 +119,22 @@ pub async fn send(gateway: &Gateway, params: ChatSendParams) -> Result<Value, Er
     Ok(serde_json::to_value(ChatSendResult { run_id: key, status }).unwrap_or_default())
 }
 
-/// `chat.history`
-pub async fn history(
-    gateway: &Gateway,
-    params: ChatHistoryParams,
-) -> Result<ChatHistoryResult, ErrorShape> {
-    let session = params.session.clone().resolve(&gateway.info.default_agent);
-    ask(gateway.handle.store(), move |rows| page(rows, session, &params)).await.map_err(unreadable)
-}
-
-fn page(
-    rows: &dyn Query,
-    session_key: SessionKey,
-    params: &ChatHistoryParams,
-) -> Result<ChatHistoryResult, StoreError> {
-    let Some(session) = rows.session(&session_key)? else {
-        return Ok(ChatHistoryResult {
-            session_key,
-            session_id: None,
-            messages: Vec::new(),
-            pending_inputs: PendingInputs::default(),
-            has_more: false,
-            total_messages: 0,
-        });
-    };
-    let before = match (params.offset, rows.history(session.session_id, None, 1)?.entries.last()) {
-        (0, _) | (_, None) => None,
-        // Numbers have no gaps: a transcript is only ever appended to.
-        (offset, Some(last)) => {
-            Some(last.seq.saturating_add(1).saturating_sub_unsigned(offset).max(0))
-        }
-    };
-    let limit = usize::try_from(params.limit).unwrap_or(usize::MAX);
-    let history = rows.history(session.session_id, before, limit)?;
-    let mut messages = view::messages(rows, &history.entries)?;
-    if let Some(chars) = params.max_chars {
-        let chars = usize::try_from(chars).unwrap_or(usize::MAX);
-        messages.iter_mut().for_each(|message| shorten(message, chars));
-    }
-    let cut = over_bytes(&messages);
-    messages.drain(..cut);
-    let total = u64::try_from(history.total).unwrap_or(0);
-    let shown = messages.len() as u64;
-    Ok(ChatHistoryResult {
-        session_key,
-        session_id: Some(session.session_id),
-        has_more: params.offset.saturating_add(shown) < total,
-        messages,
-        pending_inputs: PendingInputs { items: Vec::new(), total: session.queued.into() },
-        total_messages: total,
-    })
-}
-
-fn shorten(message: &mut ChatMessage, chars: usize) {
-    for block in &mut message.content {
-        if let Block::Text { text } = block {
-            *text = view::clip(text, chars);
-        }
-    }
-}
-
-/// How many of the oldest messages do not fit. The newest always does.
-fn over_bytes(messages: &[ChatMessage]) -> usize {
-    let mut bytes = 0;
-    for (n, message) in messages.iter().enumerate().rev() {
-        bytes += serde_json::to_string(message).map_or(0, |text| text.len());
-        if bytes > HISTORY_BYTES_MAX {
-            return (n + 1).min(messages.len() - 1);
-        }
-    }
-    0
-}
-
 /// `chat.abort`. With a run id, only if that is what runs, at the moment of the stop too.
 pub async fn abort(
     gateway: &Gateway,
     params: ChatAbortParams,
 ) -> Result<ChatAbortResult, ErrorShape> {
     let session = params.session.resolve(&gateway.info.default_agent);
-    let Some(name) = params.run_id else { return stop(gateway, session, None).await };
+    abort_run(gateway, session, params.run_id).await
+}
+
+/// Stops a session; with the name of a run, only if that is what runs.
+pub async fn abort_run(
+    gateway: &Gateway,
+    session: SessionKey,
+    run: Option<String>,
+) -> Result<ChatAbortResult, ErrorShape> {
+    let Some(name) = run else { return stop(gateway, session, None).await };
     match open_run(gateway, &session, name).await? {
         Some(run) => stop(gateway, session, Some(run)).await,
         None => Ok(ChatAbortResult { ok: true, aborted: false, run_ids: Vec::new() }),
@@ -229,31 +172,21 @@ async fn stop(
         Ok(answer) => return Err(unexpected(&answer)),
         Err(error) => return Err(not_submitted(&error)),
     };
+    stopped_result(gateway, stopped).await
+}
+
+/// What has been stopped, in the names that clients know.
+async fn stopped_result(
+    gateway: &Gateway,
+    stopped: Stopped,
+) -> Result<ChatAbortResult, ErrorShape> {
     let runs = stopped.runs.clone();
     let names = ask(gateway.handle.store(), move |rows| names_of(rows, &runs));
     let aborted = !stopped.runs.is_empty() || !stopped.tasks.is_empty();
     Ok(ChatAbortResult { ok: true, aborted, run_ids: names.await.map_err(unreadable)? })
 }
 
-fn names_of(rows: &dyn Query, runs: &[RunId]) -> Result<Vec<String>, StoreError> {
+pub fn names_of(rows: &dyn Query, runs: &[RunId]) -> Result<Vec<String>, StoreError> {
     let name = |run: &RunId| Ok(rows.run(*run)?.map(|run| run.facts.wire_id));
     runs.iter().filter_map(|run| name(run).transpose()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use protocol::message::ChatRole;
-    use types::Timestamp;
-
-    use super::*;
-
-    #[test]
-    fn a_page_that_is_too_large_loses_its_oldest() {
-        let message =
-            |bytes: usize| ChatMessage::text(ChatRole::User, "x".repeat(bytes), Timestamp(1));
-        assert_eq!(over_bytes(&[]), 0);
-        assert_eq!(over_bytes(&[message(10), message(10)]), 0);
-        assert_eq!(over_bytes(&[message(HISTORY_BYTES_MAX), message(10), message(10)]), 1);
-        assert_eq!(over_bytes(&[message(10), message(HISTORY_BYTES_MAX)]), 1);
-    }
 }

@@ -7,14 +7,15 @@ use protocol::agent::{
     Accepted, AgentAccepted, AgentFinal, AgentMeta, AgentParams, AgentResult, AgentStatus,
     AgentWaitParams, AgentWaitResult, Disposition, Payload, RunMeta, TerminalReply,
 };
-use protocol::{ErrorShape, Response};
+use protocol::{ErrorShape, Response, command};
 use store::view::RunView;
-use types::SessionKey;
+use types::{SessionId, SessionKey};
 
 use crate::ending::{self, Sight, Subject};
 use crate::feed::end_words;
 use crate::gateway::Gateway;
 use crate::methods::chat::{Words, submit};
+use crate::methods::commands::{self, Typed};
 use crate::outbox::Outbox;
 
 /// `agent`: answers once when the message is durable, and returns the second answer, when its run
@@ -39,6 +40,12 @@ async fn run(
         None => SessionKey::main(agent),
     };
     let key = params.idempotency_key.clone();
+    if let Some(command) = command::parse(&params.message) {
+        let typed = Typed { session, key: key.clone(), text: params.message, command };
+        let told = commands::carry_out(gateway, typed).await?;
+        outbox.respond(&Response::ok(id, &first(gateway, key.clone(), told.session)));
+        return Ok(answered(id, key, told.session_id, told.answer, told.is_error));
+    }
     let words = Words {
         body: params.message,
         key: params.idempotency_key,
@@ -49,17 +56,39 @@ async fn run(
     };
     let accepted = submit(gateway, session, words).await?;
     let session = accepted.session;
-    let first = AgentAccepted {
-        status: Accepted::Accepted,
-        run_id: key.clone(),
-        session_key: session.clone(),
-        agent_id: session.agent.clone(),
-        accepted_at: gateway.now(),
-    };
-    outbox.respond(&Response::ok(id, &first));
+    outbox.respond(&Response::ok(id, &first(gateway, key.clone(), session.clone())));
     let subject = Subject::Input { session, key: key.clone() };
     let sight = ending::wait(gateway, &subject, None).await?;
     Ok(last(id, key, sight))
+}
+
+fn first(gateway: &Gateway, run_id: String, session_key: SessionKey) -> AgentAccepted {
+    AgentAccepted {
+        status: Accepted::Accepted,
+        run_id,
+        agent_id: session_key.agent.clone(),
+        session_key,
+        accepted_at: gateway.now(),
+    }
+}
+
+/// The second answer to a command, for which no run was opened.
+fn answered(
+    id: &str,
+    run_id: String,
+    session_id: SessionId,
+    answer: String,
+    is_error: bool,
+) -> Response {
+    let of_nothing = RunMeta { session_id, provider: None, model: None, usage: None };
+    let meta = AgentMeta { duration_ms: 0, agent_meta: of_nothing, aborted: false };
+    if is_error {
+        let result = AgentResult { payloads: Vec::new(), meta };
+        return failed(id, run_id, answer, Some(result));
+    }
+    let result = Some(AgentResult { payloads: vec![Payload::text(answer)], meta });
+    let (status, summary) = (AgentStatus::Ok, "completed".to_owned());
+    Response::ok(id, &AgentFinal { run_id, status, summary, result })
 }
 
 fn refuse_unsupported(params: &AgentParams) -> Result<(), ErrorShape> {
@@ -80,6 +109,9 @@ fn refuse_unsupported(params: &AgentParams) -> Result<(), ErrorShape> {
 fn last(id: &str, run_id: String, sight: Sight) -> Response {
     let (run, text) = match sight {
         Sight::Ended(run, text) => (run, text),
+        Sight::Told(row) => {
+            return answered(id, run_id, row.session_id, row.answer, row.is_error);
+        }
         sight => return failed(id, run_id, why_lost(&sight), None),
     };
     let outcome = run.facts.outcome.unwrap_or(Outcome::Interrupted);
@@ -113,7 +145,9 @@ fn why_lost(sight: &Sight) -> String {
         }
         Sight::Lost(InboxState::Cancelled) => "the message was cancelled before a run took it in",
         Sight::Lost(_) => "the message could not be delivered to a run",
-        Sight::Unknown | Sight::Open(_) | Sight::Ended(..) => "the run is not known",
+        Sight::Unknown | Sight::Open(_) | Sight::Ended(..) | Sight::Told(_) => {
+            "the run is not known"
+        }
     }
     .to_owned()
 }
@@ -169,6 +203,20 @@ fn waited(run_id: String, sight: Sight) -> AgentWaitResult {
         Sight::Lost(_) => {
             let (status, error) = (AgentStatus::Error, Some(why_lost(&sight)));
             return AgentWaitResult { status, error, ..nothing };
+        }
+        Sight::Told(row) => {
+            return AgentWaitResult {
+                status: if row.is_error { AgentStatus::Error } else { AgentStatus::Ok },
+                started_at: Some(row.at),
+                ended_at: Some(row.at),
+                stop_reason: Some("stop".to_owned()),
+                error: row.is_error.then(|| row.answer.clone()),
+                terminal_reply: Some(TerminalReply {
+                    disposition: Disposition::Reply,
+                    text: row.answer,
+                }),
+                ..nothing
+            };
         }
         Sight::Ended(run, text) => (run, text),
     };

@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use machine::Limits;
 use protocol::ErrorShape;
+use protocol::administer::TranscriptRow;
 use protocol::sessions::{
     DescribeParams, DescribeResult, ListParams, ListResult, ModelDefaults, SessionRow,
 };
 use store::StoreError;
 use store::query::{Query, ask};
-use store::view::{SessionFilter, SessionView};
+use store::view::{SessionFilter, SessionView, TranscriptView};
 use types::{AgentId, ScopeKind, Timestamp};
 
 use crate::gateway::{Gateway, unreadable};
+use crate::methods::history::TRANSCRIPTS_MAX;
 use crate::view::{self, Excerpts};
 
 /// `sessions.list`
@@ -84,7 +86,7 @@ fn filter(params: &ListParams, now: Timestamp, default_agent: &AgentId) -> Sessi
     }
 }
 
-fn full_row(
+pub fn full_row(
     rows: &dyn Query,
     limits: &Limits,
     now: Timestamp,
@@ -129,8 +131,22 @@ pub async fn describe(
         last_message: params.include_last_message,
     };
     let read = ask(gateway.handle.store(), move |rows| {
-        let view = rows.session(&key)?;
-        view.map(|view| full_row(rows, &limits, now, &view, excerpts)).transpose()
+        let Some(view) = rows.session(&key)? else {
+            return Ok(DescribeResult { session: None, transcripts: Vec::new() });
+        };
+        let session = Some(full_row(rows, &limits, now, &view, excerpts)?);
+        let transcripts = rows.transcripts(&key, TRANSCRIPTS_MAX)?;
+        Ok(DescribeResult { session, transcripts: transcripts.iter().map(transcript).collect() })
     });
-    Ok(DescribeResult { session: read.await.map_err(unreadable)? })
+    read.await.map_err(unreadable)
+}
+
+fn transcript(row: &TranscriptView) -> TranscriptRow {
+    TranscriptRow {
+        session_id: row.session_id,
+        messages: row.entries,
+        started_at: row.started,
+        ended_at: row.ended,
+        end_reason: row.end_reason.map(|why| why.to_string()),
+    }
 }

@@ -162,6 +162,23 @@ fn tree(
     Ok(SubagentsListResult { ts: now, has_more, subagents: subagents.collect::<Result<_, _>>()? })
 }
 
+/// The tasks below a session, as trees.
+pub fn below(rows: &dyn Query, key: &SessionKey) -> Result<Vec<TaskView>, StoreError> {
+    let Some(session) = rows.session(key)? else { return Ok(Vec::new()) };
+    let root = Some(session.root_key);
+    let filter = TaskFilter { root, limit: SCAN_MAX, ..TaskFilter::default() };
+    Ok(in_tree_order(rows.tasks(&filter)?, Some(key)))
+}
+
+/// What a task does now, or how it has ended.
+pub fn stands(task: &TaskView, now: Timestamp) -> String {
+    let status = task_status(task, now);
+    match &task.run {
+        Some(_) if status.is_open() => task.words(Lifecycle::Open, now).activity.to_string(),
+        _ => status.to_string(),
+    }
+}
+
 /// Puts each task after the one that asked for it and before that one's next sibling; oldest
 /// first. A task whose parent is not in the list stands at the top.
 fn in_tree_order(tasks: Vec<TaskView>, below: Option<&SessionKey>) -> Vec<TaskView> {

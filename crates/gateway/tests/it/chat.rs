@@ -169,7 +169,9 @@ async fn an_abort_ends_what_runs_and_only_that() {
 
     client.call("chat.send", send(MAIN, "for ever", "k2")).await;
     let stopped = client.call("chat.send", send(MAIN, "/stop", "k3")).await;
-    assert_eq!(stopped["payload"], json!({"ok": true, "aborted": true, "runIds": ["k2"]}));
+    let told = json!({"runId": "k3", "status": "ok", "ok": true, "aborted": true,
+                      "runIds": ["k2"]});
+    assert_eq!(stopped["payload"], told);
 }
 
 #[tokio::test(flavor = "multi_thread")]

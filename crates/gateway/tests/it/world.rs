@@ -114,6 +114,7 @@ impl World {
             database: PathBuf::from("/state/windlass.db"),
             config_path: None,
             clock: Arc::new(SystemClock),
+            agents: Default::default(),
         };
         let gateway =
             tokio::spawn(gateway::serve(listener, config, handle, info, shutdown.clone()));

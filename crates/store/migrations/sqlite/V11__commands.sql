@@ -22,6 +22,9 @@ create table commands (
 -- What was typed in this transcript, and where?
 create index commands_of_transcript on commands (session_id, before_seq, at_ms);
 
+-- A client that waits for an answer names only the key.
+create index commands_by_key on commands (idem_key);
+
 create trigger commands_are_never_changed before update on commands
 begin
     select raise(abort, 'a command is kept as it was answered');

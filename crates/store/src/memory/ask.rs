@@ -165,7 +165,9 @@ impl Query for Tables {
 
     fn session_of_input(&self, idem_key: &str) -> Result<Option<SessionKey>, StoreError> {
         let newest = self.inbox.values().rev().find(|row| row.idem_key == idem_key);
-        Ok(newest.map(|row| row.session_key.clone()))
+        let typed = || self.commands.values().filter(|row| row.idem_key == idem_key);
+        let typed = || typed().max_by_key(|row| row.at).map(|row| row.session_key.clone());
+        Ok(newest.map(|row| row.session_key.clone()).or_else(typed))
     }
 
     fn tally(&self, now: Timestamp) -> Result<Tally, StoreError> {

@@ -253,6 +253,11 @@ impl Query for Snapshot<'_> {
 
     fn session_of_input(&self, idem_key: &str) -> Result<Option<SessionKey>, StoreError> {
         let sql = "select session_key from inbox where idem_key = ?1 order by seq desc limit 1";
+        if let Some(session) = self.link.row(sql, [idem_key], columns::one)? {
+            return Ok(Some(session));
+        }
+        let sql =
+            "select session_key from commands where idem_key = ?1 order by at_ms desc limit 1";
         self.link.row(sql, [idem_key], columns::one)
     }
 

@@ -1,0 +1,256 @@
+//! Slash commands: what they ask for, and what is told without asking the machine.
+//!
+//! What only reads is answered from one snapshot of the rows; what changes something is an event,
+//! which the machine answers. Both answers are kept under the message's key, and none costs a model
+//! call.
+
+use std::sync::Arc;
+
+use machine::effect::Commanded;
+use machine::event::{Act, Command as Event, Patch};
+use machine::rows::EndReason;
+use machine::{Answer, Limits};
+use protocol::ErrorShape;
+use protocol::command::{self, Command, Handle, Queue, Subagents, Victims, WrongForm};
+use store::StoreError;
+use store::query::{Query, ask};
+use store::view::{SessionView, TaskFilter, TaskView};
+use types::{InternalCall, SessionKey, SpawnRequest, TaskId, TaskTarget, Timestamp};
+
+use crate::card::{self, Card};
+use crate::gateway::{Gateway, unreadable};
+use crate::methods::chat::{ORIGIN, OWNER, queue_mode};
+use crate::refusal::{not_submitted, refused, unexpected};
+
+/// Commands among which the last list is looked for.
+const RECENT: usize = 200;
+
+/// Tasks of a tree that are looked through, newest first.
+const SCAN_MAX: usize = 10_000;
+
+/// A command as it was typed.
+#[derive(Clone, Debug)]
+pub struct Typed {
+    pub session: SessionKey,
+    pub key: String,
+    pub text: String,
+    pub command: Result<Command, WrongForm>,
+}
+
+impl Typed {
+    pub fn stops(&self) -> bool {
+        matches!(self.command, Ok(Command::Stop))
+    }
+}
+
+/// Carries a command out. It is done, and its answer kept, when this returns.
+pub async fn carry_out(gateway: &Gateway, typed: Typed) -> Result<Commanded, ErrorShape> {
+    let Typed { session, key, text, command } = typed;
+    let act = match command {
+        Ok(command) => act(gateway, &session, command).await?,
+        Err(wrong) => wrong_form(wrong.to_string()),
+    };
+    let event = Event {
+        session: session.clone(),
+        owner: OWNER.to_owned(),
+        origin: ORIGIN.to_owned(),
+        idem_key: key.clone(),
+        text,
+        act,
+    };
+    match gateway.handle.submit(machine::Event::Command(event)).await {
+        Ok(Answer::Commanded(told)) => {
+            gateway.keys.remember(&key, &session);
+            Ok(told)
+        }
+        Ok(Answer::Refused(refusal)) => Err(refused(&refusal)),
+        Ok(answer) => Err(unexpected(&answer)),
+        Err(error) => Err(not_submitted(&error)),
+    }
+}
+
+fn wrong_form(answer: String) -> Act {
+    Act::Tell { answer, is_error: true, listed: Vec::new() }
+}
+
+fn tell(answer: String) -> Act {
+    Act::Tell { answer, is_error: false, listed: Vec::new() }
+}
+
+async fn act(gateway: &Gateway, session: &SessionKey, command: Command) -> Result<Act, ErrorShape> {
+    let read = match command {
+        Command::Help => return Ok(tell(command::help())),
+        Command::Agents => return Ok(tell(agents(gateway))),
+        Command::Stop => return Ok(Act::Stop),
+        Command::New => return Ok(Act::Reset(EndReason::New)),
+        Command::Reset => return Ok(Act::Reset(EndReason::Reset)),
+        Command::Queue(Queue::Set(mode)) => {
+            let mode = Some(mode.map(queue_mode));
+            return Ok(Act::Patch(Patch { queue_mode: mode, ..Patch::default() }));
+        }
+        Command::Subagents(Subagents::Kill(Victims::All)) => return Ok(Act::StopChildren),
+        Command::Subagents(Subagents::Spawn { agent, task, model }) => {
+            let request = SpawnRequest { agent: Some(agent), model, ..SpawnRequest::of(&task) };
+            return Ok(Act::Call(InternalCall::spawn(request)));
+        }
+        read => read,
+    };
+    let (key, now) = (session.clone(), gateway.now());
+    let limits = Arc::clone(&gateway.handle.config().limits);
+    let running =
+        card::Running { version: gateway.info.version.clone(), uptime_ms: gateway.uptime_ms() };
+    let asked = ask(gateway.handle.store(), move |rows| {
+        let asked = Asked { rows, limits: &limits, running: &running, key: &key, now };
+        asked.act(read)
+    });
+    asked.await.map_err(unreadable)
+}
+
+/// The agents that are configured, as people call them.
+fn agents(gateway: &Gateway) -> String {
+    let config = gateway.handle.config();
+    let lines = config.agents.keys().map(|id| {
+        let title = gateway.info.agents.get(id).cloned().unwrap_or_default();
+        let model = config.limits.agents.get(id).map_or("", |limits| limits.model.as_str());
+        card::agent(id, *id == gateway.info.default_agent, &title, model)
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A question about a conversation, put to one snapshot.
+struct Asked<'a> {
+    rows: &'a dyn Query,
+    limits: &'a Limits,
+    running: &'a card::Running,
+    key: &'a SessionKey,
+    now: Timestamp,
+}
+
+type Told<T> = Result<T, StoreError>;
+
+impl Asked<'_> {
+    fn act(&self, command: Command) -> Told<Act> {
+        let session = self.rows.session(self.key)?;
+        let card = Card { rows: self.rows, limits: self.limits, now: self.now };
+        Ok(match command {
+            Command::Status => tell(card.status(self.key, session.as_ref(), self.running)?),
+            Command::Threads => tell(card.threads(&self.key.agent)?),
+            Command::Queue(_) => tell(card.queue(session.as_ref())?),
+            Command::Tasks => listed(card.tasks(self.key)?),
+            Command::Subagents(Subagents::List) => listed(card.subagents(self.key)?),
+            Command::Subagents(Subagents::Info(handle)) => {
+                self.of_task(session.as_ref(), &handle, |task| card.info(task))?
+            }
+            Command::Subagents(Subagents::Log { task, limit }) => {
+                let limit = limit as usize;
+                self.of_task(session.as_ref(), &task, |task| card.log(task, limit))?
+            }
+            Command::Subagents(
+                Subagents::Steer { task, message } | Subagents::Send { task, message },
+            ) => self.call(session.as_ref(), &task, |target| InternalCall::Steer {
+                target,
+                message: message.clone(),
+            })?,
+            Command::Subagents(Subagents::Kill(Victims::One(task))) => {
+                self.call(session.as_ref(), &task, |target| InternalCall::Kill { target })?
+            }
+            // Those are no questions.
+            Command::Help
+            | Command::Agents
+            | Command::Stop
+            | Command::New
+            | Command::Reset
+            | Command::Subagents(Subagents::Kill(Victims::All) | Subagents::Spawn { .. }) => {
+                tell(command::help())
+            }
+        })
+    }
+
+    /// Tells of one task.
+    fn of_task(
+        &self,
+        session: Option<&SessionView>,
+        handle: &Handle,
+        told: impl FnOnce(&TaskView) -> Told<String>,
+    ) -> Told<Act> {
+        Ok(match self.find(session, handle)? {
+            Ok(task) => tell(told(&task)?),
+            Err(why) => wrong_form(why),
+        })
+    }
+
+    /// Asks for something to be done with one task.
+    fn call(
+        &self,
+        session: Option<&SessionView>,
+        handle: &Handle,
+        call: impl FnOnce(TaskTarget) -> InternalCall,
+    ) -> Told<Act> {
+        Ok(match self.find(session, handle)? {
+            Ok(task) => Act::Call(call(TaskTarget(task.id.to_string()))),
+            Err(why) => wrong_form(why),
+        })
+    }
+
+    /// Finds the task that a person means, below this conversation.
+    fn find(
+        &self,
+        session: Option<&SessionView>,
+        handle: &Handle,
+    ) -> Told<Result<TaskView, String>> {
+        let none = |why: &str| Ok(Err(format!("{why} {}", command::HANDLES)));
+        let Some(session) = session else { return none("This conversation has no tasks.") };
+        let found = match handle {
+            Handle::Number(n) => match self.numbered(session, *n)? {
+                Some(id) => self.rows.task(id)?,
+                None => {
+                    return none(&format!("The last list has no #{n}; see /subagents list."));
+                }
+            },
+            Handle::Last => self.below(session)?.into_iter().next(),
+            Handle::Name(name) => {
+                let named = |task: &&TaskView| {
+                    task.id.to_string() == *name
+                        || task.session_key.to_string() == *name
+                        || task.task_name.as_ref() == Some(name)
+                };
+                let tasks = self.below(session)?;
+                let open = tasks.iter().filter(named).find(|task| task.outcome.is_none());
+                open.or_else(|| tasks.iter().find(named)).cloned()
+            }
+        };
+        match found {
+            Some(task) => Ok(Ok(task)),
+            None => none(&format!("There is no task `{handle}` below this conversation.")),
+        }
+    }
+
+    /// The task of this number in the list that was shown last.
+    fn numbered(&self, session: &SessionView, n: u32) -> Told<Option<TaskId>> {
+        let commands = self.rows.commands(session.session_id, RECENT)?;
+        let last = commands.into_iter().find(|command| !command.listed.is_empty());
+        Ok(last.and_then(|command| command.listed.get(n as usize - 1).copied()))
+    }
+
+    /// Tasks below this conversation, newest first.
+    fn below(&self, session: &SessionView) -> Told<Vec<TaskView>> {
+        let root = Some(session.root_key.clone());
+        let filter = TaskFilter { root, limit: SCAN_MAX, ..TaskFilter::default() };
+        let mut above = std::collections::BTreeSet::new();
+        let mut below = Vec::new();
+        // A task comes after the one that asked for it.
+        for task in self.rows.tasks(&filter)?.into_iter().rev() {
+            let own = task.requester_key == session.key;
+            if own || task.parent.is_some_and(|parent| above.contains(&parent)) {
+                above.insert(task.id);
+                below.push(task);
+            }
+        }
+        below.reverse();
+        Ok(below)
+    }
+}
+
+fn listed((answer, listed): (String, Vec<TaskId>)) -> Act {
+    Act::Tell { answer, is_error: false, listed }
+}
