@@ -6,8 +6,9 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use async_trait::async_trait;
+use machine::event::Act;
 use machine::{Action, Answer, At, Event, Limits, Notice, Refusal, State, Tx};
-use types::Timestamp;
+use types::{InternalCall, Timestamp};
 
 use crate::error::StoreError;
 use crate::query::Reads;
@@ -83,7 +84,7 @@ pub(crate) fn apply_batch<T: Savepoints>(
 ) -> Result<Done, StoreError> {
     let mut done = Done::default();
     for event in events {
-        if rules.full && matches!(event, Event::MessageReceived(_)) {
+        if rules.full && is_new_work(event) {
             done.answers.push(Ok(Answer::Refused(Refusal::StoreFull)));
             continue;
         }
@@ -94,6 +95,21 @@ pub(crate) fn apply_batch<T: Savepoints>(
     }
     done.next_wake = tx.next_wake()?;
     Ok(done)
+}
+
+/// Is this refused while the disk is full? A stop, and what only ends something, is not.
+fn is_new_work(event: &Event) -> bool {
+    let begins = |call: &InternalCall| !matches!(call, InternalCall::Kill { .. });
+    match event {
+        Event::MessageReceived(_) => true,
+        Event::Ask(asked) => begins(&asked.call),
+        Event::Command(command) => match &command.act {
+            Act::Call(call) => begins(call),
+            Act::Tell { .. } | Act::Patch(_) => true,
+            Act::Stop | Act::StopChildren | Act::Reset(_) => false,
+        },
+        _ => false,
+    }
 }
 
 fn apply_raised<T: Savepoints>(
