@@ -4,9 +4,10 @@
 //! once, at the edge, with an error that says what was expected.
 //!
 //! Reading order: [`id`], [`session_key`], [`message`], [`tool`], [`request`],
-//! [`failure`], [`usage`], [`time`].
+//! [`flow`], [`failure`], [`usage`], [`time`].
 
 pub mod failure;
+pub mod flow;
 pub mod hash;
 pub mod id;
 pub mod message;
@@ -17,6 +18,7 @@ pub mod tool;
 pub mod usage;
 
 pub use failure::FailureClass;
+pub use flow::{FlowFault, FlowRequest, FlowTarget, FlowTask, NodeName, OnFailure};
 pub use hash::Hash;
 pub use id::{FlowId, MessageId, NodeId, ParseIdError, RunId, SessionId, TaskId};
 pub use message::{AssistantMessage, Message, Prefix, StopReason, ToolCall, ToolResult, Wire};

@@ -9,7 +9,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::session_key::ParseSessionKeyError;
-use crate::{AgentId, Scope, SessionKey, TaskId, serde_as_str, word_enum};
+use crate::{
+    AgentId, FlowRequest, FlowTarget, Scope, SessionKey, TaskId, serde_as_str, word_enum,
+};
 
 /// A tool call that the machine carries out itself, in the commit that records its result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +26,11 @@ pub enum InternalCall {
     Steer {
         target: TaskTarget,
         message: String,
+    },
+    StartFlow(Box<FlowRequest>),
+    /// Stop a flow of the caller's tree, and everything below it.
+    CancelFlow {
+        target: FlowTarget,
     },
 }
 
