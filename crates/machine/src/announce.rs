@@ -6,9 +6,12 @@
 use types::{Announce, Cleanup, Hash, MessageId, SessionKey, TaskId, usage::estimate_tokens};
 
 use crate::finish::End;
+use crate::flow;
 use crate::inbox;
 use crate::limits::{ANNOUNCE_BYTES_MAX, ANNOUNCE_HEAD_BYTES};
-use crate::rows::{InboxKind, InboxRow, InboxState, Lifecycle, Outcome, Place, Run, Task};
+use crate::rows::{
+    InboxKind, InboxRow, InboxState, Lifecycle, Outcome, Place, Run, Task, TaskKind,
+};
 use crate::session;
 use crate::state::State;
 use crate::{person, wait};
@@ -49,7 +52,10 @@ fn skips(end: &End) -> bool {
 
 /// Puts the row into an inbox. Returns whose it is, or none if nobody is left to take it.
 fn put_announce(state: &mut State<'_>, task: &Task, end: &End) -> Option<SessionKey> {
-    let body = render(state, task, end);
+    let body = match task.kind {
+        TaskKind::Flow => flow::render(state, task, end),
+        _ => render(state, task, end),
+    };
     let forgotten = session::is_forgotten(state, task);
     let target = if forgotten { None } else { nearest_open(state, task) };
     let now = state.now();
@@ -74,7 +80,8 @@ fn put_announce(state: &mut State<'_>, task: &Task, end: &End) -> Option<Session
         body_hash: Hash::of(&body),
         tokens: estimate_tokens(&body),
         origin: task.origin.clone(),
-        sender: Some(task.session_key.clone()),
+        // A flow speaks for sessions, and has none.
+        sender: (task.kind != TaskKind::Flow).then(|| task.session_key.clone()),
         hops: 0,
         task: Some(task.id),
         state: row_state,
@@ -193,10 +200,15 @@ fn stats(run: &Run) -> String {
 
 /// The text, or its beginning if it is too long, cut between characters.
 pub fn bounded(text: &str) -> (&str, bool) {
-    if text.len() <= ANNOUNCE_BYTES_MAX {
+    cut(text, ANNOUNCE_BYTES_MAX, ANNOUNCE_HEAD_BYTES)
+}
+
+/// The text, or `head` bytes of it if it has more than `max`, cut between characters.
+pub fn cut(text: &str, max: usize, head: usize) -> (&str, bool) {
+    if text.len() <= max {
         return (text, false);
     }
-    (&text[..text.floor_char_boundary(ANNOUNCE_HEAD_BYTES)], true)
+    (&text[..text.floor_char_boundary(head)], true)
 }
 
 #[cfg(test)]

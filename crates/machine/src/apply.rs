@@ -4,7 +4,7 @@ use crate::effect::{Answer, Notice};
 use crate::event::Event;
 use crate::rows::JournalLine;
 use crate::state::State;
-use crate::{command, inbox, internal, lane, node, recover, session, step, stop, timer};
+use crate::{command, flow, inbox, internal, lane, node, recover, session, step, stop, timer};
 
 /// Applies `event` to the rows that it concerns.
 ///
@@ -43,6 +43,7 @@ pub fn apply(state: &mut State<'_>, event: Event) -> Answer {
         Event::Drain => node::drain(state),
         Event::NodeStopped => node::stop(state),
         Event::Recover => recover::recover(state),
+        Event::AdvanceFlow(flow) => flow::advance(state, flow, false),
         Event::Orphaned { run } => recover::orphaned(state, run),
         Event::Broken { run, why } => recover::broken(state, run, &why),
     };

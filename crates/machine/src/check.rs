@@ -10,10 +10,13 @@ use types::{RunId, SessionId, SessionKey, TaskId};
 
 use crate::limits::Limits;
 use crate::rows::{
-    EntryKind, Episode, InboxKind, InboxRow, InboxState, Lane, LedgerRow, Node, NodeState, Outcome,
-    Place, Run, Session, Step, StepKind, StepState, Task, Timer, TimerKind, Transcript,
+    EntryKind, Episode, Flow, FlowNode, InboxKind, InboxRow, InboxState, Lane, LedgerRow, Node,
+    NodeState, Outcome, Place, Run, Session, Step, StepKind, StepState, Task, TaskKind, Timer,
+    TimerKind, Transcript,
 };
 use crate::run::{Phase, WaitKind};
+
+mod flow;
 
 /// Every row there is, without bodies.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,6 +34,9 @@ pub struct World {
     pub tasks: Vec<Task>,
     pub timers: Vec<Timer>,
     pub ledger: Vec<LedgerRow>,
+    pub flows: Vec<Flow>,
+    /// By flow, then place.
+    pub flow_nodes: Vec<FlowNode>,
 }
 
 /// An entry without its body.
@@ -68,6 +74,7 @@ pub fn check(world: &World, limits: &Limits) -> Vec<Violation> {
     session::one_live_transcript(world, &mut found);
     session::deleted_is_at_rest(world, &mut found);
     ends::check(world, &mut found);
+    flow::flows(world, &mut found);
     found.0
 }
 
@@ -149,7 +156,7 @@ fn in_order(world: &World, found: &mut Found) {
 }
 
 /// I4: an ended task has one announce, if it was to have one; an open one has none, and is carried
-/// by an open run.
+/// by an open run. A flow is carried by its nodes.
 fn one_outcome_one_announce(world: &World, found: &mut Found) {
     let runs = run_of(world);
     let mut announced: BTreeMap<TaskId, usize> = BTreeMap::new();
@@ -163,6 +170,8 @@ fn one_outcome_one_announce(world: &World, found: &mut Found) {
     for task in &world.tasks {
         let announces = announced.get(&task.id).copied().unwrap_or(0);
         let run = runs.get(&task.run).map(|run| run.phase);
+        let has_run = task.kind != TaskKind::Flow;
+        found.unless(has_run || run.is_none(), "I4", || format!("flow {} has a run", task.id));
         match task.outcome {
             Some(outcome) => {
                 let wanted = task.announce.reaches_requester();
@@ -171,15 +180,14 @@ fn one_outcome_one_announce(world: &World, found: &mut Found) {
                 found.unless(announces <= 1 && enough, "I4", || {
                     format!("{} ended {outcome} with {announces} announces", task.id)
                 });
-                found.unless(run == Some(Phase::Ended(outcome)), "I4", || {
+                found.unless(!has_run || run == Some(Phase::Ended(outcome)), "I4", || {
                     format!("{} ended {outcome}, its run is {run:?}", task.id)
                 });
             }
             None => {
                 found.unless(announces == 0, "I4", || format!("open {} is announced", task.id));
-                found.unless(run.is_some_and(|phase| !phase.ended()), "I4", || {
-                    format!("{} is open, its run is {run:?}", task.id)
-                });
+                let carried = !has_run || run.is_some_and(|phase| !phase.ended());
+                found.unless(carried, "I4", || format!("{} is open, its run is {run:?}", task.id));
             }
         }
     }

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use types::{AgentId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, TaskId};
+use types::{
+    AgentId, FlowId, Hash, MessageId, NodeId, NodeName, RunId, SessionId, SessionKey, TaskId,
+};
 
 use crate::event::Token;
 use crate::policy::Role;
-use crate::rows::{LaneName, Outcome};
+use crate::rows::{FlowNodeState, LaneName, Outcome};
 
 /// Work that the runtime starts once the commit is on disk. Each may run twice: a crash can come
 /// between the doing and the hearing of it.
@@ -221,6 +223,35 @@ pub enum Notice {
         task: TaskId,
         requester: SessionKey,
         child: SessionKey,
+        outcome: Outcome,
+    },
+    FlowStarted {
+        flow: FlowId,
+        task: TaskId,
+        requester: SessionKey,
+        name: String,
+        nodes: u32,
+    },
+    /// An attempt of a node has begun.
+    FlowNodeStarted {
+        flow: FlowId,
+        node: NodeName,
+        task: TaskId,
+        attempt: u32,
+    },
+    /// An attempt of a node is over; or the node, if `state` is a final one.
+    FlowNodeEnded {
+        flow: FlowId,
+        node: NodeName,
+        /// None if it was never started.
+        task: Option<TaskId>,
+        attempt: u32,
+        state: FlowNodeState,
+    },
+    FlowEnded {
+        flow: FlowId,
+        task: TaskId,
+        requester: SessionKey,
         outcome: Outcome,
     },
     Yielded {

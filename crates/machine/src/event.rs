@@ -1,7 +1,9 @@
 //! Everything that can happen. Each event is one transaction.
 
 use serde::{Deserialize, Serialize};
-use types::{EffectClass, FailureClass, InternalCall, NodeId, RunId, SessionKey, TaskId, Usage};
+use types::{
+    EffectClass, FailureClass, FlowId, InternalCall, NodeId, RunId, SessionKey, TaskId, Usage,
+};
 
 use crate::queue::QueueMode;
 use crate::rows::{EndReason, InboxKind, LaneName, Timer};
@@ -88,6 +90,8 @@ pub enum Event {
     NodeStopped,
     /// Looks for work that a lost node has left.
     Recover,
+    /// A flow may have something to start, or be over.
+    AdvanceFlow(FlowId),
     Orphaned {
         run: RunId,
     },
@@ -122,6 +126,7 @@ impl Event {
             Event::Drain => "Drain",
             Event::NodeStopped => "NodeStopped",
             Event::Recover => "Recover",
+            Event::AdvanceFlow(_) => "AdvanceFlow",
             Event::Orphaned { .. } => "Orphaned",
             Event::Broken { .. } => "Broken",
         }

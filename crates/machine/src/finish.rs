@@ -6,8 +6,9 @@ use crate::announce;
 use crate::archive;
 use crate::effect::{Action, Notice, RunEnded};
 use crate::event::Event;
+use crate::flow;
 use crate::inbox;
-use crate::rows::{EntryKind, Outcome, Place, StepKind, StepState, TimerKind};
+use crate::rows::{EntryKind, Outcome, Place, StepKind, StepState, TaskKind, TimerKind};
 use crate::run::RunEvent;
 use crate::state::State;
 use crate::step;
@@ -87,6 +88,10 @@ pub fn finish(state: &mut State<'_>, run: RunId, end: End) {
     inbox::release_rows(state, &was.session_key, run);
     report(state, run, &end);
     open_next(state, &was.session_key);
+    // Last: another attempt may begin in this very session, behind what waits there.
+    if let Some(task) = was.task {
+        flow::on_task_ended(state, task, end.quiet);
+    }
     archive::on_idle(state, &was.session_key);
 }
 
@@ -115,7 +120,14 @@ fn end_task(state: &mut State<'_>, id: TaskId, end: &End) {
     task.ended = Some(now);
     task.result_hash = end.text.as_ref().map(types::Hash::of);
     let (requester, child) = (task.requester_key.clone(), task.session_key.clone());
+    let kind = task.kind;
     let outcome = end.outcome;
+    if kind == TaskKind::FlowNode
+        && let Some(text) = &end.text
+    {
+        // Others depend on it, and it is not in any inbox.
+        state.tx().add_blob(types::Hash::of(text), text);
+    }
     state.notices.push(Notice::TaskEnded { task: id, requester, child, outcome });
     announce::on_task_ended(state, id, end);
 }

@@ -7,10 +7,10 @@ use crate::effect::{Answer, Refusal};
 use crate::event::{Asked, Inbound, Token};
 use crate::inbox;
 use crate::queue::QueueMode;
-use crate::rows::{InboxKind, Lifecycle, Place, StepState};
+use crate::rows::{InboxKind, Lifecycle, Place, StepState, TaskKind};
 use crate::state::State;
 use crate::transcript::{Closing, close_tool};
-use crate::{spawn, step, stop, wait};
+use crate::{flow, spawn, step, stop, wait};
 
 /// What a call of ours answers to the model: one JSON object.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,6 +93,8 @@ fn dispatch(state: &mut State<'_>, caller: &Caller, call: InternalCall) -> Reply
         InternalCall::Spawn(request) => spawn::spawn(state, caller, &request),
         InternalCall::Kill { target } => kill(state, caller, &target),
         InternalCall::Steer { target, message } => steer(state, caller, &target, message),
+        InternalCall::StartFlow(request) => flow::start(state, caller, &request),
+        InternalCall::CancelFlow { target } => flow::cancel(state, caller, target),
         InternalCall::Yield(_) => unreachable!("a yield is carried out for its run"),
     }
 }
@@ -145,6 +147,11 @@ fn steer(state: &mut State<'_>, caller: &Caller, target: &TaskTarget, message: S
         Ok(id) => id,
         Err(reply) => return reply,
     };
+    if state.task(&id).kind == TaskKind::Flow {
+        let why = "a flow takes no messages; name the task of one of its nodes, which `flows` with \
+                   the action \"show\" lists";
+        return Reply::error("invalid_argument", why);
+    }
     let session = state.task(&id).session_key.clone();
     if state.session(&session).lifecycle == Lifecycle::Archived {
         return Reply::error("session_archived", &format!("session {session} is archived"));
@@ -212,7 +219,7 @@ fn find_below(
     }
 }
 
-fn is_below(state: &mut State<'_>, task: TaskId, requester: &SessionKey) -> bool {
+pub fn is_below(state: &mut State<'_>, task: TaskId, requester: &SessionKey) -> bool {
     let mut next = Some(task);
     while let Some(id) = next {
         let task = state.task(&id);

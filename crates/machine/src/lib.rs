@@ -32,6 +32,7 @@ pub mod finish;
 mod internal;
 mod again;
 mod spawn;
+pub mod flow;
 mod stop;
 pub mod archive;
 mod session;

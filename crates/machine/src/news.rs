@@ -40,6 +40,26 @@ impl Notice {
                 task.to_string(),
                 json!({ "requester": requester, "child": child, "outcome": outcome }),
             ),
+            Notice::FlowStarted { flow, task, requester, name, nodes } => (
+                "flow.started",
+                flow.to_string(),
+                json!({ "task": task, "requester": requester, "name": name, "nodes": nodes }),
+            ),
+            Notice::FlowNodeStarted { flow, node, task, attempt } => (
+                "flow.node.started",
+                flow.to_string(),
+                json!({ "node": node, "task": task, "attempt": attempt }),
+            ),
+            Notice::FlowNodeEnded { flow, node, task, attempt, state } => (
+                "flow.node.ended",
+                flow.to_string(),
+                json!({ "node": node, "task": task, "attempt": attempt, "state": state }),
+            ),
+            Notice::FlowEnded { flow, task, requester, outcome } => (
+                "flow.ended",
+                flow.to_string(),
+                json!({ "task": task, "requester": requester, "outcome": outcome }),
+            ),
             Notice::Yielded { run, waiting_for, .. } => {
                 ("run.yielded", run.to_string(), json!({ "waitingFor": waiting_for }))
             }

@@ -13,6 +13,10 @@ use crate::queue::QueueMode;
 use crate::run::Phase;
 use crate::status::TaskStatus;
 
+mod flow;
+
+pub use flow::{Flow, FlowNode, FlowNodeState};
+
 word_enum! {
     /// May the session ever run again without being restored?
     pub enum Lifecycle {

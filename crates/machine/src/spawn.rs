@@ -57,7 +57,7 @@ fn try_spawn(
 }
 
 /// Nothing is born below a stop, nor while the gateway drains.
-fn check_open(state: &mut State<'_>, caller: &Caller) -> Result<(), Reply> {
+pub fn check_open(state: &mut State<'_>, caller: &Caller) -> Result<(), Reply> {
     if stopped(state, caller.task) {
         return Err(Reply::error("cancelled_ancestor", "a task above this one is being stopped"));
     }
@@ -130,7 +130,7 @@ fn kind_of(caller: &Caller) -> TaskKind {
     if caller.run.is_some() { TaskKind::Subagent } else { TaskKind::Cli }
 }
 
-fn add_task(state: &mut State<'_>, task: &Task) {
+pub fn add_task(state: &mut State<'_>, task: &Task) {
     state.add_task(task.clone());
     state.notices.push(Notice::TaskSpawned {
         task: task.id,
@@ -191,7 +191,7 @@ fn duplicate_reply(state: &mut State<'_>, id: TaskId) -> Reply {
     }))
 }
 
-fn allowed_agent(
+pub fn allowed_agent(
     state: &mut State<'_>,
     requester: &Session,
     request: &SpawnRequest,
@@ -228,7 +228,7 @@ fn allowed_agent(
 }
 
 /// The model of the child. An unusable one is an error, never silently another.
-fn usable_model(
+pub fn usable_model(
     state: &mut State<'_>,
     request: &SpawnRequest,
     agent: &AgentLimits,
@@ -246,7 +246,7 @@ fn usable_model(
 }
 
 /// Depth, children and tree must have room; each refusal names the key and its present value.
-fn check_room(state: &mut State<'_>, requester: &Session) -> Result<(), Reply> {
+pub fn check_room(state: &mut State<'_>, requester: &Session) -> Result<(), Reply> {
     let limits = state.limits;
     let max = limits.spawn_depth_max;
     if requester.depth >= max {
@@ -278,7 +278,7 @@ fn check_room(state: &mut State<'_>, requester: &Session) -> Result<(), Reply> {
     Ok(())
 }
 
-fn create_child(
+pub fn create_child(
     state: &mut State<'_>,
     requester: &Session,
     agent: &AgentId,
@@ -355,7 +355,7 @@ fn create_task(
 }
 
 /// The brief is the child's first and only message: its context holds nothing else.
-fn put_brief(state: &mut State<'_>, task: &Task, brief: &str, timeout: Option<Duration>) {
+pub fn put_brief(state: &mut State<'_>, task: &Task, brief: &str, timeout: Option<Duration>) {
     let row = InboxRow {
         seq: 0,
         id: MessageId::new(state.at.mint()),

@@ -14,15 +14,15 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as MapEntry;
 use std::fmt;
 
-use types::{Hash, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
+use types::{FlowId, Hash, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
 use uuid::Uuid;
 
 use crate::effect::{Action, Notice};
 use crate::event::Event;
 use crate::limits::Limits;
 use crate::rows::{
-    CommandRow, Entry, Episode, InboxRow, JournalLine, Lane, LaneName, LedgerRow, Node, Run,
-    Session, Step, Task, Timer, TimerKind, Transcript,
+    CommandRow, Entry, Episode, Flow, FlowNode, InboxRow, JournalLine, Lane, LaneName, LedgerRow,
+    Node, Run, Session, Step, Task, Timer, TimerKind, Transcript,
 };
 
 /// A store's open transaction, as the machine sees it.
@@ -69,6 +69,15 @@ pub trait Tx {
     fn inbox_body(&mut self, seq: i64) -> Option<String>;
     /// The newest answer of a run before its step `step`: which step wrote it, and its body.
     fn answer_before(&mut self, run: RunId, step: u32) -> Option<(u32, String)>;
+    /// Adds a flow with its nodes, whose tasks may not be there yet.
+    fn add_flow(&mut self, flow: &Flow, nodes: &[FlowNode]);
+    fn flow(&mut self, id: FlowId) -> Option<Flow>;
+    /// Nodes of a flow, in the order of the declaration.
+    fn flow_nodes(&mut self, id: FlowId) -> Vec<FlowNode>;
+    /// Changes `state`, `attempt`, `task` and `error` of a node that exists.
+    fn put_flow_node(&mut self, node: &FlowNode);
+    /// Flows after `after` whose task is open, by id.
+    fn open_flows(&mut self, after: Option<FlowId>, limit: usize) -> Vec<FlowId>;
     /// Sets the timer, in the place of one of the same kind and subject.
     fn put_timer(&mut self, timer: &Timer);
     fn delete_timer(&mut self, kind: TimerKind, subject: &str);
@@ -79,7 +88,8 @@ pub trait Tx {
     fn run_by_wire_id(&mut self, wire_id: &str) -> Option<RunId>;
     /// Steps in state `intent`, by number.
     fn open_steps(&mut self, run: RunId) -> Vec<u32>;
-    /// Open tasks that `requester` has asked for, oldest first.
+    /// Open tasks that `requester` has asked for, oldest first. Of a flow only the task that stands
+    /// for it: its nodes are not the requester's to wait for, nor counted as its children.
     fn open_children(&mut self, requester: &SessionKey) -> Vec<TaskId>;
     fn open_tasks_by_hash(&mut self, requester: &SessionKey, dup_hash: Hash) -> Vec<TaskId>;
     fn open_task_by_name(&mut self, requester: &SessionKey, name: &str) -> Option<TaskId>;
@@ -88,8 +98,10 @@ pub trait Tx {
     fn last_task_by_hash(&mut self, requester: &SessionKey, dup_hash: Hash) -> Option<TaskId>;
     /// The task of an idempotency key, open or ended.
     fn task_by_idem(&mut self, requester: &SessionKey, idem_key: &str) -> Option<TaskId>;
-    /// The newest task that is carried by `session`.
+    /// The newest task that is carried by `session`. A flow is carried by none.
     fn task_of_session(&mut self, session: &SessionKey) -> Option<TaskId>;
+    /// Open tasks below `root`, and the nodes of its open flows that have not been started: their
+    /// room in the tree is taken when the flow is.
     fn open_tasks_of_tree(&mut self, root: &SessionKey) -> u32;
     /// Runs in line for `lane` with a rank, by rank, then id.
     fn queued_runs(&mut self, lane: LaneName, limit: usize) -> Vec<RunId>;

@@ -9,8 +9,9 @@ use types::{RunId, SessionKey, TaskId};
 use crate::effect::{Answer, Refusal, Stopped};
 use crate::event::Event;
 use crate::finish::{End, finish};
+use crate::flow;
 use crate::inbox;
-use crate::rows::Outcome;
+use crate::rows::{Outcome, TaskKind};
 use crate::state::State;
 
 /// Stops a session: its run, what waits in it, and all its open children; if a run is named,
@@ -70,8 +71,15 @@ pub fn stop_tree(state: &mut State<'_>, id: TaskId, by: &str, quiet: bool) -> St
         return stopped;
     }
     task.cancelled.get_or_insert(now);
-    let (key, run) = (task.session_key.clone(), task.run);
+    let (key, run, flow) = (task.session_key.clone(), task.run, task.flow);
+    let is_flow = task.kind == TaskKind::Flow;
     stopped.tasks.push(id);
+    if let Some(flow) = flow.filter(|_| is_flow) {
+        let below = flow::stop(state, flow, by, quiet);
+        stopped.runs.extend(below.runs);
+        stopped.tasks.extend(below.tasks);
+        return stopped;
+    }
     mark_children(state, &key, by, &mut stopped);
     inbox::cancel_queued(state, &key);
     end_run(state, run, by, quiet);

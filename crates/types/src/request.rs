@@ -9,9 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::session_key::ParseSessionKeyError;
-use crate::{
-    AgentId, FlowRequest, FlowTarget, Scope, SessionKey, TaskId, serde_as_str, word_enum,
-};
+use crate::{AgentId, FlowRequest, FlowTarget, Scope, SessionKey, TaskId, serde_as_str, word_enum};
 
 /// A tool call that the machine carries out itself, in the commit that records its result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
