@@ -331,9 +331,19 @@ impl Publisher {
                 let subject = task.map_or_else(|| session.to_string(), |task| task.to_string());
                 vec![feed::told(session, &subject, source, text, now)]
             }
-            Notice::NodeStarted { .. } | Notice::NodeLost { .. } | Notice::Draining { .. } => {
+            Notice::FlowStarted { requester, .. } => {
+                self.note(requester, "flow.started", None);
                 Vec::new()
             }
+            Notice::FlowEnded { requester, .. } => {
+                self.note(requester, "flow.ended", None);
+                Vec::new()
+            }
+            Notice::NodeStarted { .. }
+            | Notice::NodeLost { .. }
+            | Notice::Draining { .. }
+            | Notice::FlowNodeStarted { .. }
+            | Notice::FlowNodeEnded { .. } => Vec::new(),
         };
         self.gateway.hub.publish(out);
     }

@@ -10,12 +10,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use machine::check::{EntryHead, World};
 use machine::rows::{
-    Body, CommandRow, Entry, Episode, InboxRow, InboxState, JournalLine, Lane, LaneName, LedgerRow,
-    Node, NodeState, Run, Session, Step, StepState, Task, Timer, TimerKind, Transcript,
+    Body, CommandRow, Entry, Episode, Flow, FlowNode, FlowNodeState, InboxRow, InboxState,
+    JournalLine, Lane, LaneName, LedgerRow, Node, NodeState, Run, Session, Step, StepState, Task,
+    TaskKind, Timer, TimerKind, Transcript,
 };
 use machine::run::Phase;
 use machine::{Action, Answer, At, Event, Limits, Notice, State, Tx};
-use types::{Hash, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
+use types::{FlowId, Hash, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
 
 /// Raised events of one commit after which they are said to have no end. A start after a crash
 /// raises some hundreds.
@@ -325,6 +326,39 @@ impl Tx for Disk {
         answers.next_back().map(|((_, step), body)| (*step, body.clone()))
     }
 
+    fn add_flow(&mut self, flow: &Flow, nodes: &[FlowNode]) {
+        assert!(self.tasks.contains_key(&flow.task), "{} has no task", flow.id);
+        assert!(self.world.flows.iter().all(|other| other.id != flow.id), "two of {}", flow.id);
+        self.world.flows.push(flow.clone());
+        self.world.flow_nodes.extend_from_slice(nodes);
+    }
+
+    fn flow(&mut self, id: FlowId) -> Option<Flow> {
+        self.world.flows.iter().find(|flow| flow.id == id).cloned()
+    }
+
+    fn flow_nodes(&mut self, id: FlowId) -> Vec<FlowNode> {
+        self.world.flow_nodes.iter().filter(|node| node.flow == id).cloned().collect()
+    }
+
+    fn put_flow_node(&mut self, row: &FlowNode) {
+        let mut nodes = self.world.flow_nodes.iter_mut();
+        let node = nodes.find(|node| node.flow == row.flow && node.name == row.name);
+        let node = node.unwrap_or_else(|| panic!("no node {} of {}", row.name, row.flow));
+        let open = matches!(node.state, FlowNodeState::Pending | FlowNodeState::Running);
+        assert!(open || node.state == row.state, "{} of {} ends twice", row.name, row.flow);
+        *node = row.clone();
+    }
+
+    fn open_flows(&mut self, after: Option<FlowId>, limit: usize) -> Vec<FlowId> {
+        let open = self.open_tasks_where(|task| task.kind == TaskKind::Flow);
+        let flows = open.iter().filter_map(|id| self.world.tasks[self.tasks[id]].flow);
+        let mut flows: Vec<FlowId> = flows.filter(|id| Some(*id) > after).collect();
+        flows.sort_unstable();
+        flows.truncate(limit);
+        flows
+    }
+
     fn put_timer(&mut self, timer: &Timer) {
         self.delete_timer(timer.kind, &timer.subject);
         self.world.timers.push(timer.clone());
@@ -352,7 +386,8 @@ impl Tx for Disk {
     }
 
     fn open_children(&mut self, requester: &SessionKey) -> Vec<TaskId> {
-        self.open_tasks_where(|task| task.requester_key == *requester)
+        let asked = |task: &Task| task.requester_key == *requester;
+        self.open_tasks_where(|task| asked(task) && task.kind != TaskKind::FlowNode)
     }
 
     fn open_tasks_by_hash(&mut self, requester: &SessionKey, dup_hash: Hash) -> Vec<TaskId> {
@@ -383,11 +418,17 @@ impl Tx for Disk {
 
     fn task_of_session(&mut self, session: &SessionKey) -> Option<TaskId> {
         let mut tasks = self.world.tasks.iter().rev();
-        tasks.find(|task| task.session_key == *session).map(|task| task.id)
+        let carried = |t: &&Task| t.session_key == *session && t.kind != TaskKind::Flow;
+        tasks.find(carried).map(|task| task.id)
     }
 
     fn open_tasks_of_tree(&mut self, root: &SessionKey) -> u32 {
-        self.open_tasks_where(|task| task.root_key == *root).len() as u32
+        let open = self.open_tasks_where(|task| task.root_key == *root);
+        let flows = open.iter().filter_map(|id| self.world.tasks[self.tasks[id]].flow);
+        let flows: BTreeSet<FlowId> = flows.collect();
+        let nodes = self.world.flow_nodes.iter();
+        let waiting = |n: &&FlowNode| n.state == FlowNodeState::Pending && flows.contains(&n.flow);
+        (open.len() + nodes.filter(waiting).count()) as u32
     }
 
     fn queued_runs(&mut self, lane: LaneName, limit: usize) -> Vec<RunId> {

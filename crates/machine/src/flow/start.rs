@@ -169,8 +169,12 @@ fn create(
     };
     state.add_task(task);
     state.tx().add_blob(flow.definition, definition);
-    let nodes: Vec<FlowNode> =
+    let mut nodes: Vec<FlowNode> =
         (0..count).zip(&request.tasks).map(|(at, task)| node(&flow, requester, at, task)).collect();
+    // One order of results in a brief, however the dependencies were written.
+    for node in &mut nodes {
+        node.after.sort_by_key(|name| request.tasks.iter().position(|task| task.id == *name));
+    }
     for task in &request.tasks {
         state.tx().add_blob(Hash::of(&task.task), &task.task);
     }

@@ -49,6 +49,8 @@ fn sorted(mut world: World) -> World {
     world.tasks.sort_by_key(|row| row.id);
     world.timers.sort();
     world.ledger.sort_by_key(|row| (row.run, row.step));
+    world.flows.sort_by_key(|row| row.id);
+    world.flow_nodes.sort_by_key(|row| (row.flow, row.place));
     world
 }
 

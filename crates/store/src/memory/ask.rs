@@ -357,6 +357,8 @@ impl Query for Tables {
             tasks: self.tasks.values().cloned().collect(),
             timers: self.timers.values().cloned().collect(),
             ledger: self.ledger.values().cloned().collect(),
+            flows: self.flows.values().cloned().collect(),
+            flow_nodes: self.flow_nodes.values().cloned().collect(),
         };
         // As the database sorts: by the text of the keys.
         world.lanes.sort_by_key(|lane| lane.name.as_str());

@@ -3,11 +3,12 @@
 //! A broken constraint panics: it is a bug of the machine, and ends the event that has it.
 
 use machine::rows::{
-    Body, CommandRow, Entry, Episode, InboxKind, InboxRow, InboxState, Lane, LaneName, LedgerRow,
-    Lifecycle, Node, Run, Session, Step, StepKind, StepState, Task, Timer, TimerKind, Transcript,
+    Body, CommandRow, Entry, Episode, Flow, FlowNode, FlowNodeState, InboxKind, InboxRow,
+    InboxState, Lane, LaneName, LedgerRow, Lifecycle, Node, Run, Session, Step, StepKind,
+    StepState, Task, TaskKind, Timer, TimerKind, Transcript,
 };
 use machine::run::Phase;
-use types::{Hash, NodeId, RunId, SessionId, SessionKey, TaskId};
+use types::{FlowId, Hash, NodeId, NodeName, RunId, SessionId, SessionKey, TaskId};
 
 use super::table::Table;
 use crate::view::{EntryView, JournalView};
@@ -44,6 +45,8 @@ tables! {
     entries: (SessionId, i64) => EntryView,
     timers: (TimerKind, String) => Timer,
     ledger: (RunId, u32) => LedgerRow,
+    flows: FlowId => Flow,
+    flow_nodes: (FlowId, u32) => FlowNode,
     journal: i64 => JournalView,
     blobs: Hash => String,
     commands: (SessionKey, String) => CommandRow,
@@ -59,6 +62,7 @@ tables! {
     task_keys: (SessionKey, String) => TaskId,
     open_names: (SessionKey, String) => TaskId,
     children: (SessionKey, TaskId) => (),
+    open_flows: FlowId => (),
     trees: (SessionKey, TaskId) => (),
     carried: (SessionKey, TaskId) => (),
     written: (RunId, u32) => i64,
@@ -88,9 +92,16 @@ impl Tables {
                 assert!(!self.open_names.contains(&name), "two open tasks of the name {name:?}");
                 self.open_names.put(name, row.id);
             }
-            self.carried.put((row.session_key.clone(), row.id), ());
+            if row.kind != TaskKind::Flow {
+                self.carried.put((row.session_key.clone(), row.id), ());
+            }
             if open {
-                self.children.put((row.requester_key.clone(), row.id), ());
+                if row.kind != TaskKind::FlowNode {
+                    self.children.put((row.requester_key.clone(), row.id), ());
+                }
+                if let Some(flow) = row.flow.filter(|_| row.kind == TaskKind::Flow) {
+                    self.open_flows.put(flow, ());
+                }
                 self.trees.put((row.root_key.clone(), row.id), ());
             }
         } else if ended.is_none() && !open {
@@ -98,6 +109,9 @@ impl Tables {
                 self.open_names.remove(&name);
             }
             self.children.remove(&(row.requester_key.clone(), row.id));
+            if let Some(flow) = row.flow.filter(|_| row.kind == TaskKind::Flow) {
+                self.open_flows.remove(&flow);
+            }
             self.trees.remove(&(row.root_key.clone(), row.id));
         }
         self.tasks.put(row.id, row.clone());
@@ -169,6 +183,36 @@ impl Tables {
             }
         }
         self.steps.put(key, row.clone());
+    }
+
+    pub fn insert_flow(&mut self, flow: &Flow, nodes: &[FlowNode]) {
+        assert!(self.tasks.contains(&flow.task), "{}: no task {}", flow.id, flow.task);
+        assert!(!self.flows.contains(&flow.id), "two flows {}", flow.id);
+        self.flows.put(flow.id, flow.clone());
+        for node in nodes {
+            let known = |name: &NodeName| nodes.iter().any(|other| other.name == *name);
+            assert!(node.after.iter().all(known), "{} waits for nothing there", node.name);
+            self.flow_nodes.put((flow.id, node.place), node.clone());
+        }
+    }
+
+    pub fn write_flow_node(&mut self, row: &FlowNode) {
+        use FlowNodeState::{Cancelled, Completed, Pending, Running};
+
+        let key = (row.flow, row.place);
+        let old = self.flow_nodes.get(&key).cloned();
+        let mut new = old.unwrap_or_else(|| panic!("there is no node {key:?}"));
+        let open = matches!(new.state, Pending | Running);
+        assert!(open || new.state == row.state, "{key:?} would change its end");
+        let carried = matches!(row.state, Running | Completed | Cancelled);
+        assert!(!carried || row.task.is_some(), "{key:?}: work has a task");
+        (new.state, new.attempt, new.task) = (row.state, row.attempt, row.task);
+        new.error = row.error.clone();
+        self.flow_nodes.put(key, new);
+    }
+
+    pub fn nodes_of(&self, flow: FlowId) -> impl Iterator<Item = &FlowNode> {
+        self.flow_nodes.range((flow, 0)..=(flow, u32::MAX)).map(|(_, node)| node)
     }
 
     pub fn steps_of(&self, run: RunId) -> impl Iterator<Item = &Step> {

@@ -2,10 +2,11 @@
 
 use machine::Tx;
 use machine::rows::{
-    CommandRow, Entry, EntryKind, Episode, InboxRow, JournalLine, Lane, LaneName, LedgerRow, Node,
-    NodeState, Run, Session, Step, StepState, Task, Timer, TimerKind, Transcript,
+    CommandRow, Entry, EntryKind, Episode, Flow, FlowNode, FlowNodeState, InboxRow, JournalLine,
+    Lane, LaneName, LedgerRow, Node, NodeState, Run, Session, Step, StepState, Task, TaskKind,
+    Timer, TimerKind, Transcript,
 };
-use types::{Hash, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
+use types::{FlowId, Hash, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
 use uuid::Uuid;
 
 use super::tables::Tables;
@@ -198,6 +199,27 @@ impl Tx for Tables {
         })
     }
 
+    fn add_flow(&mut self, flow: &Flow, nodes: &[FlowNode]) {
+        self.insert_flow(flow, nodes);
+    }
+
+    fn flow(&mut self, id: FlowId) -> Option<Flow> {
+        self.flows.get(&id).cloned()
+    }
+
+    fn flow_nodes(&mut self, id: FlowId) -> Vec<FlowNode> {
+        self.nodes_of(id).cloned().collect()
+    }
+
+    fn put_flow_node(&mut self, node: &FlowNode) {
+        self.write_flow_node(node);
+    }
+
+    fn open_flows(&mut self, after: Option<FlowId>, limit: usize) -> Vec<FlowId> {
+        let later = |id: &&FlowId| after.is_none_or(|after| **id > after);
+        self.open_flows.keys().filter(later).take(limit).copied().collect()
+    }
+
     fn put_timer(&mut self, timer: &Timer) {
         self.timers.put((timer.kind, timer.subject.clone()), timer.clone());
     }
@@ -258,7 +280,13 @@ impl Tx for Tables {
 
     fn open_tasks_of_tree(&mut self, root: &SessionKey) -> u32 {
         let range = (root.clone(), TASK_MIN)..=(root.clone(), TASK_MAX);
-        u32::try_from(self.trees.range(range).count()).unwrap_or(u32::MAX)
+        let open: Vec<TaskId> = self.trees.range(range).map(|((_, id), ())| *id).collect();
+        let flows = open.iter().filter_map(|id| self.tasks.get(id));
+        let flows = flows.filter(|task| task.kind == TaskKind::Flow).filter_map(|task| task.flow);
+        let waiting =
+            |flow| self.nodes_of(flow).filter(|node| node.state == FlowNodeState::Pending).count();
+        let reserved: usize = flows.map(waiting).sum();
+        u32::try_from(open.len() + reserved).unwrap_or(u32::MAX)
     }
 
     fn queued_runs(&mut self, lane: LaneName, limit: usize) -> Vec<RunId> {

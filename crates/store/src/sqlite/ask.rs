@@ -1,9 +1,11 @@
 //! The questions of readers, in SQL.
 
 use machine::check::{EntryHead, World};
-use machine::rows::{CommandRow, InboxKind, InboxState, LaneName, Place};
+use machine::rows::{CommandRow, FlowNode, InboxKind, InboxState, LaneName, Place};
 use rusqlite::params;
-use types::{AgentId, Hash, MessageId, RunId, SessionId, SessionKey, TaskId, Timestamp};
+use types::{
+    AgentId, FlowId, Hash, MessageId, NodeName, RunId, SessionId, SessionKey, TaskId, Timestamp,
+};
 
 use super::columns::{self, Columns, Text, columns, int, number};
 use super::link::Link;
@@ -53,6 +55,20 @@ macro_rules! run_views_where {
 macro_rules! entries_where {
     ($rest:literal) => {
         concat!("select ", columns!(entries), " from entries where ", $rest)
+    };
+}
+
+macro_rules! flow_edges {
+    () => {
+        "select flow_id, to_node, from_node from flow_edges"
+    };
+}
+
+/// In the order of the declaration.
+macro_rules! flow_edges_order {
+    () => {
+        "order by flow_id, to_node, (select place from flow_nodes as n \
+         where n.flow_id = flow_edges.flow_id and n.node = flow_edges.from_node)"
     };
 }
 
@@ -134,6 +150,28 @@ fn entry_head(c: &mut Columns<'_, '_>) -> rusqlite::Result<EntryHead> {
 const LEDGER_SUM: &str = "select coalesce(sum(input), 0), coalesce(sum(output), 0), \
      coalesce(sum(cache_read), 0), coalesce(sum(cache_write), 0), count(*), \
      coalesce(sum(estimated), 0) from ledger";
+
+/// Nodes of a flow, in the order of the declaration.
+pub fn flow_nodes(link: Link<'_>, id: FlowId) -> Result<Vec<FlowNode>, StoreError> {
+    let sql = concat!(
+        "select ",
+        columns!(flow_nodes),
+        " from flow_nodes where flow_id = ?1 order by place"
+    );
+    let nodes = link.rows(sql, [Text(id)], columns::flow_node)?;
+    let edges = concat!(flow_edges!(), " where flow_id = ?1 ", flow_edges_order!());
+    Ok(with_edges(nodes, link.rows(edges, [Text(id)], columns::flow_edge)?))
+}
+
+/// Gives each node what it waits for.
+fn with_edges(mut nodes: Vec<FlowNode>, edges: Vec<(FlowId, NodeName, NodeName)>) -> Vec<FlowNode> {
+    for (flow, to, from) in edges {
+        if let Some(node) = nodes.iter_mut().find(|node| node.flow == flow && node.name == to) {
+            node.after.push(from);
+        }
+    }
+    nodes
+}
 
 /// A list with those conditions that were asked for, so that each can use its index.
 fn filtered(select: &str, conditions: &[(bool, &str)], order: &str) -> String {
@@ -430,6 +468,15 @@ impl Query for Snapshot<'_> {
             tasks: link.rows(all!(tasks, "id"), [], columns::task)?,
             timers: link.rows(all!(timers, "kind, subject"), [], columns::timer)?,
             ledger: link.rows(all!(ledger, "run_id, step_n"), [], columns::ledger)?,
+            flows: link.rows(all!(flows, "id"), [], columns::flow)?,
+            flow_nodes: with_edges(
+                link.rows(all!(flow_nodes, "flow_id, place"), [], columns::flow_node)?,
+                link.rows(
+                    concat!(flow_edges!(), " ", flow_edges_order!()),
+                    [],
+                    columns::flow_edge,
+                )?,
+            ),
         })
     }
 }

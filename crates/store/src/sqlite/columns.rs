@@ -5,13 +5,13 @@ use std::fmt;
 use std::str::FromStr;
 
 use machine::rows::{
-    Base, CommandRow, Episode, InboxRow, Lane, LedgerRow, Node, Run, Session, Step, Task, Timer,
-    Transcript,
+    Base, CommandRow, Episode, Flow, FlowNode, InboxRow, Lane, LedgerRow, Node, Run, Session, Step,
+    Task, Timer, Transcript,
 };
 use machine::run::Phase;
 use rusqlite::types::{FromSql, ToSqlOutput, Type, Value};
 use rusqlite::{Result, Row, ToSql};
-use types::{Timestamp, Usage};
+use types::{FlowId, NodeName, Timestamp, Usage};
 
 use crate::view::{EntryView, JournalView};
 
@@ -60,6 +60,14 @@ macro_rules! columns {
     };
     (entries) => {
         "session_id, seq, run_id, step_n, kind, call_id, body, tokens, at_ms"
+    };
+    (flows) => {
+        "id, task_id, name, max_parallel, on_failure, definition_hash, created_ms"
+    };
+    // Without what it waits for, which is in a table of its own.
+    (flow_nodes) => {
+        "flow_id, node, place, agent, brief_hash, label, session_key, access, model, retries, \
+         timeout_ms, state, attempt, task_id, error"
     };
     (timers) => {
         "kind, subject, due_ms"
@@ -393,6 +401,44 @@ pub fn entry(c: &mut Columns<'_, '_>) -> Result<EntryView> {
         tokens: c.count()?,
         at: c.time()?,
     })
+}
+
+pub fn flow(c: &mut Columns<'_, '_>) -> Result<Flow> {
+    Ok(Flow {
+        id: c.parsed()?,
+        task: c.parsed()?,
+        name: c.get()?,
+        max_parallel: c.get()?,
+        on_failure: c.parsed()?,
+        definition: c.parsed()?,
+        created: c.time()?,
+    })
+}
+
+pub fn flow_node(c: &mut Columns<'_, '_>) -> Result<FlowNode> {
+    Ok(FlowNode {
+        flow: c.parsed()?,
+        name: c.parsed()?,
+        place: c.get()?,
+        after: Vec::new(),
+        agent: c.parsed()?,
+        brief: c.parsed()?,
+        label: c.get()?,
+        session_key: c.parsed_or_none()?,
+        access: c.parsed()?,
+        model: c.get()?,
+        retries: c.get()?,
+        timeout_ms: c.get()?,
+        state: c.parsed()?,
+        attempt: c.get()?,
+        task: c.parsed_or_none()?,
+        error: c.get()?,
+    })
+}
+
+/// A node and one that it waits for.
+pub fn flow_edge(c: &mut Columns<'_, '_>) -> Result<(FlowId, NodeName, NodeName)> {
+    Ok((c.parsed()?, c.parsed()?, c.parsed()?))
 }
 
 pub fn timer(c: &mut Columns<'_, '_>) -> Result<Timer> {

@@ -2,8 +2,8 @@
 //! that would go back in a run's life is refused.
 
 use machine::rows::{
-    CommandRow, Entry, Episode, InboxRow, JournalLine, Lane, LedgerRow, Node, Run, Session, Step,
-    Task, Timer, Transcript,
+    CommandRow, Entry, Episode, Flow, FlowNode, InboxRow, JournalLine, Lane, LedgerRow, Node, Run,
+    Session, Step, Task, Timer, Transcript,
 };
 use rusqlite::params;
 use types::Hash;
@@ -429,6 +429,67 @@ pub fn blob(link: Link<'_>, hash: Hash, data: &str) -> Put {
     let sql = "insert into blobs (hash, bytes, data) values (?1, ?2, ?3) \
                on conflict (hash) do nothing";
     link.run(sql, params![Text(hash), int(data.len() as u64), data]).map(drop)
+}
+
+pub fn flow(link: Link<'_>, row: &Flow) -> Put {
+    let sql = insert!(flows, "?1, ?2, ?3, ?4, ?5, ?6, ?7");
+    let params = params![
+        Text(row.id),
+        Text(row.task),
+        row.name,
+        row.max_parallel,
+        row.on_failure.as_str(),
+        Text(row.definition),
+        row.created.ms(),
+    ];
+    link.run(sql, params).map(drop)
+}
+
+pub fn new_flow_node(link: Link<'_>, row: &FlowNode) -> Put {
+    let sql =
+        insert!(flow_nodes, "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15");
+    let params = params![
+        Text(row.flow),
+        Text(&row.name),
+        row.place,
+        row.agent.as_str(),
+        Text(row.brief),
+        row.label,
+        row.session_key.as_ref().map(Text),
+        row.access.as_str(),
+        row.model,
+        row.retries,
+        row.timeout_ms,
+        row.state.as_str(),
+        row.attempt,
+        row.task.map(Text),
+        row.error,
+    ];
+    link.run(sql, params).map(drop)
+}
+
+/// What a node waits for. All nodes must be there.
+pub fn flow_edges(link: Link<'_>, row: &FlowNode) -> Put {
+    let sql = "insert into flow_edges (flow_id, from_node, to_node) values (?1, ?2, ?3)";
+    for needed in &row.after {
+        link.run(sql, params![Text(row.flow), Text(needed), Text(&row.name)])?;
+    }
+    Ok(())
+}
+
+pub fn flow_node(link: Link<'_>, row: &FlowNode) -> Put {
+    let sql = "update flow_nodes set state = ?3, attempt = ?4, task_id = ?5, error = ?6 \
+               where flow_id = ?1 and node = ?2 \
+               and (state in ('pending', 'running') or state = ?3)";
+    let params = params![
+        Text(row.flow),
+        Text(&row.name),
+        row.state.as_str(),
+        row.attempt,
+        row.task.map(Text),
+        row.error,
+    ];
+    one(link.run(sql, params)?, || format!("{} of {} would change its end", row.name, row.flow))
 }
 
 pub fn timer(link: Link<'_>, row: &Timer) -> Put {

@@ -6,12 +6,13 @@ use std::panic::resume_unwind;
 
 use machine::Tx;
 use machine::rows::{
-    Body, CommandRow, Entry, Episode, InboxRow, JournalLine, Lane, LaneName, LedgerRow, Node, Run,
-    Session, Step, Task, Timer, TimerKind, Transcript,
+    Body, CommandRow, Entry, Episode, Flow, FlowNode, InboxRow, JournalLine, Lane, LaneName,
+    LedgerRow, Node, Run, Session, Step, Task, Timer, TimerKind, Transcript,
 };
 use rusqlite::params;
-use types::{Hash, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
+use types::{FlowId, Hash, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
 
+use super::ask;
 use super::columns::{self, Text, columns, int, number};
 use super::link::{Link, Read};
 use super::put;
@@ -197,6 +198,35 @@ impl Tx for SqlTx<'_> {
         self.row(sql, params![Text(run), step], |c| Ok((c.get()?, c.get()?)))
     }
 
+    fn add_flow(&mut self, flow: &Flow, nodes: &[FlowNode]) {
+        must(put::flow(self.link, flow));
+        for node in nodes {
+            must(put::new_flow_node(self.link, node));
+        }
+        for node in nodes {
+            must(put::flow_edges(self.link, node));
+        }
+    }
+
+    fn flow(&mut self, id: FlowId) -> Option<Flow> {
+        self.row(by_key!(flows, "id = ?1"), [Text(id)], columns::flow)
+    }
+
+    fn flow_nodes(&mut self, id: FlowId) -> Vec<FlowNode> {
+        must(ask::flow_nodes(self.link, id))
+    }
+
+    fn put_flow_node(&mut self, node: &FlowNode) {
+        must(put::flow_node(self.link, node));
+    }
+
+    fn open_flows(&mut self, after: Option<FlowId>, limit: usize) -> Vec<FlowId> {
+        let sql = "select flow_id from tasks where kind = 'flow' and ended_ms is null \
+                   and flow_id > ?1 order by flow_id limit ?2";
+        let after = after.map_or_else(String::new, |id| id.to_string());
+        self.rows(sql, params![after, bound(limit)], columns::one)
+    }
+
     fn put_timer(&mut self, timer: &Timer) {
         must(put::timer(self.link, timer));
     }
@@ -227,7 +257,8 @@ impl Tx for SqlTx<'_> {
     }
 
     fn open_children(&mut self, requester: &SessionKey) -> Vec<TaskId> {
-        let sql = "select id from tasks where requester_key = ?1 and ended_ms is null order by id";
+        let sql = "select id from tasks where requester_key = ?1 and ended_ms is null \
+                   and kind <> 'flow_node' order by id";
         self.rows(sql, [Text(requester)], columns::one)
     }
 
@@ -261,12 +292,16 @@ impl Tx for SqlTx<'_> {
     }
 
     fn task_of_session(&mut self, session: &SessionKey) -> Option<TaskId> {
-        let sql = "select id from tasks where session_key = ?1 order by id desc limit 1";
+        let sql = "select id from tasks where session_key = ?1 and kind <> 'flow' \
+                   order by id desc limit 1";
         self.row(sql, [Text(session)], columns::one)
     }
 
     fn open_tasks_of_tree(&mut self, root: &SessionKey) -> u32 {
-        let sql = "select count(*) from tasks where root_key = ?1 and ended_ms is null";
+        let sql = "select (select count(*) from tasks where root_key = ?1 and ended_ms is null) \
+                   + (select count(*) from flow_nodes where state = 'pending' and flow_id in \
+                      (select flow_id from tasks where root_key = ?1 and ended_ms is null \
+                       and kind = 'flow'))";
         self.row(sql, [Text(root)], number).unwrap_or(0)
     }
 
