@@ -7,8 +7,8 @@ use machine::deadline;
 use machine::event::Act;
 use machine::queue::Drop;
 use machine::rows::{
-    InboxKind, InboxRow, InboxState, Lifecycle, NodeState, Outcome, Place, StepState, Task,
-    TaskKind,
+    FlowNodeState, InboxKind, InboxRow, InboxState, Lifecycle, NodeState, Outcome, Place,
+    StepState, Task, TaskKind,
 };
 use machine::{Answer, Refusal};
 use types::{Announce, Hash, InternalCall, Scope, SessionKey};
@@ -40,6 +40,10 @@ fn nothing_stuck(sim: &Sim) {
     }
     for task in &world.tasks {
         assert!(task.outcome.is_some(), "{} is stuck", task.id);
+    }
+    for node in &world.flow_nodes {
+        let open = matches!(node.state, FlowNodeState::Pending | FlowNodeState::Running);
+        assert!(!open, "{} of {} is stuck: {}", node.name, node.flow, node.state);
     }
     for step in &world.steps {
         assert_ne!(step.state, StepState::Intent, "step {} of {} is open", step.n, step.run);

@@ -11,8 +11,9 @@ use machine::check::World;
 use machine::event::{CallPlan, ModelFailure, ModelReply, PlannedCall};
 use machine::rows::{EntryKind, Run, Task};
 use types::{
-    Announce, Cleanup, EffectClass, FailureClass, InternalCall, SpawnRequest, TaskId, TaskTarget,
-    Usage, WaitFor, YieldRequest,
+    Announce, Cleanup, EffectClass, FailureClass, FlowId, FlowRequest, FlowTarget, FlowTask,
+    InternalCall, NodeName, OnFailure, SpawnRequest, TaskId, TaskTarget, Usage, WaitFor,
+    YieldRequest,
 };
 use uuid::Uuid;
 
@@ -154,6 +155,10 @@ fn call(rng: &mut Rng, asked: &Asked<'_>, id: &str) -> PlannedCall {
         52..57 => internal(id, InternalCall::Kill { target: target(rng, asked) }),
         57..62 => refused(id),
         62..65 => internal(id, InternalCall::Yield(random_wait(rng, asked))),
+        65..71 if asked.world.tasks.len() < TASKS_MAX => {
+            internal(id, InternalCall::StartFlow(Box::new(random_flow(rng))))
+        }
+        71..73 => internal(id, InternalCall::CancelFlow { target: random_flow_id(rng, asked) }),
         _ => {
             use EffectClass::*;
             external(id, *rng.pick(&[Pure, Idempotent, Probed, Opaque, Opaque]))
@@ -186,6 +191,47 @@ fn random_spawn(rng: &mut Rng) -> SpawnRequest {
         request.agent = Some((*rng.pick(&["ops", "nobody"])).parse().expect("an agent id"));
     }
     request
+}
+
+/// A graph of a few tasks, now and then one that cannot be carried out.
+fn random_flow(rng: &mut Rng) -> FlowRequest {
+    let count = 1 + rng.below(5);
+    let name = |n: u64| -> NodeName { format!("n{n}").parse().expect("a name") };
+    let mut tasks = Vec::new();
+    for n in 0..count {
+        // A dependency on a later one, or on itself, may close a circle.
+        let among = if rng.chance(30) { count } else { n };
+        let mut task = FlowTask::of(name(n), &format!("part {n}"));
+        task.depends_on = (0..among).filter(|_| rng.chance(400)).map(name).collect();
+        task.retries = if rng.chance(400) { rng.below(3) as u32 } else { 0 };
+        if rng.chance(250) {
+            task.timeout = Some(Duration::from_millis(rng.below(30_000)));
+        }
+        if rng.chance(40) {
+            task.agent_id = Some((*rng.pick(&["ops", "nobody"])).parse().expect("an agent id"));
+        }
+        tasks.push(task);
+    }
+    if rng.chance(500) {
+        tasks.reverse();
+    }
+    FlowRequest {
+        max_parallel: rng.chance(500).then(|| 1 + rng.below(3) as u32),
+        on_failure: *rng.pick(OnFailure::ALL),
+        announce: if rng.chance(200) { Announce::None } else { Announce::Parent },
+        idempotency_key: rng.chance(100).then(|| format!("f{}", rng.below(3))),
+        ..FlowRequest::of("flow", tasks)
+    }
+}
+
+/// One of the flows there are, of this tree or of another; or none.
+fn random_flow_id(rng: &mut Rng, asked: &Asked<'_>) -> FlowTarget {
+    let flows = &asked.world.flows;
+    if flows.is_empty() || rng.chance(100) {
+        return FlowTarget::Flow(FlowId::new(Uuid::from_u128(7)));
+    }
+    let flow = rng.pick(flows);
+    if rng.chance(500) { FlowTarget::Flow(flow.id) } else { FlowTarget::Task(flow.task) }
 }
 
 fn random_wait(rng: &mut Rng, asked: &Asked<'_>) -> YieldRequest {
