@@ -365,6 +365,7 @@ impl TaskView {
     }
 
     pub(crate) fn new(task: Task, run: Option<RunFacts>) -> TaskView {
+        let run = run.or_else(|| flow_facts(&task));
         TaskView {
             id: task.id,
             kind: task.kind,
@@ -392,6 +393,30 @@ impl TaskView {
             run,
         }
     }
+}
+
+/// A flow has no run. What it does is what a run does that waits for its children, and so it is
+/// told.
+fn flow_facts(task: &Task) -> Option<RunFacts> {
+    if task.kind != TaskKind::Flow {
+        return None;
+    }
+    let phase = task.outcome.map_or(Phase::Waiting(WaitKind::Children), Phase::Ended);
+    Some(RunFacts {
+        id: task.run,
+        wire_id: task.run.to_string(),
+        phase,
+        wait_kind: phase.wait_kind(),
+        wait_need: 0,
+        outcome: task.outcome,
+        lane: LaneName::Subagent,
+        lease_until: None,
+        error_class: None,
+        error: None,
+        queued: task.created,
+        started: Some(task.created),
+        ended: task.ended,
+    })
 }
 
 /// A lane, and how busy it is.

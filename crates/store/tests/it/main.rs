@@ -5,6 +5,7 @@ mod conformance;
 mod constraints;
 mod ends;
 mod file;
+mod flows;
 mod full;
 mod io_error;
 mod life;

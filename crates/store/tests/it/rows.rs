@@ -2,16 +2,16 @@
 
 use machine::queue::QueueMode;
 use machine::rows::{
-    Base, Body, Entry, EntryKind, Episode, EpisodeReason, InboxKind, InboxRow, InboxState, Lane,
-    LaneName, LedgerRow, Lifecycle, Node, NodeState, Place, Run, Session, Step, StepKind,
-    StepState, Task, TaskKind, Transcript,
+    Base, Body, Entry, EntryKind, Episode, EpisodeReason, Flow, FlowNode, FlowNodeState, InboxKind,
+    InboxRow, InboxState, Lane, LaneName, LedgerRow, Lifecycle, Node, NodeState, Place, Run,
+    Session, Step, StepKind, StepState, Task, TaskKind, Transcript,
 };
 use machine::run::Phase;
 use machine::status::TaskStatus;
 use machine::{State, Tx};
 use types::{
     Access, AgentId, Announce, Cleanup, Deliverables, EffectClass, FlowId, Hash, MessageId, NodeId,
-    RunId, SessionId, SessionKey, TaskId, Timestamp, Usage,
+    OnFailure, RunId, SessionId, SessionKey, TaskId, Timestamp, Usage,
 };
 use uuid::Uuid;
 
@@ -108,6 +108,59 @@ pub fn episode(n: u128) -> Episode {
     }
 }
 
+/// The task that stands for flow `n`, of session 1.
+pub fn flow_task(n: u128) -> Task {
+    let flow = Some(FlowId::new(uuid(n)));
+    Task { kind: TaskKind::Flow, session_key: key(1), flow, ..task(n) }
+}
+
+/// Task `n`, of the node that is called after its number.
+pub fn node_task(n: u128, flow: u128) -> Task {
+    Task {
+        kind: TaskKind::FlowNode,
+        parent: Some(task_id(flow)),
+        flow: Some(FlowId::new(uuid(flow))),
+        node: Some(format!("node-{n}")),
+        ..task(n)
+    }
+}
+
+/// Flow `n`, for which task `n` stands.
+pub fn flow(n: u128) -> Flow {
+    Flow {
+        id: FlowId::new(uuid(n)),
+        task: task_id(n),
+        name: "a \"flow\", é".to_owned(),
+        max_parallel: 3,
+        on_failure: OnFailure::Continue,
+        definition: Hash::of("definition"),
+        created: Timestamp(7),
+    }
+}
+
+/// A node of flow `flow`, behind those named.
+pub fn flow_node(flow: u128, place: u32, after: &[u32]) -> FlowNode {
+    let name = |place: u32| format!("node-{place}").parse().unwrap();
+    FlowNode {
+        flow: FlowId::new(uuid(flow)),
+        name: name(place),
+        place,
+        after: after.iter().map(|place| name(*place)).collect(),
+        agent: AgentId::main(),
+        brief: Hash::of("brief"),
+        label: Some("a label".to_owned()),
+        session_key: Some(key(2)),
+        access: Access::ReadOnly,
+        model: Some("scripted/m".to_owned()),
+        retries: 2,
+        timeout_ms: Some(90_000),
+        state: FlowNodeState::Pending,
+        attempt: 0,
+        task: None,
+        error: None,
+    }
+}
+
 /// Run `n` of session `n`, in line.
 pub fn run(n: u128) -> Run {
     Run {
@@ -190,7 +243,7 @@ pub fn tool_step(run: u128, n: u32) -> Step {
 pub fn task(n: u128) -> Task {
     Task {
         id: task_id(n),
-        kind: TaskKind::FlowNode,
+        kind: TaskKind::Cli,
         requester_key: key(1),
         parent: None,
         root_key: key(1),
@@ -209,8 +262,8 @@ pub fn task(n: u128) -> Task {
             schema: Some(serde_json::json!({ "type": "object" })),
         }),
         attempt: 2,
-        flow: Some(FlowId::new(uuid(n))),
-        node: Some("build".to_owned()),
+        flow: None,
+        node: None,
         waited_by: None,
         cancelled: None,
         outcome: None,
