@@ -3,6 +3,7 @@
 mod archive;
 mod bench;
 mod ends;
+mod flow;
 mod lane;
 mod queue;
 mod recover;
