@@ -224,7 +224,7 @@ fn a_person_starts_a_flow_and_stops_the_session() {
     let answer = bench.apply(Event::Ask(asked(InternalCall::StartFlow(Box::new(request)))));
     assert!(matches!(answer, Answer::Told { is_error: false, .. }), "{answer:?}");
     says(&mut bench, "a", "a");
-    bench.apply(Event::Stop { session: main_session(), by: "owner".to_owned() });
+    bench.apply(Event::Stop { session: main_session(), run: None, by: "owner".to_owned() });
     assert_eq!(states(&bench), ["completed", "cancelled"]);
     let flow = bench.tasks().iter().find(|task| task.kind == TaskKind::Flow).unwrap();
     assert_eq!(flow.outcome, Some(Outcome::Cancelled));
