@@ -304,6 +304,10 @@ impl Publisher {
                 Vec::new()
             }
             Notice::RunEnded(end) => self.on_run_ended(end).await,
+            Notice::CallBlocked { run, session, .. } => {
+                self.note(session, "tool.blocked", Some(*run));
+                Vec::new()
+            }
             Notice::Dropped { session, .. } => {
                 self.note(session, "message.dropped", None);
                 // Nobody waiting for it is no error.

@@ -1,12 +1,13 @@
 //! The invariants, as questions to all rows at once: for tests, the simulator and `doctor`.
 
+mod policy;
 mod warm;
 mod session;
 mod ends;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use types::{RunId, SessionId, SessionKey, TaskId};
+use types::{Hash, RunId, SessionId, SessionKey, TaskId};
 
 use crate::limits::Limits;
 use crate::rows::{
@@ -37,6 +38,8 @@ pub struct World {
     pub flows: Vec<Flow>,
     /// By flow, then place.
     pub flow_nodes: Vec<FlowNode>,
+    /// Bodies of the policies that sessions name.
+    pub policies: BTreeMap<Hash, String>,
 }
 
 /// An entry without its body.
@@ -70,6 +73,7 @@ pub fn check(world: &World, limits: &Limits) -> Vec<Violation> {
     ledger(world, &mut found);
     slots(world, limits, &mut found);
     waits_have_an_end(world, &mut found);
+    policy::tools_are_allowed(world, &mut found);
     warm::warm(world, &mut found);
     session::one_live_transcript(world, &mut found);
     session::deleted_is_at_rest(world, &mut found);

@@ -272,6 +272,14 @@ pub enum Notice {
         session: SessionKey,
         message: MessageId,
     },
+    /// The loop guard has not let a call be made.
+    CallBlocked {
+        run: RunId,
+        session: SessionKey,
+        name: String,
+        /// How often it had been made.
+        count: u32,
+    },
     SessionArchived {
         session: SessionKey,
         /// Who has asked for it, or `idle` or `cleanup`.

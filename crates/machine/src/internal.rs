@@ -5,6 +5,7 @@ use types::{InternalCall, RunId, SessionKey, TaskId, TaskTarget};
 
 use crate::effect::{Answer, Refusal};
 use crate::event::{Asked, Inbound, Token};
+use crate::guard;
 use crate::inbox;
 use crate::queue::QueueMode;
 use crate::rows::{InboxKind, Lifecycle, Place, StepState, TaskKind};
@@ -121,6 +122,7 @@ pub fn carry_out(
             dispatch(state, &caller, call)
         }
     };
+    guard::heard(state, run, step, &reply.text, reply.is_error);
     let closing = Closing { text: &reply.text, is_error: reply.is_error, state: StepState::Done };
     close_tool(state, run, step, closing);
     state.run_mut(&run).recoveries = 0;

@@ -25,6 +25,7 @@ mod inbox;
 mod lane;
 mod wait;
 mod transcript;
+mod guard;
 mod step;
 mod announce;
 pub mod person;

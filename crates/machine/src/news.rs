@@ -79,6 +79,9 @@ impl Notice {
                 json!({ "session": session }),
             ),
             Notice::NodeLost { node } => ("node.lost", node.to_string(), json!({})),
+            Notice::CallBlocked { run, name, count, .. } => {
+                ("tool.blocked", run.to_string(), json!({ "name": name, "count": count }))
+            }
             Notice::Dropped { session, message } => {
                 ("dropped", message.to_string(), json!({ "session": session }))
             }

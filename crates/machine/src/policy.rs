@@ -29,7 +29,7 @@ use types::{Access, AgentId, EffectClass, word_enum};
 use crate::limits::Limits;
 
 pub use entry::Entry;
-pub use stored::{ForChild, for_child, now, renew};
+pub use stored::{ForChild, for_child, for_existing, now, renew};
 
 /// Tools of a session itself, which change nothing outside the gateway: a read-only session keeps
 /// them. What it spawns is read-only as it is.
@@ -356,6 +356,11 @@ fn by_access(access: Access, fact: &ToolFact) -> Option<Removed> {
 }
 
 impl Policy {
+    /// Reads what was kept; none if it is damaged.
+    pub fn read(text: &str) -> Option<Policy> {
+        serde_json::from_str(text).ok()
+    }
+
     /// Why a tool is not there, for the model that has called it; none if it is.
     pub fn refusal(&self, tool: &str) -> Option<String> {
         if self.allowed.contains(tool) {

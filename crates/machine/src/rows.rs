@@ -499,6 +499,19 @@ pub struct LedgerRow {
     pub at: Timestamp,
 }
 
+/// How often in a row a session has made one call and had one result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repeats {
+    pub session_key: SessionKey,
+    /// Of the tool's name and the arguments.
+    pub call_hash: Hash,
+    pub root_key: SessionKey,
+    pub result_hash: Hash,
+    pub count: u32,
+    /// The call changes nothing.
+    pub looks: bool,
+}
+
 /// One line of history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalLine {

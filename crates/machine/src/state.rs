@@ -22,7 +22,7 @@ use crate::event::Event;
 use crate::limits::Limits;
 use crate::rows::{
     CommandRow, Entry, Episode, Flow, FlowNode, InboxRow, JournalLine, Lane, LaneName, LedgerRow,
-    Node, Run, Session, Step, Task, Timer, TimerKind, Transcript,
+    Node, Repeats, Run, Session, Step, Task, Timer, TimerKind, Transcript,
 };
 
 /// A store's open transaction, as the machine sees it.
@@ -65,6 +65,13 @@ pub trait Tx {
     /// Keeps `data` under its hash. A blob that is there already stays.
     fn add_blob(&mut self, hash: Hash, data: &str);
     fn blob(&mut self, hash: Hash) -> Option<String>;
+    /// The count of a call in a session.
+    fn repeats(&mut self, session: &SessionKey, call: Hash) -> Option<Repeats>;
+    fn put_repeats(&mut self, row: &Repeats);
+    /// Forgets the counts of a whole tree.
+    fn clear_repeats(&mut self, root: &SessionKey);
+    /// Forgets the counts of a session's calls that change nothing.
+    fn clear_looks(&mut self, session: &SessionKey);
     /// The body of an inbox row, for what is made from it: another brief, say.
     fn inbox_body(&mut self, seq: i64) -> Option<String>;
     /// The newest answer of a run before its step `step`: which step wrote it, and its body.

@@ -6,6 +6,7 @@ use crate::deadline;
 use crate::effect::{Action, Answer, ModelCall, Notice, ToolStart};
 use crate::event::{CallPlan, Event, ModelFailure, ModelReply, PlannedCall, Token, ToolDone};
 use crate::finish::{End, finish};
+use crate::guard;
 use crate::internal::is_yield;
 use crate::lane::token;
 use crate::policy::{self, Role};
@@ -278,21 +279,27 @@ fn plan_tools(state: &mut State<'_>, run: RunId, asked_by: u32, mut calls: Vec<P
     let session = state.run(&run).session_key.clone();
     let policy = policy::now(state, &session);
     calls.sort_by_key(|call| matches!(&call.plan, CallPlan::Internal(own) if is_yield(own)));
+    let mut answer = guard::Answer::default();
     let mut external = Vec::new();
     let mut own = Vec::new();
     for planned in calls {
-        let n = new_step(state, run, StepKind::Tool);
         // A model can name what it was not given.
-        let plan = match policy.refusal(&planned.name) {
-            Some(why) => CallPlan::Refused(why),
-            None => planned.plan,
-        };
+        let refused = policy.refusal(&planned.name);
+        let blocked = guard::blocked(state, run, &mut answer, &planned);
+        let n = new_step(state, run, StepKind::Tool);
         let step = state.step_mut(&(run, n));
         step.asked_by = Some(asked_by);
         step.name = Some(planned.name);
         step.call_id = Some(planned.call_id);
         step.args_hash = Some(Hash::of(&planned.arguments));
-        match plan {
+        // What is blocked is not counted again.
+        if let Some(why) = blocked {
+            let text = refused.unwrap_or(why);
+            let closing = Closing { text: &text, is_error: true, state: StepState::Done };
+            close_tool(state, run, n, closing);
+            continue;
+        }
+        match refused.map_or(planned.plan, CallPlan::Refused) {
             CallPlan::External(effect) => {
                 step.effect = Some(effect);
                 external.push(n);
@@ -302,13 +309,14 @@ fn plan_tools(state: &mut State<'_>, run: RunId, asked_by: u32, mut calls: Vec<P
                 own.push((n, call));
             }
             CallPlan::Refused(why) => {
+                guard::heard(state, run, n, &why, true);
                 let closing = Closing { text: &why, is_error: true, state: StepState::Done };
                 close_tool(state, run, n, closing);
             }
         }
     }
     // The end comes after the calls are recorded: each of them gets its result with it.
-    if ends_here(state, run) {
+    if ends_here(state, run) || guard::ends(state, run, &answer) {
         return;
     }
     if external.is_empty() && own.is_empty() {
@@ -390,6 +398,9 @@ pub fn on_tool_finished(
         return Answer::Fenced;
     }
     let to = if result.unknown { StepState::Unknown } else { StepState::Done };
+    if !result.unknown {
+        guard::heard(state, run, step, &result.text, result.is_error);
+    }
     let closing = Closing { text: &result.text, is_error: result.is_error, state: to };
     close_tool(state, run, step, closing);
     state.run_mut(&run).recoveries = 0;

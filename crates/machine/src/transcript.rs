@@ -10,6 +10,7 @@ use types::{RunId, SessionId, ToolResult, usage::estimate_tokens};
 
 use crate::archive;
 use crate::effect::Notice;
+use crate::guard;
 use crate::rows::{Body, Entry, EntryKind, InboxKind, InboxRow, InboxState, Place, StepState};
 use crate::state::State;
 
@@ -97,6 +98,7 @@ fn consume(state: &mut State<'_>, run: RunId, row: &InboxRow) {
     head.state = InboxState::Consumed;
     head.run = Some(run);
     head.done = Some(now);
+    guard::ordered(state, run, row.kind);
     let session_id = state.run(&run).session_id;
     append(
         state,

@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use machine::check::{EntryHead, World};
 use machine::rows::{
     Body, CommandRow, Entry, Episode, Flow, FlowNode, FlowNodeState, InboxRow, InboxState,
-    JournalLine, Lane, LaneName, LedgerRow, Node, NodeState, Run, Session, Step, StepState, Task,
-    TaskKind, Timer, TimerKind, Transcript,
+    JournalLine, Lane, LaneName, LedgerRow, Node, NodeState, Repeats, Run, Session, Step,
+    StepState, Task, TaskKind, Timer, TimerKind, Transcript,
 };
 use machine::run::Phase;
 use machine::{Action, Answer, At, Event, Limits, Notice, State, Tx};
@@ -47,6 +47,7 @@ pub struct Disk {
     open_steps: BTreeMap<RunId, BTreeSet<u32>>,
     open_tasks: BTreeSet<TaskId>,
     blobs: BTreeMap<Hash, String>,
+    pub repeats: BTreeMap<(SessionKey, Hash), Repeats>,
     bodies: BTreeMap<i64, String>,
     booked: BTreeSet<(RunId, u32)>,
     /// What was typed to the gateway itself.
@@ -183,6 +184,10 @@ impl Tx for Disk {
     }
 
     fn put_session(&mut self, row: &Session) {
+        if let Some(hash) = row.policy_hash {
+            let text = self.blobs.get(&hash).expect("a session names a policy that is there");
+            self.world.policies.entry(hash).or_insert_with(|| text.clone());
+        }
         put(&mut self.sessions, &mut self.world.sessions, row.key.clone(), row);
     }
 
@@ -315,6 +320,22 @@ impl Tx for Disk {
 
     fn blob(&mut self, hash: Hash) -> Option<String> {
         self.blobs.get(&hash).cloned()
+    }
+
+    fn repeats(&mut self, session: &SessionKey, call: Hash) -> Option<Repeats> {
+        self.repeats.get(&(session.clone(), call)).cloned()
+    }
+
+    fn put_repeats(&mut self, row: &Repeats) {
+        self.repeats.insert((row.session_key.clone(), row.call_hash), row.clone());
+    }
+
+    fn clear_repeats(&mut self, root: &SessionKey) {
+        self.repeats.retain(|_, row| row.root_key != *root);
+    }
+
+    fn clear_looks(&mut self, session: &SessionKey) {
+        self.repeats.retain(|_, row| !row.looks || row.session_key != *session);
     }
 
     fn inbox_body(&mut self, seq: i64) -> Option<String> {

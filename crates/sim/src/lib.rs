@@ -74,6 +74,7 @@ pub mod rng;
 pub mod fault;
 pub mod plan;
 pub mod order;
+pub mod allowed;
 pub mod disk;
 pub mod script;
 pub mod truth;

@@ -7,7 +7,7 @@ use machine::Limits;
 use machine::Refusal;
 use machine::event::Inbound;
 use machine::limits::{AgentLimits, AllowAgents, QueueLimits};
-use machine::policy::{ToolFact, ToolRules};
+use machine::policy::{AgentRules, Entry, ToolFact, ToolRules};
 use machine::queue::{Drop, QueueMode};
 use machine::rows::{InboxKind, LaneName};
 use types::{AgentId, EffectClass, MessageId, SessionKey, Timestamp};
@@ -149,6 +149,7 @@ fn vary(limits: &mut Limits, rng: &mut Rng) {
         cap: 1 + rng.below(8) as usize,
         drop: *rng.pick(Drop::ALL),
     };
+    rules(&mut limits.tools, rng);
     if rng.chance(200) {
         let timeout = Duration::from_millis(1_000 + rng.below(30_000));
         limits.agents.values_mut().for_each(|agent| agent.child_timeout = Some(timeout));
@@ -162,6 +163,26 @@ fn keep_warm(limits: &mut Limits, seed: u64) {
     for agent in limits.agents.values_mut() {
         agent.archive_after =
             rng.chance(500).then(|| Duration::from_millis(1_000 + rng.below(120_000)));
+    }
+}
+
+/// Who may do what, so that agents name tools that they do not have.
+fn rules(tools: &mut ToolRules, rng: &mut Rng) {
+    let some = |rng: &mut Rng| -> Vec<Entry> {
+        let words = ["pure", "idempotent", "probed", "opaque", "sessions_*", "group:runtime"];
+        words.iter().filter(|_| rng.chance(150)).map(|word| Entry::of(word)).collect()
+    };
+    tools.lists.deny = if rng.chance(100) { some(rng) } else { Vec::new() };
+    tools.subagents.deny = some(rng);
+    for id in ["main", "ops"] {
+        let id: AgentId = id.parse().expect("an agent id");
+        let mut own =
+            AgentRules { repeats_max: rng.chance(800).then_some(3), ..AgentRules::default() };
+        own.lists.deny = some(rng);
+        if rng.chance(300) {
+            own.delegate.insert("*".to_owned(), some(rng));
+        }
+        tools.agents.insert(id, own);
     }
 }
 

@@ -30,6 +30,7 @@ pub fn check(sim: &Sim) {
     restarts(sim);
     histories(sim);
     commands(sim);
+    crate::allowed::check(sim);
 }
 
 fn nothing_stuck(sim: &Sim) {

@@ -11,8 +11,8 @@ use machine::check::World;
 use machine::event::{CallPlan, ModelFailure, ModelReply, PlannedCall};
 use machine::rows::{EntryKind, Run, Task};
 use types::{
-    Announce, Cleanup, EffectClass, FailureClass, FlowId, FlowRequest, FlowTarget, FlowTask,
-    InternalCall, NodeName, OnFailure, SpawnRequest, TaskId, TaskTarget, Usage, WaitFor,
+    Access, Announce, Cleanup, EffectClass, FailureClass, FlowId, FlowRequest, FlowTarget,
+    FlowTask, InternalCall, NodeName, OnFailure, SpawnRequest, TaskId, TaskTarget, Usage, WaitFor,
     YieldRequest,
 };
 use uuid::Uuid;
@@ -80,6 +80,17 @@ pub fn internal(call_id: &str, call: InternalCall) -> PlannedCall {
     planned(call_id, "internal", CallPlan::Internal(call))
 }
 
+/// As [`internal`], under the name that a model knows the tool by.
+pub fn own(call_id: &str, call: InternalCall) -> PlannedCall {
+    let name = match &call {
+        InternalCall::Spawn(_) => "sessions_spawn",
+        InternalCall::Yield(_) => "sessions_yield",
+        InternalCall::StartFlow(_) | InternalCall::CancelFlow { .. } => "flows",
+        _ => "subagents",
+    };
+    planned(call_id, name, CallPlan::Internal(call))
+}
+
 pub fn refused(call_id: &str) -> PlannedCall {
     planned(call_id, "none", CallPlan::Refused("there is no tool `none`".to_owned()))
 }
@@ -124,7 +135,7 @@ fn say(rng: &mut Rng, asked: &Asked<'_>) -> Said {
     }
     if rng.chance(500) {
         let id = format!("y{}", asked.step);
-        calls.push(internal(&id, InternalCall::Yield(random_wait(rng, asked))));
+        calls.push(own(&id, InternalCall::Yield(random_wait(rng, asked))));
     }
     Said::Calls(calls)
 }
@@ -146,19 +157,19 @@ fn failure(rng: &mut Rng) -> ModelFailure {
 fn call(rng: &mut Rng, asked: &Asked<'_>, id: &str) -> PlannedCall {
     match rng.below(100) {
         0..45 if asked.world.tasks.len() < TASKS_MAX => {
-            internal(id, InternalCall::spawn(random_spawn(rng)))
+            own(id, InternalCall::spawn(random_spawn(rng)))
         }
         45..52 => {
             let (target, message) = (target(rng, asked), "and this".to_owned());
-            internal(id, InternalCall::Steer { target, message })
+            own(id, InternalCall::Steer { target, message })
         }
-        52..57 => internal(id, InternalCall::Kill { target: target(rng, asked) }),
+        52..57 => own(id, InternalCall::Kill { target: target(rng, asked) }),
         57..62 => refused(id),
-        62..65 => internal(id, InternalCall::Yield(random_wait(rng, asked))),
         65..71 if asked.world.tasks.len() < TASKS_MAX => {
-            internal(id, InternalCall::StartFlow(Box::new(random_flow(rng))))
+            own(id, InternalCall::StartFlow(Box::new(random_flow(rng))))
         }
-        71..73 => internal(id, InternalCall::CancelFlow { target: random_flow_id(rng, asked) }),
+        71..73 => own(id, InternalCall::CancelFlow { target: random_flow_id(rng, asked) }),
+        62..65 => own(id, InternalCall::Yield(random_wait(rng, asked))),
         _ => {
             use EffectClass::*;
             external(id, *rng.pick(&[Pure, Idempotent, Probed, Opaque, Opaque]))
@@ -183,6 +194,9 @@ fn random_spawn(rng: &mut Rng) -> SpawnRequest {
     }
     if rng.chance(250) {
         request.run_timeout = Some(Duration::from_millis(rng.below(30_000)));
+    }
+    if rng.chance(150) {
+        request.access = Access::ReadOnly;
     }
     if rng.chance(100) {
         request.model = Some("no-such-model".to_owned());

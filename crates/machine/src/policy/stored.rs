@@ -2,7 +2,7 @@
 
 use types::{Access, AgentId, Hash, SessionKey, SpawnRequest};
 
-use super::{Link, Policy, Requester, Subject, along, decide};
+use super::{Link, Policy, Requester, Rule, Subject, along, decide, grants};
 use crate::internal::Reply;
 use crate::rows::Session;
 use crate::state::State;
@@ -42,6 +42,41 @@ pub fn for_child(
     Ok(ForChild { access, hash: keep(state, &policy) })
 }
 
+/// May `requester` set a session to work that is there already? What it may not do itself it must
+/// not do through another, unless the configuration lets it give that.
+pub fn for_existing(
+    state: &mut State<'_>,
+    requester: &SessionKey,
+    target: &SessionKey,
+) -> Result<(), Reply> {
+    let (from, to) = (state.session(requester).clone(), state.session(target).clone());
+    if from.access == Access::ReadOnly && to.access != Access::ReadOnly {
+        let why = format!(
+            "session {target} may change things (access \"full\"), and this one is read-only; \
+             spawn a session of its own"
+        );
+        return Err(Reply::error("agent_not_allowed", &why));
+    }
+    let (own, theirs) = (now(state, requester), now(state, target));
+    let granted = grants(&state.limits.tools, &from.agent, &to.agent);
+    let catalogue = &state.limits.tools.catalogue;
+    let more = own.removed.iter().find(|removed| {
+        let fact = catalogue.iter().find(|fact| fact.name == removed.tool);
+        let given = fact.is_some_and(|fact| granted.iter().any(|entry| entry.names(fact)));
+        // A place in the tree is not a matter of trust.
+        removed.rule != Rule::Role && theirs.allowed.contains(&removed.tool) && !given
+    });
+    let Some(more) = more else { return Ok(()) };
+    let why = format!(
+        "session {target} has `{}`, and this session may not give it: {} (see \
+         agents.entries.{}.subagents.delegateTools)",
+        more.tool,
+        more.why(),
+        from.agent
+    );
+    Err(Reply::error("agent_not_allowed", &why))
+}
+
 /// The tools of a session at this moment: what is kept with it, narrowed by what the configuration
 /// and the sessions above it say now.
 pub fn now(state: &mut State<'_>, key: &SessionKey) -> Policy {
@@ -49,7 +84,7 @@ pub fn now(state: &mut State<'_>, key: &SessionKey) -> Policy {
     let mut next = Some(key.clone());
     while let Some(session) = next.as_ref().and_then(|key| state.find_session(key)).cloned() {
         let kept = session.policy_hash.and_then(|hash| state.tx().blob(hash));
-        let kept = kept.and_then(|text| serde_json::from_str(&text).ok());
+        let kept = kept.and_then(|text| Policy::read(&text));
         way.push(Link { agent: session.agent, depth: session.depth, access: session.access, kept });
         next = session.parent_key;
     }

@@ -344,7 +344,10 @@ impl Query for Tables {
             kind: entry.kind,
             call_id: entry.call_id.clone(),
         };
+        let named = self.sessions.values().filter_map(|session| session.policy_hash);
+        let policies = named.filter_map(|hash| Some((hash, self.blobs.get(&hash)?.clone())));
         let mut world = World {
+            policies: policies.collect(),
             lanes: self.lanes.values().cloned().collect(),
             nodes: self.nodes.values().cloned().collect(),
             sessions: self.sessions.values().cloned().collect(),

@@ -4,7 +4,7 @@
 
 use machine::rows::{
     Body, CommandRow, Entry, Episode, Flow, FlowNode, FlowNodeState, InboxKind, InboxRow,
-    InboxState, Lane, LaneName, LedgerRow, Lifecycle, Node, Run, Session, Step, StepKind,
+    InboxState, Lane, LaneName, LedgerRow, Lifecycle, Node, Repeats, Run, Session, Step, StepKind,
     StepState, Task, TaskKind, Timer, TimerKind, Transcript,
 };
 use machine::run::Phase;
@@ -49,6 +49,7 @@ tables! {
     flow_nodes: (FlowId, u32) => FlowNode,
     journal: i64 => JournalView,
     blobs: Hash => String,
+    repeats: (SessionKey, Hash) => Repeats,
     commands: (SessionKey, String) => CommandRow,
 
     // Indexes. Those of open things hold nothing else.

@@ -3,8 +3,8 @@
 use machine::Tx;
 use machine::rows::{
     CommandRow, Entry, EntryKind, Episode, Flow, FlowNode, FlowNodeState, InboxRow, JournalLine,
-    Lane, LaneName, LedgerRow, Node, NodeState, Run, Session, Step, StepState, Task, TaskKind,
-    Timer, TimerKind, Transcript,
+    Lane, LaneName, LedgerRow, Node, NodeState, Repeats, Run, Session, Step, StepState, Task,
+    TaskKind, Timer, TimerKind, Transcript,
 };
 use types::{FlowId, Hash, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
 use uuid::Uuid;
@@ -56,6 +56,12 @@ impl Tables {
             let session = self.runs.get(&run)?.session_id;
             self.entries.get(&(session, *seq))
         })
+    }
+
+    fn forget_repeats(&mut self, whose: impl Fn(&Repeats) -> bool) {
+        let rows = self.repeats.values().filter(|row| whose(row));
+        let keys: Vec<_> = rows.map(|row| (row.session_key.clone(), row.call_hash)).collect();
+        keys.iter().for_each(|key| self.repeats.remove(key));
     }
 
     fn is_cancelled(&self, id: TaskId) -> bool {
@@ -185,6 +191,22 @@ impl Tx for Tables {
 
     fn blob(&mut self, hash: Hash) -> Option<String> {
         self.blobs.get(&hash).cloned()
+    }
+
+    fn repeats(&mut self, session: &SessionKey, call: Hash) -> Option<Repeats> {
+        self.repeats.get(&(session.clone(), call)).cloned()
+    }
+
+    fn put_repeats(&mut self, row: &Repeats) {
+        self.repeats.put((row.session_key.clone(), row.call_hash), row.clone());
+    }
+
+    fn clear_repeats(&mut self, root: &SessionKey) {
+        self.forget_repeats(|row| row.root_key == *root);
+    }
+
+    fn clear_looks(&mut self, session: &SessionKey) {
+        self.forget_repeats(|row| row.looks && row.session_key == *session);
     }
 
     fn inbox_body(&mut self, seq: i64) -> Option<String> {

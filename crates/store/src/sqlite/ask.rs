@@ -455,7 +455,11 @@ impl Query for Snapshot<'_> {
         let link = self.link;
         let heads = "select session_id, seq, run_id, step_n, kind, call_id from entries \
                      order by session_id, seq";
+        let policies = "select hash, data from blobs \
+                        where hash in (select policy_hash from sessions)";
+        let policies = link.rows(policies, [], columns::blob)?;
         Ok(World {
+            policies: policies.into_iter().collect(),
             lanes: link.rows(all!(lanes, "name"), [], columns::lane)?,
             nodes: link.rows(all!(nodes, "id"), [], columns::node)?,
             sessions: link.rows(all!(sessions, "key"), [], columns::session)?,

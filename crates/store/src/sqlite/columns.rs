@@ -5,13 +5,13 @@ use std::fmt;
 use std::str::FromStr;
 
 use machine::rows::{
-    Base, CommandRow, Episode, Flow, FlowNode, InboxRow, Lane, LedgerRow, Node, Run, Session, Step,
-    Task, Timer, Transcript,
+    Base, CommandRow, Episode, Flow, FlowNode, InboxRow, Lane, LedgerRow, Node, Repeats, Run,
+    Session, Step, Task, Timer, Transcript,
 };
 use machine::run::Phase;
 use rusqlite::types::{FromSql, ToSqlOutput, Type, Value};
 use rusqlite::{Result, Row, ToSql};
-use types::{FlowId, NodeName, Timestamp, Usage};
+use types::{FlowId, Hash, NodeName, Timestamp, Usage};
 
 use crate::view::{EntryView, JournalView};
 
@@ -27,6 +27,9 @@ macro_rules! columns {
         "key, session_id, agent, owner, parent_key, root_key, depth, lifecycle, open_run, label, \
          model, cwd, rev, created_ms, active_ms, archived_ms, access, policy_hash, pool_key, \
          declared, queue_mode, deleted_ms, kind"
+    };
+    (repeats) => {
+        "session_key, call_hash, root_key, result_hash, count, looks"
     };
     (commands) => {
         "session_key, idem_key, session_id, before_seq, text, answer, is_error, listed, at_ms"
@@ -254,6 +257,21 @@ pub fn command(c: &mut Columns<'_, '_>) -> Result<CommandRow> {
         is_error: c.get()?,
         listed: c.json_or_none()?.unwrap_or_default(),
         at: c.time()?,
+    })
+}
+
+pub fn blob(c: &mut Columns<'_, '_>) -> Result<(Hash, String)> {
+    Ok((c.parsed()?, c.get()?))
+}
+
+pub fn repeats(c: &mut Columns<'_, '_>) -> Result<Repeats> {
+    Ok(Repeats {
+        session_key: c.parsed()?,
+        call_hash: c.parsed()?,
+        root_key: c.parsed()?,
+        result_hash: c.parsed()?,
+        count: c.get()?,
+        looks: c.get()?,
     })
 }
 

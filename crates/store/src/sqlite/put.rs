@@ -2,8 +2,8 @@
 //! that would go back in a run's life is refused.
 
 use machine::rows::{
-    CommandRow, Entry, Episode, Flow, FlowNode, InboxRow, JournalLine, Lane, LedgerRow, Node, Run,
-    Session, Step, Task, Timer, Transcript,
+    CommandRow, Entry, Episode, Flow, FlowNode, InboxRow, JournalLine, Lane, LedgerRow, Node,
+    Repeats, Run, Session, Step, Task, Timer, Transcript,
 };
 use rusqlite::params;
 use types::Hash;
@@ -490,6 +490,18 @@ pub fn flow_node(link: Link<'_>, row: &FlowNode) -> Put {
         row.error,
     ];
     one(link.run(sql, params)?, || format!("{} of {} would change its end", row.name, row.flow))
+}
+
+pub fn repeats(link: Link<'_>, row: &Repeats) -> Put {
+    let sql = upsert!(
+        repeats,
+        "?1, ?2, ?3, ?4, ?5, ?6",
+        "session_key, call_hash",
+        "result_hash = excluded.result_hash, count = excluded.count, looks = excluded.looks"
+    );
+    let (session, root) = (Text(&row.session_key), Text(&row.root_key));
+    let (call, result) = (Text(row.call_hash), Text(row.result_hash));
+    link.run(sql, params![session, call, root, result, row.count, row.looks]).map(drop)
 }
 
 pub fn timer(link: Link<'_>, row: &Timer) -> Put {

@@ -7,7 +7,7 @@ use std::panic::resume_unwind;
 use machine::Tx;
 use machine::rows::{
     Body, CommandRow, Entry, Episode, Flow, FlowNode, InboxRow, JournalLine, Lane, LaneName,
-    LedgerRow, Node, Run, Session, Step, Task, Timer, TimerKind, Transcript,
+    LedgerRow, Node, Repeats, Run, Session, Step, Task, Timer, TimerKind, Transcript,
 };
 use rusqlite::params;
 use types::{FlowId, Hash, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
@@ -186,6 +186,24 @@ impl Tx for SqlTx<'_> {
 
     fn blob(&mut self, hash: Hash) -> Option<String> {
         self.row("select data from blobs where hash = ?1", [Text(hash)], number)
+    }
+
+    fn repeats(&mut self, session: &SessionKey, call: Hash) -> Option<Repeats> {
+        let sql = by_key!(repeats, "session_key = ?1 and call_hash = ?2");
+        self.row(sql, params![Text(session), Text(call)], columns::repeats)
+    }
+
+    fn put_repeats(&mut self, row: &Repeats) {
+        must(put::repeats(self.link, row));
+    }
+
+    fn clear_repeats(&mut self, root: &SessionKey) {
+        must(self.link.run("delete from repeats where root_key = ?1", [Text(root)]));
+    }
+
+    fn clear_looks(&mut self, session: &SessionKey) {
+        let sql = "delete from repeats where session_key = ?1 and looks = 1";
+        must(self.link.run(sql, [Text(session)]));
     }
 
     fn inbox_body(&mut self, seq: i64) -> Option<String> {

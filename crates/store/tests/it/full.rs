@@ -68,7 +68,7 @@ async fn lines(store: &dyn Store, kind: &str) -> usize {
 #[test]
 fn inputs_are_refused_while_the_disk_is_full() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path(), &Options { max_pages: Some(300), ..options() });
+    let store = open(dir.path(), &Options { max_pages: Some(340), ..options() });
     let refused = [Answer::Refused(Refusal::StoreFull)];
     block_on(async {
         let mut accepted = 0;

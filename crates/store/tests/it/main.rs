@@ -11,6 +11,7 @@ mod io_error;
 mod life;
 mod lists;
 mod reads;
+mod repeats;
 mod rows;
 mod speed;
 mod upgrade;

@@ -15,6 +15,9 @@ use types::{
 };
 use uuid::Uuid;
 
+/// What the sessions may do.
+pub const POLICY: &str = r#"{"allowed":["exec","read"],"removed":[]}"#;
+
 pub fn uuid(n: u128) -> Uuid {
     Uuid::from_u128(n)
 }
@@ -75,7 +78,7 @@ pub fn session(n: u128) -> Session {
         active: Timestamp(100 + n as i64),
         archived: None,
         access: Access::ReadOnly,
-        policy_hash: Some(Hash::of("policy")),
+        policy_hash: Some(Hash::of(POLICY)),
         pool_key: Some(Hash::of("pool")),
         declared: (n == 2).then_some(TaskStatus::Cancelled),
         queue_mode: Some(QueueMode::Collect),
@@ -333,6 +336,7 @@ pub fn plant(state: &mut State<'_>, sessions: u128) {
         tx.put_lane(&lane(*name));
     }
     tx.put_node(&node(1));
+    tx.add_blob(Hash::of(POLICY), POLICY);
     for n in 1..=sessions {
         tx.put_session(&session(n));
         tx.put_transcript(&transcript(n));

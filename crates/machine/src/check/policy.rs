@@ -1,0 +1,51 @@
+//! Nothing is begun that its session may not do.
+
+use std::collections::BTreeMap;
+
+use types::{SessionId, SessionKey};
+
+use super::{Found, World};
+use crate::policy::Policy;
+use crate::rows::{Session, StepKind};
+
+/// A step whose tool was begun names one that its session has. What was refused has no effect.
+pub fn tools_are_allowed(world: &World, found: &mut Found) {
+    let mut policies: BTreeMap<&SessionKey, (&Session, Policy)> = BTreeMap::new();
+    for session in &world.sessions {
+        let Some(hash) = session.policy_hash else { continue };
+        match world.policies.get(&hash).and_then(|text| Policy::read(text)) {
+            Some(policy) => {
+                policies.insert(&session.key, (session, policy));
+            }
+            None => found.unless(false, "policy", || {
+                format!("{} names a policy that is missing or damaged: {hash}", session.key)
+            }),
+        }
+    }
+    let began = began(world);
+    let runs: BTreeMap<_, _> = world.runs.iter().map(|run| (run.id, run)).collect();
+    let tools = world.steps.iter().filter(|step| step.kind == StepKind::Tool);
+    for step in tools.filter(|step| step.effect.is_some()) {
+        let Some(run) = runs.get(&step.run) else { continue };
+        let Some((session, policy)) = policies.get(&run.session_key) else { continue };
+        // What is kept is the policy of the present episode; earlier ones had others.
+        let (episode, at) = began.get(&session.session_id).copied().unwrap_or((1, step.started));
+        let present = run.session_id == session.session_id && (episode == 1 || step.started > at);
+        let name = step.name.as_deref().unwrap_or_default();
+        found.unless(!present || policy.allowed.contains(name), "policy", || {
+            format!("step {} of {} is a call of `{name}`, which it may not make", step.n, step.run)
+        });
+    }
+}
+
+/// The number of each transcript's present episode, and when it began.
+fn began(world: &World) -> BTreeMap<SessionId, (u32, types::Timestamp)> {
+    let mut began = BTreeMap::new();
+    for episode in &world.episodes {
+        let last = began.entry(episode.session_id).or_insert((episode.n, episode.at));
+        if episode.n > last.0 {
+            *last = (episode.n, episode.at);
+        }
+    }
+    began
+}

@@ -1,0 +1,73 @@
+//! What must hold of tools when everything has come to rest: nobody has more than was given.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use machine::policy::{Policy, grants};
+use machine::rows::{EntryKind, Run, Session, StepState};
+use types::{Access, EffectClass, RunId, SessionKey};
+
+use crate::world::Sim;
+
+const TOUCHING: &[EffectClass] =
+    &[EffectClass::Idempotent, EffectClass::Probed, EffectClass::Opaque];
+
+/// # Panics
+///
+/// If a child has what its requester may not give, or a call was made too often.
+pub fn check(sim: &Sim) {
+    let sessions = &sim.disk.world.sessions;
+    let by_key: BTreeMap<&SessionKey, &Session> = sessions.iter().map(|s| (&s.key, s)).collect();
+    for child in sessions {
+        let above = child.parent_key.as_ref().and_then(|key| by_key.get(key));
+        if let Some(above) = above {
+            gives(sim, above, child);
+        }
+    }
+    repeated(sim);
+}
+
+fn tools(sim: &Sim, session: &Session) -> Option<BTreeSet<String>> {
+    let text = &sim.disk.world.policies[&session.policy_hash?];
+    Some(Policy::read(text).expect("a policy is whole").allowed)
+}
+
+/// The rules do not change in a simulated life, so what is kept can be compared.
+fn gives(sim: &Sim, above: &Session, child: &Session) {
+    let read_only = above.access != Access::ReadOnly || child.access == Access::ReadOnly;
+    assert!(read_only, "{} may change more than {}", child.key, above.key);
+    let (Some(has), Some(given)) = (tools(sim, above), tools(sim, child)) else { return };
+    let rules = &sim.limits.tools;
+    let granted = grants(rules, &above.agent, &child.agent);
+    for tool in given.difference(&has) {
+        let fact = rules.catalogue.iter().find(|fact| fact.name == *tool);
+        let granted = fact.is_some_and(|fact| granted.iter().any(|entry| entry.names(fact)));
+        assert!(granted, "{} has {tool}, which {} has not", child.key, above.key);
+    }
+}
+
+/// No session has made the same call with the same result more often in a row than it may. An
+/// order from outside clears the counts of its tree, so only trees that had one are looked at.
+fn repeated(sim: &Sim) {
+    let world = &sim.disk.world;
+    let runs: BTreeMap<RunId, &Run> = world.runs.iter().map(|run| (run.id, run)).collect();
+    let mut orders: BTreeMap<&SessionKey, u32> = BTreeMap::new();
+    for entry in world.entries.iter().filter(|entry| entry.kind == EntryKind::User) {
+        *orders.entry(&runs[&entry.run].root_key).or_default() += 1;
+    }
+    let mut made: BTreeMap<(&SessionKey, &str), u32> = BTreeMap::new();
+    for step in &world.steps {
+        let run = runs[&step.run];
+        // What only looks may look again once something was changed; what the machine does itself
+        // has another result each time; a call whose outcome is unknown had none.
+        let counts = matches!(step.effect, Some(effect) if TOUCHING.contains(&effect));
+        if counts && step.state == StepState::Done && orders.get(&run.root_key) == Some(&1) {
+            let name = step.name.as_deref().unwrap_or_default();
+            *made.entry((&run.session_key, name)).or_default() += 1;
+        }
+    }
+    for ((session, name), times) in made {
+        let own = sim.limits.tools.agents.get(&session.agent);
+        let max = own.map_or(Some(3), |own| own.repeats_max).unwrap_or(u32::MAX);
+        assert!(times <= max, "{session} made `{name}` {times} times");
+    }
+}
