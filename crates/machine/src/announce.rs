@@ -17,7 +17,7 @@ use crate::state::State;
 use crate::{person, wait};
 
 /// The exact answer of a child that wants its requester not to be told.
-const ANNOUNCE_SKIP: &str = "ANNOUNCE_SKIP";
+pub const ANNOUNCE_SKIP: &str = "ANNOUNCE_SKIP";
 
 /// How the line begins by which a reader finds a result. The line ends with the number of bytes
 /// of the text between `<result>` and `</result>`, so that a result may quote others.
@@ -82,7 +82,8 @@ fn put_announce(state: &mut State<'_>, task: &Task, end: &End) -> Option<Session
         origin: task.origin.clone(),
         // A flow speaks for sessions, and has none.
         sender: (task.kind != TaskKind::Flow).then(|| task.session_key.clone()),
-        hops: 0,
+        hops: state.find_run(&task.run).map_or(0, |run| run.hops),
+        watch: false,
         task: Some(task.id),
         state: row_state,
         run: None,

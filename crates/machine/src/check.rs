@@ -4,6 +4,7 @@ mod policy;
 mod warm;
 mod session;
 mod ends;
+mod send;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -79,6 +80,7 @@ pub fn check(world: &World, limits: &Limits) -> Vec<Violation> {
     session::deleted_is_at_rest(world, &mut found);
     ends::check(world, &mut found);
     flow::flows(world, &mut found);
+    send::messages(world, &mut found);
     found.0
 }
 
@@ -222,7 +224,7 @@ fn transcripts(world: &World, found: &mut Found) {
     }
     let mut models_open: BTreeSet<RunId> = BTreeSet::new();
     for step in &world.steps {
-        let open = step.state == StepState::Intent;
+        let open = is_open(step);
         if step.kind == StepKind::Model {
             if open {
                 models_open.insert(step.run);
@@ -235,11 +237,15 @@ fn transcripts(world: &World, found: &mut Found) {
         });
     }
     for step in &world.steps {
-        let open_tool = step.kind == StepKind::Tool && step.state == StepState::Intent;
+        let open_tool = step.kind == StepKind::Tool && is_open(step);
         found.unless(!(open_tool && models_open.contains(&step.run)), "I5", || {
             format!("{} calls its model while step {} is open", step.run, step.n)
         });
     }
+}
+
+fn is_open(step: &Step) -> bool {
+    matches!(step.state, StepState::Intent | StepState::Waiting)
 }
 
 /// I8: below a stopped task nothing was begun after the stop.
@@ -323,7 +329,7 @@ fn slots(world: &World, limits: &Limits, found: &mut Found) {
     }
 }
 
-/// Every wait has a timer or open children that count it down, and nothing that should have ended
+/// Every wait has a timer, open children that count it down, or a message without an answer, and nothing that should have ended
 /// it; every queued run is in line; no timer outlives its reason.
 fn waits_have_an_end(world: &World, found: &mut Found) {
     let timers: BTreeSet<(TimerKind, &str)> =
@@ -340,6 +346,7 @@ fn waits_have_an_end(world: &World, found: &mut Found) {
             steering.insert((&row.session_key, &row.origin));
         }
     }
+    let unanswered = send::unanswered(world);
     for run in world.runs.iter().filter(|run| !run.phase.ended()) {
         let subject = run.id.to_string();
         let timer = |kind: TimerKind| timers.contains(&(kind, subject.as_str()));
@@ -351,7 +358,10 @@ fn waits_have_an_end(world: &World, found: &mut Found) {
                 });
             }
             Phase::Waiting(WaitKind::Children) => {
-                let ends = run.wait_need > 0 && children.len() >= run.wait_need as usize;
+                let enough = children.len() >= run.wait_need as usize;
+                // One that has only written to others rests until one of them answers.
+                let asked = children.is_empty() && unanswered.contains(&run.id);
+                let ends = run.wait_need > 0 && (enough || asked);
                 found.unless(ends, "waits", || {
                     format!("{} waits for {} of {}", run.id, run.wait_need, children.len())
                 });

@@ -8,6 +8,7 @@ use crate::effect::{Action, Notice, RunEnded};
 use crate::event::Event;
 use crate::flow;
 use crate::inbox;
+use crate::reply;
 use crate::rows::{EntryKind, Outcome, Place, StepKind, StepState, TaskKind, TimerKind};
 use crate::run::RunEvent;
 use crate::state::State;
@@ -54,6 +55,7 @@ pub fn finish(state: &mut State<'_>, run: RunId, end: End) {
     let overtaken = end.outcome != Outcome::Cancelled && step::cancelled_above(state, run);
     let end = if overtaken { end.quietly() } else { end };
     close_open_steps(state, run, end.outcome);
+    reply::abandon(state, run, end.outcome);
     stop_waiting(state, run);
     transition(state, run, RunEvent::Ended(end.outcome));
     let timers =
@@ -85,6 +87,7 @@ pub fn finish(state: &mut State<'_>, run: RunId, end: End) {
     if let Some(task) = was.task {
         end_task(state, task, &end);
     }
+    reply::answer_all(state, run, &end);
     inbox::release_rows(state, &was.session_key, run);
     report(state, run, &end);
     open_next(state, &was.session_key);

@@ -10,6 +10,7 @@ use crate::event::Inbound;
 use crate::finish::{End, finish};
 use crate::policy;
 use crate::queue::{Busy, Drop, Placement, QueueMode, place};
+use crate::reply;
 use crate::rows::{InboxKind, InboxRow, InboxState, Lifecycle, NodeState, Outcome, Place, Session};
 use crate::session;
 use crate::state::State;
@@ -199,7 +200,7 @@ fn untouched(state: &mut State<'_>, key: &SessionKey) -> bool {
 
 /// Keeps the queue of a session within its bounds: `queued_rows_max` whatever the rows are, `cap`
 /// for messages. What is dropped is said.
-fn make_room(state: &mut State<'_>, inbound: &Inbound) -> Result<(), Refusal> {
+pub fn make_room(state: &mut State<'_>, inbound: &Inbound) -> Result<(), Refusal> {
     let limits = state.limits;
     let key = &inbound.session;
     let queued = state.tx().queued_rows(key, limits.queued_rows_max + 1);
@@ -256,6 +257,12 @@ fn drop_row(state: &mut State<'_>, seq: i64) -> InboxRow {
     row.done = Some(now);
     let row = row.clone();
     state.notices.push(Notice::Dropped { session: row.session_key.clone(), message: row.id });
+    reply::undeliverable(
+        state,
+        seq,
+        "its queue was full, and the message was dropped unread",
+        false,
+    );
     row
 }
 
@@ -284,6 +291,7 @@ pub fn put(state: &mut State<'_>, inbound: &Inbound, place: Place) -> i64 {
         origin: inbound.origin.clone(),
         sender: inbound.sender.clone(),
         hops: inbound.hops,
+        watch: false,
         task: None,
         state: InboxState::Queued,
         run: None,
@@ -304,18 +312,26 @@ pub fn put_row(state: &mut State<'_>, row: InboxRow, body: &str) -> i64 {
     state.add_inbox(row, body)
 }
 
-/// Cancels what waits in a session, but results of children, which are paid for, and what a person
-/// has been told: those enter with whatever comes next.
-pub fn cancel_queued(state: &mut State<'_>, key: &SessionKey) {
+/// Cancels what waits in a session, but results of children and answers, which are paid for, and
+/// what a person has been told: those enter with whatever comes next. `quiet` says that whoever is
+/// above has been stopped too.
+pub fn cancel_queued(state: &mut State<'_>, key: &SessionKey, quiet: bool) {
     let limit = state.limits.inbox_rows_max();
     let now = state.now();
     for seq in state.tx().queued_rows(key, limit) {
         let row = state.inbox_mut(&seq);
-        if row.kind == InboxKind::Announce || row.place == Place::Hold {
+        let paid_for = matches!(row.kind, InboxKind::Announce | InboxKind::Reply);
+        if paid_for || row.place == Place::Hold {
             row.place = Place::Hold;
         } else {
             row.state = InboxState::Cancelled;
             row.done = Some(now);
+            reply::undeliverable(
+                state,
+                seq,
+                "the session was stopped before it had read it",
+                quiet,
+            );
         }
     }
 }

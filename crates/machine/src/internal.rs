@@ -1,7 +1,9 @@
 //! Tool calls that the machine carries out itself: work and result are one commit.
 
 use serde_json::{Value, json};
-use types::{InternalCall, RunId, SessionKey, TaskId, TaskTarget};
+use types::{
+    InternalCall, RunId, SessionKey, TaskId, TaskTarget, WaitFor, WaitRequest, YieldRequest,
+};
 
 use crate::effect::{Answer, Refusal};
 use crate::event::{Asked, Inbound, Token};
@@ -11,7 +13,7 @@ use crate::queue::QueueMode;
 use crate::rows::{InboxKind, Lifecycle, Place, StepState, TaskKind};
 use crate::state::State;
 use crate::transcript::{Closing, close_tool};
-use crate::{flow, spawn, step, stop, wait};
+use crate::{flow, send, spawn, step, stop, wait};
 
 /// What a call of ours answers to the model: one JSON object.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,7 +54,7 @@ pub struct Caller {
 
 impl Caller {
     /// The caller of a tool call.
-    fn of_step(state: &mut State<'_>, run: RunId, step: u32) -> Caller {
+    pub fn of_step(state: &mut State<'_>, run: RunId, step: u32) -> Caller {
         let row = state.run(&run);
         Caller {
             session: row.session_key.clone(),
@@ -83,6 +85,7 @@ pub fn ask(state: &mut State<'_>, asked: Asked) -> Answer {
     let reply = match asked.call {
         // Only a run can be suspended.
         InternalCall::Yield(_) => return Answer::Refused(Refusal::NotARun("sessions_yield")),
+        InternalCall::Wait(_) => return Answer::Refused(Refusal::NotARun("subagents wait")),
         call => dispatch(state, &caller, call),
     };
     Answer::Told { text: reply.text, is_error: reply.is_error }
@@ -96,12 +99,15 @@ fn dispatch(state: &mut State<'_>, caller: &Caller, call: InternalCall) -> Reply
         InternalCall::Steer { target, message } => steer(state, caller, &target, message),
         InternalCall::StartFlow(request) => flow::start(state, caller, &request),
         InternalCall::CancelFlow { target } => flow::cancel(state, caller, target),
-        InternalCall::Yield(_) => unreachable!("a yield is carried out for its run"),
+        InternalCall::Send(request) => send::ask(state, caller, &request),
+        InternalCall::Yield(_) | InternalCall::Wait(_) => {
+            unreachable!("a wait is carried out for its run")
+        }
     }
 }
 
 pub fn is_yield(call: &InternalCall) -> bool {
-    matches!(call, InternalCall::Yield(_))
+    matches!(call, InternalCall::Yield(_) | InternalCall::Wait(_))
 }
 
 /// Carries a call out and records its result.
@@ -117,6 +123,14 @@ pub fn carry_out(
     }
     let reply = match call {
         InternalCall::Yield(request) => wait::on_yield(state, run, step, &request),
+        InternalCall::Wait(request) => wait_for_tasks(state, run, step, &request),
+        InternalCall::Send(request) => match send::on_send(state, run, step, &request) {
+            Some(reply) => reply,
+            None => {
+                step::after_tool(state, run);
+                return Answer::Done;
+            }
+        },
         call => {
             let caller = Caller::of_step(state, run, step);
             dispatch(state, &caller, call)
@@ -128,6 +142,53 @@ pub fn carry_out(
     state.run_mut(&run).recoveries = 0;
     step::after_tool(state, run);
     Answer::Done
+}
+
+/// Suspends the run until all of these tasks have ended, and says how each stands now. What they
+/// have found comes with their announces, as after a yield.
+fn wait_for_tasks(state: &mut State<'_>, run: RunId, step: u32, request: &WaitRequest) -> Reply {
+    let caller = Caller::of_step(state, run, step);
+    let (mut open, mut rows) = (Vec::new(), Vec::new());
+    for target in &request.targets {
+        let id = match find_below(state, &caller, target) {
+            Ok(id) => id,
+            Err(reply) => return reply,
+        };
+        let task = state.task(&id).clone();
+        if task.requester_key != caller.session {
+            let why = format!(
+                "{id} is a task of {}: its result goes there. Wait for your own sub-agents",
+                task.requester_key
+            );
+            return Reply::error("invalid_argument", &why);
+        }
+        if task.outcome.is_none() && !open.contains(&id) {
+            open.push(id);
+        }
+        let standing = task.outcome.map_or("pending", |outcome| outcome.as_str());
+        rows.push(json!({
+            "taskId": id, "sessionKey": task.session_key, "taskName": task.task_name,
+            "state": standing,
+        }));
+    }
+    if open.is_empty() {
+        let note = "All have ended; their results come, or have come, as messages.";
+        return Reply::ok(json!({ "status": "ready", "tasks": rows, "note": note }));
+    }
+    let wait = YieldRequest {
+        message: None,
+        acknowledgment: None,
+        wait_for: WaitFor::Tasks(open),
+        at_least: None,
+        timeout: Some(request.timeout),
+    };
+    let reply = wait::on_yield(state, run, step, &wait);
+    if reply.is_error {
+        return reply;
+    }
+    let note = "You go on when those that are pending have ended, or when the time is over; their \
+                results come as messages.";
+    Reply::ok(json!({ "status": "waiting", "tasks": rows, "note": note }))
 }
 
 fn kill(state: &mut State<'_>, caller: &Caller, target: &TaskTarget) -> Reply {
@@ -159,7 +220,7 @@ fn steer(state: &mut State<'_>, caller: &Caller, target: &TaskTarget, message: S
         return Reply::error("session_archived", &format!("session {session} is archived"));
     }
     let Some(open) = state.session(&session).open_run else {
-        return spawn::resume(state, caller, id, &message);
+        return spawn::resume(state, caller, &session, &message, None);
     };
     let max = state.limits.queued_rows_max;
     if state.tx().queued_rows(&session, max).len() >= max {

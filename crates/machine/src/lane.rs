@@ -15,7 +15,7 @@
 //!
 //! - A run takes its session slot first and gives it up last. Two runs therefore never wait for
 //!   each other.
-//! - A run that waits for children or a retry holds no global slot.
+//! - A run that waits for children, an answer or a retry holds no global slot.
 //! - A lane is fair between trees, and first in, first out within one: a run's rank is one more
 //!   than that of the run before it in its tree, and never below that of the run admitted last.
 //!   (Start-time fair queueing: P. Goyal, H. Vin, H. Cheng, SIGCOMM 1996.)
@@ -117,7 +117,11 @@ fn start(state: &mut State<'_>, run: RunId, slot: u32) {
     announce_start(state, run, first);
 
     let open = state.tx().open_steps(run);
-    if open.is_empty() {
+    if open.is_empty() && !state.tx().waiting_steps(run).is_empty() {
+        // A drain took its place while it had other calls out, and those are closed by now.
+        transition(state, run, RunEvent::AdmittedWithTools);
+        step::after_tool(state, run);
+    } else if open.is_empty() {
         transcript::feed(state, run);
         step::call(state, run);
     } else {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use types::{AgentId, Name, Reuse};
+use types::{AgentId, Name, Reuse, SessionKey, word_enum};
 
 use crate::policy::ToolRules;
 use crate::queue::{Drop, QueueMode};
@@ -56,6 +56,7 @@ pub struct Limits {
     /// `agents.defaults.subagents.maxTasksPerTree`: open tasks of one tree.
     pub tasks_per_tree_max: u32,
     pub queue: QueueLimits,
+    pub send: SendLimits,
     /// Bytes of one input. It is held in memory, in the transaction and in every request.
     pub message_bytes_max: usize,
     /// Rows waiting in one inbox from which on inputs are refused. Announces come all the same:
@@ -73,6 +74,57 @@ pub struct QueueLimits {
     /// Waiting messages of people and agents; over it `drop` decides.
     pub cap: usize,
     pub drop: Drop,
+}
+
+/// Who may write to whom, and for how long they may go on answering each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SendLimits {
+    /// `tools.agentToAgent.enabled`: may sessions of different agents write to each other?
+    pub enabled: bool,
+    /// `tools.agentToAgent.allow`: which agents may; both must be named. Everyone if none is.
+    pub allow: AllowAgents,
+    /// `tools.sessions.visibility`
+    pub visibility: Visibility,
+    /// `session.agentToAgent.maxPingPongTurns`: messages of a chain, each caused by the one
+    /// before.
+    pub hops_max: u32,
+}
+
+word_enum! {
+    /// Which sessions of its owner an agent may see and write to. Its own children and its own
+    /// requester it may always.
+    pub enum Visibility {
+        All = "all",
+        /// Those of the same agent.
+        Agent = "agent",
+        /// Those of the same tree of sessions.
+        Tree = "tree",
+        /// Itself.
+        Own = "self",
+    }
+}
+
+/// What has to be known of a session to tell who may see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Relation<'a> {
+    pub key: &'a SessionKey,
+    pub parent: Option<&'a SessionKey>,
+    pub root: &'a SessionKey,
+}
+
+impl Visibility {
+    /// May `one` see `other`, which belongs to the same owner?
+    pub fn shows(self, one: Relation<'_>, other: Relation<'_>) -> bool {
+        let related = one.parent == Some(other.key) || other.parent == Some(one.key);
+        one.key == other.key
+            || related
+            || match self {
+                Visibility::All => true,
+                Visibility::Agent => one.key.agent == other.key.agent,
+                Visibility::Tree => one.root == other.root,
+                Visibility::Own => false,
+            }
+    }
 }
 
 /// What one agent may do.
@@ -144,9 +196,21 @@ impl Default for Limits {
                 cap: 20,
                 drop: Drop::Summarize,
             },
+            send: SendLimits::default(),
             message_bytes_max: 1024 * 1024,
             queued_rows_max: 500,
             tools: ToolRules::default(),
+        }
+    }
+}
+
+impl Default for SendLimits {
+    fn default() -> SendLimits {
+        SendLimits {
+            enabled: true,
+            allow: AllowAgents::All,
+            visibility: Visibility::All,
+            hops_max: 5,
         }
     }
 }

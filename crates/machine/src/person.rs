@@ -29,7 +29,8 @@ pub fn tell(state: &mut State<'_>, task: &Task, end: &End, taken_by: Option<&Ses
     let error = end.error.as_ref().map(|(_, why)| why.as_str());
     let text = end.text.as_deref();
     let words = words(name.as_deref(), end.outcome, error, text);
-    if taken_by != Some(&home) && state.find_session(&home).is_some() {
+    let there = state.find_session(&home).is_some_and(|session| session.deleted.is_none());
+    if taken_by != Some(&home) && there {
         let (shown, cut) = bounded(&words);
         let rest = if cut { "\n(cut here; the person has seen all of it)" } else { "" };
         let why = explain(end);

@@ -10,6 +10,7 @@
 //! | model call | closed as failed, booked as estimated, made again as a new step |
 //! | `pure`, `idempotent`, `probed`, `internal` tool | started again |
 //! | `opaque` tool | closed as unknown: the model is told to check |
+//! | waiting for an answer | it stays, and so does its timer |
 
 use types::{EffectClass, FailureClass, RunId};
 
@@ -19,6 +20,7 @@ use crate::finish::{End, finish};
 use crate::limits::{RECOVERIES_MAX, SWEEP_PAGE};
 use crate::restart;
 use crate::rows::{LaneName, Outcome, StepKind, StepState};
+use crate::run::WaitKind;
 use crate::state::State;
 use crate::step::fail_model_step;
 use crate::transcript::{Closing, close_tool};
@@ -87,9 +89,16 @@ pub fn orphaned(state: &mut State<'_>, run: RunId) -> Answer {
              the same step"
         );
         finish(state, run, End::without_answer(Outcome::Interrupted, &why));
-    } else if state.run(&run).wait_need > 0 && state.tx().open_steps(run).is_empty() {
+        return Answer::Done;
+    }
+    let tx = state.tx();
+    let (open, waiting) = (!tx.open_steps(run).is_empty(), !tx.waiting_steps(run).is_empty());
+    if !open && waiting {
+        // The answer to its message is still missing, and its timer is there.
+        wait::rest(state, run, WaitKind::Reply);
+    } else if !open && state.run(&run).wait_need > 0 {
         // It had yielded, and the tool beside the yield will not be begun again.
-        wait::rest(state, run);
+        wait::rest(state, run, WaitKind::Children);
     } else {
         back_in_line(state, run, Turn::First);
     }

@@ -328,6 +328,7 @@ pub struct InboxRow {
     pub kind: InboxKind,
     pub place: Place,
     pub idem_key: String,
+    /// Of the text as it was sent, without what a reader is told of its sender.
     pub body_hash: Hash,
     pub tokens: u64,
     /// Where the answer goes. Fixed here.
@@ -336,6 +337,8 @@ pub struct InboxRow {
     pub sender: Option<SessionKey>,
     /// Messages of agents that led to this one, each caused by the one before.
     pub hops: u32,
+    /// The sender wants to hear of the end of the run that takes it in, also if that says nothing.
+    pub watch: bool,
     pub task: Option<TaskId>,
     pub state: InboxState,
     /// While queued: the run that was made for it. Then: the run that consumed it.
@@ -399,7 +402,7 @@ pub struct Step {
     pub effect: Option<EffectClass>,
     pub state: StepState,
     pub result_hash: Option<Hash>,
-    /// The message whose answer a waiting step waits for.
+    /// The message that this call has sent. A waiting step waits for its answer.
     pub waits_on: Option<MessageId>,
     pub model: Option<String>,
     pub started: Timestamp,

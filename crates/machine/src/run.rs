@@ -85,6 +85,10 @@ impl Phase {
             (P::AwaitingTools, E::Waits(kind @ (WaitKind::Children | WaitKind::Reply))) => {
                 Ok(P::Waiting(kind))
             }
+            // It has sent a message and yielded in one answer: first the one wait, then the other.
+            (P::Waiting(WaitKind::Reply), E::Waits(WaitKind::Children)) => {
+                Ok(P::Waiting(WaitKind::Children))
+            }
 
             // A drain or a lost node takes the slot; a wait that is over gives the place back.
             (P::Preparing | P::AwaitingModel | P::AwaitingTools | P::Waiting(_), E::Requeued) => {
@@ -99,6 +103,10 @@ impl Phase {
 
     pub fn ended(self) -> bool {
         matches!(self, Phase::Ended(_))
+    }
+
+    pub fn waits(self) -> bool {
+        matches!(self, Phase::Waiting(_))
     }
 
     pub fn holds_slot(self) -> bool {

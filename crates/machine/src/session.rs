@@ -16,6 +16,7 @@ use crate::archive::{archive_session, restore_session};
 use crate::effect::{Answer, Changed, Notice, Refusal, Stopped};
 use crate::event::{Change, Patch};
 use crate::queue::QueueMode;
+use crate::reply;
 use crate::rows::{
     EndReason, Episode, EpisodeReason, InboxState, Lifecycle, Task, TimerKind, Transcript,
 };
@@ -189,6 +190,7 @@ fn forget_queued(state: &mut State<'_>, key: &SessionKey) {
         let row = state.inbox_mut(&seq);
         row.state = InboxState::Cancelled;
         row.done = Some(now);
+        reply::undeliverable(state, seq, "the conversation was ended before it had read it", false);
     }
 }
 

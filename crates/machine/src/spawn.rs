@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use serde_json::json;
-use types::{AgentId, Hash, MessageId, RunId, Scope, SessionId, SessionKey, SpawnRequest, TaskId};
+use types::{
+    AgentId, Announce, Cleanup, Hash, MessageId, RunId, Scope, SessionId, SessionKey, SpawnRequest,
+    TaskId,
+};
 
 use crate::again;
 use crate::effect::Notice;
@@ -68,38 +71,61 @@ pub fn check_open(state: &mut State<'_>, caller: &Caller) -> Result<(), Reply> {
     Ok(())
 }
 
-/// Goes on with a task that has ended: a new task of the caller in the same session, with
-/// `message` as its brief. So its result is announced, it can be waited for, and a stop finds it.
-pub fn resume(state: &mut State<'_>, caller: &Caller, ended: TaskId, message: &str) -> Reply {
-    try_resume(state, caller, ended, message).unwrap_or_else(|refusal| refusal)
+/// Goes on with a session whose runs have ended: a new task of the caller in it, with `message` as
+/// its brief. So its result is announced, it can be waited for, and a stop finds it.
+pub fn resume(
+    state: &mut State<'_>,
+    caller: &Caller,
+    session: &SessionKey,
+    message: &str,
+    idem_key: Option<&str>,
+) -> Reply {
+    try_resume(state, caller, session, message, idem_key).unwrap_or_else(|refusal| refusal)
 }
 
 fn try_resume(
     state: &mut State<'_>,
     caller: &Caller,
-    ended: TaskId,
+    session: &SessionKey,
     message: &str,
+    idem_key: Option<&str>,
 ) -> Result<Reply, Reply> {
-    check_open(state, caller)?;
     let requester = state.session(&caller.session).clone();
-    let ended = state.task(&ended).clone();
-    let session = state.session(&ended.session_key).clone();
+    if let Some(key) = idem_key
+        && let Some(task) = state.tx().task_by_idem(&requester.key, key)
+    {
+        return Ok(duplicate_reply(state, task));
+    }
+    check_open(state, caller)?;
+    let session = state.session(session).clone();
     check_room(state, &requester)?;
+    // What it was asked before goes on, if it was asked from here.
+    let ended = state.tx().task_of_session(&session.key);
+    let ended = ended.map(|id| state.task(&id).clone());
+    let ended = ended.filter(|task| task.requester_key == requester.key);
     // The name goes with the work, unless another open task has it by now.
-    let task_name = match ended.task_name {
+    let task_name = match ended.as_ref().and_then(|task| task.task_name.clone()) {
         Some(name) if state.tx().open_task_by_name(&requester.key, &name).is_none() => Some(name),
         _ => None,
     };
+    let words = ended.as_ref().map_or(session.session_id.to_string(), |task| task.id.to_string());
     let task = Task {
         id: TaskId::new(state.at.mint()),
         kind: kind_of(caller),
         requester_key: requester.key.clone(),
         parent: caller.task,
+        root_key: requester.root_key.clone(),
+        depth: requester.depth + 1,
+        session_key: session.key.clone(),
         run: RunId::new(state.at.mint()),
         task_name,
-        idem_key: None,
+        label: ended.as_ref().map_or(session.label, |task| task.label.clone()),
+        idem_key: idem_key.map(str::to_owned),
         // The same words mean something else to a session that has heard others.
-        dup_hash: dup_hash(&session.agent, &format!("{} {message}", ended.id)),
+        dup_hash: dup_hash(&session.agent, &format!("{words} {message}")),
+        announce: ended.as_ref().map_or(Announce::Parent, |task| task.announce),
+        cleanup: ended.as_ref().map_or(Cleanup::Keep, |task| task.cleanup),
+        deliverables: ended.and_then(|task| task.deliverables),
         origin: caller.origin.clone(),
         flow: None,
         node: None,
@@ -110,7 +136,6 @@ fn try_resume(
         result_hash: None,
         created: state.now(),
         ended: None,
-        ..ended
     };
     add_task(state, &task);
     let timeout = state.limits.agents.get(&session.agent).and_then(|agent| agent.child_timeout);
@@ -356,6 +381,9 @@ fn create_task(
 
 /// The brief is the child's first and only message: its context holds nothing else.
 pub fn put_brief(state: &mut State<'_>, task: &Task, brief: &str, timeout: Option<Duration>) {
+    // A chain of messages goes on through a task.
+    let asking = state.session(&task.requester_key).open_run;
+    let hops = asking.map_or(0, |run| state.run(&run).hops);
     let row = InboxRow {
         seq: 0,
         id: MessageId::new(state.at.mint()),
@@ -367,7 +395,8 @@ pub fn put_brief(state: &mut State<'_>, task: &Task, brief: &str, timeout: Optio
         tokens: types::usage::estimate_tokens(brief),
         origin: task.origin.clone(),
         sender: Some(task.requester_key.clone()),
-        hops: 0,
+        hops,
+        watch: false,
         task: Some(task.id),
         state: InboxState::Queued,
         run: None,

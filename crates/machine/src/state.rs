@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as MapEntry;
 use std::fmt;
 
-use types::{FlowId, Hash, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
+use types::{FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
 use uuid::Uuid;
 
 use crate::effect::{Action, Notice};
@@ -90,11 +90,22 @@ pub trait Tx {
     fn delete_timer(&mut self, kind: TimerKind, subject: &str);
 
     fn inbox_by_idem(&mut self, session: &SessionKey, idem_key: &str) -> Option<i64>;
+    fn inbox_by_id(&mut self, message: MessageId) -> Option<i64>;
+    /// Messages of agents that a run has taken in, oldest first.
+    fn heard_by(&mut self, run: RunId) -> Vec<i64>;
     /// Rows of a session that are queued, oldest first.
     fn queued_rows(&mut self, session: &SessionKey, limit: usize) -> Vec<i64>;
     fn run_by_wire_id(&mut self, wire_id: &str) -> Option<RunId>;
     /// Steps in state `intent`, by number.
     fn open_steps(&mut self, run: RunId) -> Vec<u32>;
+    /// Steps in state `waiting`, by number.
+    fn waiting_steps(&mut self, run: RunId) -> Vec<u32>;
+    /// Messages that calls of a run have sent, in the order of the calls.
+    fn messages_of(&mut self, run: RunId) -> Vec<MessageId>;
+    /// The step whose call has sent a message.
+    fn step_that_sent(&mut self, message: MessageId) -> Option<(RunId, u32)>;
+    /// Sessions of an owner that have this label, by key.
+    fn sessions_labelled(&mut self, owner: &str, label: &str, limit: usize) -> Vec<SessionKey>;
     /// Open tasks that `requester` has asked for, oldest first. Of a flow only the task that stands
     /// for it: its nodes are not the requester's to wait for, nor counted as its children.
     fn open_children(&mut self, requester: &SessionKey) -> Vec<TaskId>;

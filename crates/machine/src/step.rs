@@ -256,7 +256,7 @@ pub fn book(
 fn answer(state: &mut State<'_>, run: RunId, step: u32, text: String) {
     let is_task = state.run(&run).task.is_some();
     if is_task && wait::wait_for_children(state, run) > 0 {
-        wait::rest(state, run);
+        wait::rest(state, run, WaitKind::Children);
         return;
     }
     let asked = state.step(&(run, step)).started;
@@ -408,10 +408,17 @@ pub fn on_tool_finished(
     Answer::Done
 }
 
-/// Lets the run go on if no tool of it is open any more.
+/// Lets the run go on if no tool of it is open any more. If nothing but answers to its messages is
+/// missing, it waits for them without a slot.
 pub fn after_tool(state: &mut State<'_>, run: RunId) {
-    if state.tx().open_steps(run).is_empty() {
+    let tx = state.tx();
+    if !tx.open_steps(run).is_empty() {
+        return;
+    }
+    if tx.waiting_steps(run).is_empty() {
         go_on(state, run);
+    } else if !ends_here(state, run) {
+        wait::rest(state, run, WaitKind::Reply);
     }
 }
 
@@ -421,7 +428,7 @@ fn go_on(state: &mut State<'_>, run: RunId) {
         return;
     }
     if state.run(&run).wait_need > 0 {
-        wait::rest(state, run);
+        wait::rest(state, run, WaitKind::Children);
         return;
     }
     transcript::feed(state, run);

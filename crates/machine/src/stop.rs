@@ -35,7 +35,7 @@ pub fn stop_all(state: &mut State<'_>, key: &SessionKey, by: &str) -> Stopped {
     let mut stopped = Stopped::default();
     // The children are marked first: the end of the run must not find them waited for.
     mark_children(state, key, by, &mut stopped);
-    inbox::cancel_queued(state, key);
+    inbox::cancel_queued(state, key, false);
     if let Some(run) = open {
         end_run(state, run, by, false);
         stopped.runs.push(run);
@@ -81,7 +81,7 @@ pub fn stop_tree(state: &mut State<'_>, id: TaskId, by: &str, quiet: bool) -> St
         return stopped;
     }
     mark_children(state, &key, by, &mut stopped);
-    inbox::cancel_queued(state, &key);
+    inbox::cancel_queued(state, &key, quiet);
     end_run(state, run, by, quiet);
     stopped.runs.push(run);
     stopped

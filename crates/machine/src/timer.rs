@@ -6,6 +6,7 @@ use crate::archive;
 use crate::effect::Answer;
 use crate::event::Event;
 use crate::limits::SWEEP_PAGE;
+use crate::reply;
 use crate::rows::{Timer, TimerKind};
 use crate::run::{Phase, WaitKind};
 use crate::state::State;
@@ -31,6 +32,10 @@ pub fn due(state: &mut State<'_>, timer: &Timer) -> Answer {
         if let Ok(session) = timer.subject.parse() {
             archive::due(state, &session);
         }
+        return Answer::Done;
+    }
+    if timer.kind == TimerKind::ReplyTimeout {
+        reply::on_timeout(state, &timer.subject);
         return Answer::Done;
     }
     let Ok(run) = timer.subject.parse::<RunId>() else { return Answer::Done };

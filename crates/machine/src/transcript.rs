@@ -11,6 +11,7 @@ use types::{RunId, SessionId, ToolResult, usage::estimate_tokens};
 use crate::archive;
 use crate::effect::Notice;
 use crate::guard;
+use crate::reply;
 use crate::rows::{Body, Entry, EntryKind, InboxKind, InboxRow, InboxState, Place, StepState};
 use crate::state::State;
 
@@ -51,7 +52,9 @@ pub fn append(state: &mut State<'_>, session_id: SessionId, new: NewEntry) {
 ///
 /// If a tool call of the run is open.
 pub fn feed(state: &mut State<'_>, run: RunId) {
-    assert!(state.tx().open_steps(run).is_empty(), "{run} takes inputs in while a call is open");
+    let tx = state.tx();
+    let closed = tx.open_steps(run).is_empty() && tx.waiting_steps(run).is_empty();
+    assert!(closed, "{run} takes inputs in while a call is open");
     let model = state.run(&run).model.clone();
     let mut announce_tokens = state.limits.announce_tokens(&model);
     let mut announces = 0;
@@ -99,7 +102,10 @@ fn consume(state: &mut State<'_>, run: RunId, row: &InboxRow) {
     head.run = Some(run);
     head.done = Some(now);
     guard::ordered(state, run, row.kind);
-    let session_id = state.run(&run).session_id;
+    let hops = reply::hops_brought(state, run, row);
+    let taker = state.run_mut(&run);
+    taker.hops = taker.hops.max(hops);
+    let session_id = taker.session_id;
     append(
         state,
         session_id,
@@ -132,7 +138,8 @@ pub struct Closing<'a> {
 pub fn close_tool(state: &mut State<'_>, run: RunId, n: u32, closing: Closing<'_>) {
     let now = state.now();
     let step = state.step_mut(&(run, n));
-    assert_eq!(step.state, StepState::Intent, "step {n} of {run} is closed twice");
+    let open = matches!(step.state, StepState::Intent | StepState::Waiting);
+    assert!(open, "step {n} of {run} is closed twice");
     step.state = closing.state;
     step.ended = Some(now);
     step.result_hash = Some(types::Hash::of(closing.text));

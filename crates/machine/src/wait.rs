@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use types::{RunId, SessionKey, WaitFor, YieldRequest};
 
+use crate::circle;
 use crate::deadline;
 use crate::effect::Notice;
 use crate::event::{Event, Inbound};
@@ -18,6 +19,7 @@ use crate::finish::{End, finish};
 use crate::inbox;
 use crate::internal::Reply;
 use crate::lane;
+use crate::reply;
 use crate::rows::{InboxKind, LaneName, Outcome, Place, Run, TimerKind};
 use crate::run::{Phase, RunEvent, WaitKind};
 use crate::state::State;
@@ -35,21 +37,31 @@ pub fn wake(state: &mut State<'_>, key: &SessionKey, seq: i64) {
         }
         return;
     };
-    if state.run(&run).phase != Phase::Waiting(WaitKind::Children) {
-        return;
-    }
-    match (kind, place) {
+    let (phase, enters) = {
+        let row = state.run(&run);
+        (row.phase, row.origin == origin)
+    };
+    match (phase, kind, place) {
         // A child that ends counts the wait down itself.
-        (InboxKind::Announce, _) | (_, Place::Hold) => {}
-        (_, Place::Steer) => requeue(state, run, Turn::InLine),
-        // A run of its own, later: that is what was asked for.
-        (_, Place::Own | Place::Merge) if state.run(&run).origin == origin => {}
-        // The answer of this run goes to somebody else: it ends here, and the results still to
-        // come open another towards the first person.
-        (_, Place::Own | Place::Merge) => {
+        (_, InboxKind::Announce, _) | (_, _, Place::Hold) => {}
+        (Phase::Waiting(WaitKind::Children), _, Place::Steer) if enters => {
+            requeue(state, run, Turn::InLine);
+        }
+        // It waits for another answer than this one.
+        (_, InboxKind::Reply, _) => {}
+        (Phase::Waiting(WaitKind::Reply), _, Place::Steer) if enters => {
+            reply::give_up_all(state, run, "something else has come that you should hear now");
+        }
+        // The answer of this run goes to somebody else than this person: it ends here, and the
+        // results still to come open another towards the first person.
+        (Phase::Waiting(WaitKind::Children), InboxKind::User, Place::Own | Place::Merge)
+            if !enters =>
+        {
             let why = "the wait was ended by a message from elsewhere";
             finish(state, run, End::without_answer(Outcome::Interrupted, why));
         }
+        // A run of its own, later.
+        _ => {}
     }
 }
 
@@ -201,14 +213,14 @@ pub fn suspend(state: &mut State<'_>, run: RunId, kind: WaitKind) {
     state.raised.push(Event::Admit(lane));
 }
 
-/// Suspends a run that has yielded. A message that has come since the model was called counts as
-/// if it came now: otherwise nobody would wake the run for it.
-pub fn rest(state: &mut State<'_>, run: RunId) {
-    suspend(state, run, WaitKind::Children);
+/// Suspends a run that has yielded, or that waits for an answer. A message that has come since the
+/// model was called counts as if it came now: otherwise nobody would wake the run for it.
+pub fn rest(state: &mut State<'_>, run: RunId, kind: WaitKind) {
+    suspend(state, run, kind);
     let key = state.run(&run).session_key.clone();
     let limit = state.limits.inbox_rows_max();
     for seq in state.tx().queued_rows(&key, limit) {
-        if state.run(&run).phase != Phase::Waiting(WaitKind::Children) {
+        if state.run(&run).phase != Phase::Waiting(kind) {
             return;
         }
         // A note of the gateway to the run waits with it, but for that its time is nearly over.
@@ -216,6 +228,10 @@ pub fn rest(state: &mut State<'_>, run: RunId) {
         if row.kind != InboxKind::System || deadline::is_warning(row) {
             wake(state, &key, seq);
         }
+    }
+    if kind == WaitKind::Children && state.run(&run).phase == Phase::Waiting(kind) {
+        reply::look_again(state, run, None);
+        circle::open_up(state, run);
     }
 }
 
@@ -248,14 +264,25 @@ pub fn on_yield(state: &mut State<'_>, run: RunId, step: u32, request: &YieldReq
     stop_waiting(state, run);
     let arrived = announces_waiting(state, run);
     let open = wait_for_children(state, run);
-    if open + arrived == 0 {
+    let asked = if open + arrived == 0 { reply::outstanding(state, run) } else { Vec::new() };
+    if open + arrived == 0 && (asked.is_empty() || matches!(request.wait_for, WaitFor::Tasks(_))) {
         return Reply::error(
             "nothing_to_wait_for",
-            "no child of this session is open and no result is on its way; do not yield, but \
-             answer, or call sessions_spawn first",
+            "no child of this session is open, no result is on its way and no message of this run \
+             is unanswered; do not yield, but answer, or call sessions_spawn first",
         );
     }
-    let chosen = choose(state, run, request);
+    for other in &asked {
+        if other == &key || circle::path(state, other, &key).is_some() {
+            let why = format!(
+                "{other} waits for this session: you would wait for yourself. Answer, and its \
+                 message comes by itself"
+            );
+            return Reply::error("wait_cycle", &why);
+        }
+    }
+    // Whatever comes next wakes a run that has only written to others.
+    let chosen = if asked.is_empty() { choose(state, run, request) } else { 1 };
     let need = match &request.wait_for {
         WaitFor::Any | WaitFor::Message => 1,
         WaitFor::All | WaitFor::Tasks(_) => request.at_least.unwrap_or(u32::MAX),
@@ -284,6 +311,7 @@ pub fn on_yield(state: &mut State<'_>, run: RunId, step: u32, request: &YieldReq
         "status": if need == 0 { "ready" } else { "waiting" },
         "waitingFor": need,
         "openChildren": open,
+        "unanswered": asked.len(),
         "arrived": arrived,
     }))
 }
@@ -334,7 +362,7 @@ fn note_to_self(state: &mut State<'_>, run: RunId, step: u32, note: &str) {
 }
 
 /// Leaves a message of the gateway for the run's next model boundary.
-fn note_to(state: &mut State<'_>, run: RunId, idem_key: String, body: String) {
+pub fn note_to(state: &mut State<'_>, run: RunId, idem_key: String, body: String) {
     let row = state.run(&run);
     let inbound = Inbound::system(row.session_key.clone(), row.origin.clone(), idem_key, body);
     inbox::put(state, &inbound, Place::Steer);

@@ -10,13 +10,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use machine::check::{EntryHead, World};
 use machine::rows::{
-    Body, CommandRow, Entry, Episode, Flow, FlowNode, FlowNodeState, InboxRow, InboxState,
-    JournalLine, Lane, LaneName, LedgerRow, Node, NodeState, Repeats, Run, Session, Step,
-    StepState, Task, TaskKind, Timer, TimerKind, Transcript,
+    Body, CommandRow, Entry, Episode, Flow, FlowNode, FlowNodeState, InboxKind, InboxRow,
+    InboxState, JournalLine, Lane, LaneName, LedgerRow, Node, NodeState, Repeats, Run, Session,
+    Step, StepState, Task, TaskKind, Timer, TimerKind, Transcript,
 };
 use machine::run::Phase;
 use machine::{Action, Answer, At, Event, Limits, Notice, State, Tx};
-use types::{FlowId, Hash, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
+use types::{FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
 
 /// Raised events of one commit after which they are said to have no end. A start after a crash
 /// raises some hundreds.
@@ -41,6 +41,8 @@ pub struct Disk {
     steps: BTreeMap<(RunId, u32), usize>,
     tasks: BTreeMap<TaskId, usize>,
     idem: BTreeMap<(SessionKey, String), i64>,
+    messages: BTreeMap<MessageId, i64>,
+    sent: BTreeMap<MessageId, (RunId, u32)>,
     wire: BTreeMap<String, RunId>,
     queued: BTreeMap<SessionKey, BTreeSet<i64>>,
     open_runs: BTreeSet<RunId>,
@@ -236,6 +238,10 @@ impl Tx for Disk {
     fn put_step(&mut self, row: &Step) {
         let open = self.open_steps.entry(row.run).or_default();
         mark(open, row.n, row.state == StepState::Intent);
+        if let Some(message) = row.waits_on {
+            let by = *self.sent.entry(message).or_insert((row.run, row.n));
+            assert_eq!(by, (row.run, row.n), "{message} is sent twice");
+        }
         put(&mut self.steps, &mut self.world.steps, (row.run, row.n), row);
     }
 
@@ -266,6 +272,7 @@ impl Tx for Disk {
         self.bodies.insert(row.seq, body.to_owned());
         assert_eq!(row.seq, self.next_inbox_seq(), "inbox numbers grow by one");
         let key = (row.session_key.clone(), row.idem_key.clone());
+        self.messages.insert(row.id, row.seq);
         let before = self.idem.insert(key, row.seq);
         assert_eq!(before, None, "{} has two rows `{}`", row.session_key, row.idem_key);
         self.world.inbox.push(row.clone());
@@ -393,6 +400,18 @@ impl Tx for Disk {
         self.idem.get(&(session.clone(), idem_key.to_owned())).copied()
     }
 
+    fn inbox_by_id(&mut self, message: MessageId) -> Option<i64> {
+        self.messages.get(&message).copied()
+    }
+
+    fn heard_by(&mut self, run: RunId) -> Vec<i64> {
+        let heard = |row: &&InboxRow| {
+            let taken_in = row.state == InboxState::Consumed && row.run == Some(run);
+            taken_in && row.kind == InboxKind::Agent
+        };
+        self.world.inbox.iter().filter(heard).map(|row| row.seq).collect()
+    }
+
     fn queued_rows(&mut self, session: &SessionKey, limit: usize) -> Vec<i64> {
         let rows = self.queued.get(session);
         rows.map_or_else(Vec::new, |rows| rows.iter().copied().take(limit).collect())
@@ -404,6 +423,30 @@ impl Tx for Disk {
 
     fn open_steps(&mut self, run: RunId) -> Vec<u32> {
         self.open_steps.get(&run).map_or_else(Vec::new, |steps| steps.iter().copied().collect())
+    }
+
+    fn waiting_steps(&mut self, run: RunId) -> Vec<u32> {
+        let steps = self.steps.range((run, 0)..=(run, u32::MAX));
+        let steps = steps.map(|(_, &at)| &self.world.steps[at]);
+        steps.filter(|step| step.state == StepState::Waiting).map(|step| step.n).collect()
+    }
+
+    fn messages_of(&mut self, run: RunId) -> Vec<MessageId> {
+        let steps = self.steps.range((run, 0)..=(run, u32::MAX));
+        steps.filter_map(|(_, &at)| self.world.steps[at].waits_on).collect()
+    }
+
+    fn step_that_sent(&mut self, message: MessageId) -> Option<(RunId, u32)> {
+        self.sent.get(&message).copied()
+    }
+
+    fn sessions_labelled(&mut self, owner: &str, label: &str, limit: usize) -> Vec<SessionKey> {
+        let named = |row: &&Session| row.owner == owner && row.label.as_deref() == Some(label);
+        let mut keys: Vec<SessionKey> =
+            self.world.sessions.iter().filter(named).map(|row| row.key.clone()).collect();
+        keys.sort_by_key(SessionKey::to_string);
+        keys.truncate(limit);
+        keys
     }
 
     fn open_children(&mut self, requester: &SessionKey) -> Vec<TaskId> {

@@ -47,7 +47,8 @@ fn nothing_stuck(sim: &Sim) {
         assert!(!open, "{} of {} is stuck: {}", node.name, node.flow, node.state);
     }
     for step in &world.steps {
-        assert_ne!(step.state, StepState::Intent, "step {} of {} is open", step.n, step.run);
+        let open = matches!(step.state, StepState::Intent | StepState::Waiting);
+        assert!(!open, "step {} of {} is open", step.n, step.run);
     }
     for session in &world.sessions {
         let bound = sim.limits.agents.get(&session.agent).and_then(|agent| agent.archive_after);
@@ -98,15 +99,20 @@ fn inputs(sim: &Sim) {
             InboxState::Consumed => true,
             // Nobody has written to the session since.
             InboxState::Queued => {
-                row.place == Place::Hold
-                    && matches!(row.kind, InboxKind::Announce | InboxKind::System)
+                let kept = is_result(row.kind) || row.kind == InboxKind::System;
+                row.place == Place::Hold && kept
             }
             InboxState::Dropped => dropped_is_said(sim, row),
             InboxState::Cancelled => deadline::is_warning(row) || was_stopped(sim, row),
-            InboxState::Dead => row.kind == InboxKind::Announce,
+            InboxState::Dead => is_result(row.kind),
         };
         assert!(fine, "I1: {row:?} was not taken in, for no reason");
     }
+}
+
+/// What comes back to whoever has asked for it.
+fn is_result(kind: InboxKind) -> bool {
+    matches!(kind, InboxKind::Announce | InboxKind::Reply)
 }
 
 fn dropped_is_said(sim: &Sim, row: &InboxRow) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! A script is a function of what it is shown, so a run can be lived again. The random one draws
 //! from its seed and the place of the call, and does everything that a model may do to a gateway:
-//! it spawns, yields, kills and steers, names what is not there, says nothing, and fails.
+//! it spawns, yields, sends, kills and steers, names what is not there, says nothing, and fails.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use machine::event::{CallPlan, ModelFailure, ModelReply, PlannedCall};
 use machine::rows::{EntryKind, Run, Task};
 use types::{
     Access, Announce, Cleanup, EffectClass, FailureClass, FlowId, FlowRequest, FlowTarget,
-    FlowTask, InternalCall, NodeName, OnFailure, SpawnRequest, TaskId, TaskTarget, Usage, WaitFor,
-    YieldRequest,
+    FlowTask, InternalCall, NodeName, OnFailure, SendMode, SendRequest, SendTarget, SessionRef,
+    SpawnRequest, TaskId, TaskTarget, Usage, WaitFor, WaitRequest, YieldRequest,
 };
 use uuid::Uuid;
 
@@ -141,7 +141,8 @@ fn say(rng: &mut Rng, asked: &Asked<'_>) -> Said {
 }
 
 fn text(rng: &mut Rng) -> String {
-    let texts = ["done", "done", "done", "done", "", " ", "NO_REPLY", "ANNOUNCE_SKIP"];
+    let texts =
+        ["done", "done", "done", "done", "", " ", "NO_REPLY", "ANNOUNCE_SKIP", "REPLY_SKIP"];
     (*rng.pick(&texts)).to_owned()
 }
 
@@ -164,12 +165,14 @@ fn call(rng: &mut Rng, asked: &Asked<'_>, id: &str) -> PlannedCall {
             own(id, InternalCall::Steer { target, message })
         }
         52..57 => own(id, InternalCall::Kill { target: target(rng, asked) }),
-        57..62 => refused(id),
-        65..71 if asked.world.tasks.len() < TASKS_MAX => {
+        57..60 => refused(id),
+        60..70 => own(id, InternalCall::Send(Box::new(random_send(rng, asked)))),
+        70..72 => own(id, InternalCall::Wait(random_tasks(rng, asked))),
+        72..75 => own(id, InternalCall::Yield(random_wait(rng, asked))),
+        75..81 if asked.world.tasks.len() < TASKS_MAX => {
             own(id, InternalCall::StartFlow(Box::new(random_flow(rng))))
         }
-        71..73 => own(id, InternalCall::CancelFlow { target: random_flow_id(rng, asked) }),
-        62..65 => own(id, InternalCall::Yield(random_wait(rng, asked))),
+        81..83 => own(id, InternalCall::CancelFlow { target: random_flow_id(rng, asked) }),
         _ => {
             use EffectClass::*;
             external(id, *rng.pick(&[Pure, Idempotent, Probed, Opaque, Opaque]))
@@ -264,6 +267,29 @@ fn random_wait(rng: &mut Rng, asked: &Asked<'_>) -> YieldRequest {
         timeout: rng.chance(300).then(|| Duration::from_millis(rng.below(60_000))),
         ..wait(wait_for)
     }
+}
+
+/// A message to anybody: the sessions of people, those of children, one that is not there.
+fn random_send(rng: &mut Rng, asked: &Asked<'_>) -> SendRequest {
+    let sessions = &asked.world.sessions;
+    let target = match rng.below(10) {
+        0 => SendTarget::Agent((*rng.pick(&["ops", "main", "nobody"])).parse().expect("an id")),
+        1 => SendTarget::Label(format!("n{}", rng.below(6))),
+        2 => SendTarget::Session("thread:none".parse().expect("a short key")),
+        _ => SendTarget::Session(SessionRef::Full(rng.pick(sessions).key.clone())),
+    };
+    SendRequest {
+        wait: Duration::from_millis(if rng.chance(300) { 0 } else { rng.below(60_000) }),
+        mode: if rng.chance(150) { SendMode::Resume } else { SendMode::Message },
+        idempotency_key: rng.chance(150).then(|| format!("k{}", rng.below(4))),
+        watch: rng.chance(200),
+        ..SendRequest::to(target, &format!("words {}", rng.below(6)))
+    }
+}
+
+fn random_tasks(rng: &mut Rng, asked: &Asked<'_>) -> WaitRequest {
+    let targets = (0..1 + rng.below(3)).map(|_| target(rng, asked)).collect();
+    WaitRequest { targets, timeout: Duration::from_millis(1 + rng.below(60_000)) }
 }
 
 /// One of the tasks there are, of this tree or of another, by one of its names.

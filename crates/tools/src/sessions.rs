@@ -8,6 +8,7 @@
 //! not ignored: a model that believes it has set a limit must not be wrong about it.
 
 mod schema;
+mod send;
 mod spawn;
 mod wait;
 
@@ -149,6 +150,11 @@ pub fn parse(name: &str, arguments: &str) -> Result<SessionsCall, String> {
         }
         "sessions_yield" => {
             wait::parse(&read(wait::REFUSED)?).map(|call| SessionsCall::Internal(Yield(call)))
+        }
+        "sessions_send" => {
+            let arguments = Arguments::parse(spec, send::HIDDEN, send::REFUSED, arguments)?;
+            let request = Box::new(send::parse(&arguments)?);
+            Ok(SessionsCall::Internal(InternalCall::Send(request)))
         }
         "subagents" => subagents(&read(SUBAGENTS_REFUSED)?),
         "sessions_list" => list(&read(LIST_REFUSED)?).map(SessionsCall::Read),

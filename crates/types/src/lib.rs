@@ -23,8 +23,9 @@ pub use hash::Hash;
 pub use id::{FlowId, MessageId, NodeId, ParseIdError, RunId, SessionId, TaskId};
 pub use message::{AssistantMessage, Message, Prefix, StopReason, ToolCall, ToolResult, Wire};
 pub use request::{
-    Access, Announce, Cleanup, Deliverables, InternalCall, Reuse, SessionRef, SpawnContext,
-    SpawnRequest, TaskTarget, WaitFor, WhenBusy, YieldRequest,
+    Access, Announce, Cleanup, Deliverables, InternalCall, Reuse, SendMode, SendRequest,
+    SendTarget, SessionRef, SpawnContext, SpawnRequest, TaskTarget, WaitFor, WaitRequest, WhenBusy,
+    YieldRequest,
 };
 pub use session_key::{AgentId, Name, ParseSessionKeyError, Scope, ScopeKind, SessionKey};
 pub use time::Timestamp;

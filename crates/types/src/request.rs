@@ -16,6 +16,10 @@ use crate::{AgentId, FlowRequest, FlowTarget, Scope, SessionKey, TaskId, serde_a
 pub enum InternalCall {
     Spawn(Box<SpawnRequest>),
     Yield(YieldRequest),
+    /// Write to another session.
+    Send(Box<SendRequest>),
+    /// Suspend the run until tasks of the caller have ended.
+    Wait(WaitRequest),
     /// Stop a task of the caller's tree, and everything below it.
     Kill {
         target: TaskTarget,
@@ -221,6 +225,63 @@ impl Announce {
     pub fn reaches_requester(self) -> bool {
         self != Announce::None
     }
+}
+
+/// `sessions_send`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendRequest {
+    pub target: SendTarget,
+    /// Arrives byte for byte. Never empty.
+    pub message: String,
+    /// How long the call waits for the answer; zero does not wait.
+    pub wait: Duration,
+    pub mode: SendMode,
+    /// The same key of the same sender in the same session is the same message.
+    pub idempotency_key: Option<String>,
+    /// Tell of the end of the run that took the message in, also if it says nothing.
+    pub watch: bool,
+}
+
+impl SendRequest {
+    /// A message that is not waited for.
+    pub fn to(target: SendTarget, message: &str) -> SendRequest {
+        SendRequest {
+            target,
+            message: message.to_owned(),
+            wait: Duration::ZERO,
+            mode: SendMode::Message,
+            idempotency_key: None,
+            watch: false,
+        }
+    }
+}
+
+/// To whom a message goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SendTarget {
+    Session(SessionRef),
+    /// The one session of this label that the caller may see.
+    Label(String),
+    /// The main session of an agent.
+    Agent(AgentId),
+}
+
+word_enum! {
+    /// What a message is to the session that gets it.
+    pub enum SendMode {
+        /// A message, whose answer comes back.
+        Message = "message",
+        /// The brief of a new task of the caller, whose result is announced.
+        Resume = "resume",
+    }
+}
+
+/// `subagents`, action `wait`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitRequest {
+    /// Never empty.
+    pub targets: Vec<TaskTarget>,
+    pub timeout: Duration,
 }
 
 /// `sessions_yield`.

@@ -38,7 +38,7 @@ pub fn deleted_is_at_rest(world: &World, found: &mut Found) {
     }
     for row in world.inbox.iter().filter(|row| row.state == InboxState::Queued) {
         found.unless(!deleted.contains(&row.session_key), "S2", || {
-            format!("row {} waits in {}, which is deleted", row.seq, row.session_key)
+            format!("`{}` waits in {}, which is deleted", row.idem_key, row.session_key)
         });
     }
 }

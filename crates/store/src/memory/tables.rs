@@ -8,7 +8,7 @@ use machine::rows::{
     StepState, Task, TaskKind, Timer, TimerKind, Transcript,
 };
 use machine::run::Phase;
-use types::{FlowId, Hash, NodeId, NodeName, RunId, SessionId, SessionKey, TaskId};
+use types::{FlowId, Hash, MessageId, NodeId, NodeName, RunId, SessionId, SessionKey, TaskId};
 
 use super::table::Table;
 use crate::view::{EntryView, JournalView};
@@ -54,6 +54,8 @@ tables! {
 
     // Indexes. Those of open things hold nothing else.
     inputs: (SessionKey, String) => i64,
+    messages: MessageId => i64,
+    sent: MessageId => (RunId, u32),
     waiting: (SessionKey, i64) => (),
     wire_ids: String => RunId,
     open_runs: SessionKey => RunId,
@@ -183,6 +185,13 @@ impl Tables {
                 assert!(!twice, "{key:?}: two steps for one call");
             }
         }
+        let waits = row.state == StepState::Waiting;
+        assert!(!waits || row.waits_on.is_some(), "{key:?}: waiting says on what");
+        if let Some(message) = row.waits_on {
+            let by = self.sent.get(&message).copied().unwrap_or(key);
+            assert_eq!(by, key, "{message} is sent twice");
+            self.sent.put(message, key);
+        }
         self.steps.put(key, row.clone());
     }
 
@@ -240,6 +249,8 @@ impl Tables {
         let input = (row.session_key.clone(), row.idem_key.clone());
         assert!(!self.inputs.contains(&input), "two inputs of the key {input:?}");
         self.inputs.put(input, row.seq);
+        assert!(!self.messages.contains(&row.id), "two inbox rows {}", row.id);
+        self.messages.put(row.id, row.seq);
         if row.state == InboxState::Queued {
             self.waiting.put((row.session_key.clone(), row.seq), ());
         }

@@ -2,11 +2,11 @@
 
 use machine::Tx;
 use machine::rows::{
-    CommandRow, Entry, EntryKind, Episode, Flow, FlowNode, FlowNodeState, InboxRow, JournalLine,
-    Lane, LaneName, LedgerRow, Node, NodeState, Repeats, Run, Session, Step, StepState, Task,
-    TaskKind, Timer, TimerKind, Transcript,
+    CommandRow, Entry, EntryKind, Episode, Flow, FlowNode, FlowNodeState, InboxKind, InboxRow,
+    InboxState, JournalLine, Lane, LaneName, LedgerRow, Node, NodeState, Repeats, Run, Session,
+    Step, StepState, Task, TaskKind, Timer, TimerKind, Transcript,
 };
-use types::{FlowId, Hash, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
+use types::{FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
 use uuid::Uuid;
 
 use super::tables::Tables;
@@ -254,6 +254,18 @@ impl Tx for Tables {
         self.inputs.get(&(session.clone(), idem_key.to_owned())).copied()
     }
 
+    fn inbox_by_id(&mut self, message: MessageId) -> Option<i64> {
+        self.messages.get(&message).copied()
+    }
+
+    fn heard_by(&mut self, run: RunId) -> Vec<i64> {
+        let heard = |row: &&InboxRow| {
+            let taken_in = row.state == InboxState::Consumed && row.run == Some(run);
+            taken_in && row.kind == InboxKind::Agent
+        };
+        self.inbox.values().filter(heard).map(|row| row.seq).collect()
+    }
+
     fn queued_rows(&mut self, session: &SessionKey, limit: usize) -> Vec<i64> {
         let range = (session.clone(), i64::MIN)..=(session.clone(), i64::MAX);
         self.waiting.range(range).map(|((_, seq), ())| *seq).take(limit).collect()
@@ -266,6 +278,29 @@ impl Tx for Tables {
     fn open_steps(&mut self, run: RunId) -> Vec<u32> {
         let open = |step: &&Step| step.state == StepState::Intent;
         self.steps_of(run).filter(open).map(|step| step.n).collect()
+    }
+
+    fn waiting_steps(&mut self, run: RunId) -> Vec<u32> {
+        let waiting = |step: &&Step| step.state == StepState::Waiting;
+        self.steps_of(run).filter(waiting).map(|step| step.n).collect()
+    }
+
+    fn messages_of(&mut self, run: RunId) -> Vec<MessageId> {
+        self.steps_of(run).filter_map(|step| step.waits_on).collect()
+    }
+
+    fn step_that_sent(&mut self, message: MessageId) -> Option<(RunId, u32)> {
+        self.sent.get(&message).copied()
+    }
+
+    fn sessions_labelled(&mut self, owner: &str, label: &str, limit: usize) -> Vec<SessionKey> {
+        let named = |row: &&Session| row.owner == owner && row.label.as_deref() == Some(label);
+        // As the database sorts: by the text of the key.
+        let mut keys: Vec<SessionKey> =
+            self.sessions.values().filter(named).map(|row| row.key.clone()).collect();
+        keys.sort_by_key(SessionKey::to_string);
+        keys.truncate(limit);
+        keys
     }
 
     fn open_children(&mut self, requester: &SessionKey) -> Vec<TaskId> {

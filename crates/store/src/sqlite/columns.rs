@@ -59,7 +59,7 @@ macro_rules! columns {
     // Without the body, which the machine never reads.
     (inbox) => {
         "seq, id, session_key, kind, place, idem_key, body_hash, tokens, origin, task_id, state, \
-         run_id, timeout_ms, at_ms, done_ms, sender_key, hops"
+         run_id, timeout_ms, at_ms, done_ms, sender_key, hops, watch"
     };
     (entries) => {
         "session_id, seq, run_id, step_n, kind, call_id, body, tokens, at_ms"
@@ -404,6 +404,7 @@ pub fn inbox(c: &mut Columns<'_, '_>) -> Result<InboxRow> {
         done: c.time_or_none()?,
         sender: c.parsed_or_none()?,
         hops: c.get()?,
+        watch: c.get()?,
     })
 }
 

@@ -319,7 +319,7 @@ pub fn new_inbox(link: Link<'_>, row: &InboxRow, body: &str) -> Put {
         "insert into inbox (",
         columns!(inbox),
         ", body) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, \
-         ?17, ?18)"
+         ?17, ?18, ?19)"
     );
     let params = params![
         row.seq,
@@ -339,6 +339,7 @@ pub fn new_inbox(link: Link<'_>, row: &InboxRow, body: &str) -> Put {
         row.done.map(|at| at.ms()),
         row.sender.as_ref().map(Text),
         row.hops,
+        row.watch,
         body,
     ];
     link.run(sql, params).map(drop)

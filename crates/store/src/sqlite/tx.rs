@@ -10,7 +10,7 @@ use machine::rows::{
     LedgerRow, Node, Repeats, Run, Session, Step, Task, Timer, TimerKind, Transcript,
 };
 use rusqlite::params;
-use types::{FlowId, Hash, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
+use types::{FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
 
 use super::ask;
 use super::columns::{self, Text, columns, int, number};
@@ -259,6 +259,16 @@ impl Tx for SqlTx<'_> {
         self.row(sql, params![Text(session), idem_key], number)
     }
 
+    fn inbox_by_id(&mut self, message: MessageId) -> Option<i64> {
+        self.row("select seq from inbox where id = ?1", [Text(message)], number)
+    }
+
+    fn heard_by(&mut self, run: RunId) -> Vec<i64> {
+        let sql = "select seq from inbox where run_id = ?1 and state = 'consumed' \
+                   and kind = 'agent' order by seq";
+        self.rows(sql, [Text(run)], number)
+    }
+
     fn queued_rows(&mut self, session: &SessionKey, limit: usize) -> Vec<i64> {
         let sql = "select seq from inbox where session_key = ?1 and state = 'queued' \
                    order by seq limit ?2";
@@ -272,6 +282,27 @@ impl Tx for SqlTx<'_> {
     fn open_steps(&mut self, run: RunId) -> Vec<u32> {
         let sql = "select n from steps where run_id = ?1 and state = 'intent' order by n";
         self.rows(sql, [Text(run)], number)
+    }
+
+    fn waiting_steps(&mut self, run: RunId) -> Vec<u32> {
+        let sql = "select n from steps where run_id = ?1 and state = 'waiting' order by n";
+        self.rows(sql, [Text(run)], number)
+    }
+
+    fn messages_of(&mut self, run: RunId) -> Vec<MessageId> {
+        let sql = "select waits_on from steps where run_id = ?1 and waits_on is not null \
+                   order by n";
+        self.rows(sql, [Text(run)], columns::one)
+    }
+
+    fn step_that_sent(&mut self, message: MessageId) -> Option<(RunId, u32)> {
+        let sql = "select run_id, n from steps where waits_on = ?1";
+        self.row(sql, [Text(message)], |c| Ok((columns::one(c)?, c.get()?)))
+    }
+
+    fn sessions_labelled(&mut self, owner: &str, label: &str, limit: usize) -> Vec<SessionKey> {
+        let sql = "select key from sessions where label = ?1 and owner = ?2 order by key limit ?3";
+        self.rows(sql, params![label, owner, bound(limit)], columns::one)
     }
 
     fn open_children(&mut self, requester: &SessionKey) -> Vec<TaskId> {

@@ -289,6 +289,7 @@ pub fn inbox(seq: i64, session: u128) -> InboxRow {
         origin: "webchat".to_owned(),
         sender: Some(key(1)),
         hops: 3,
+        watch: true,
         task: None,
         state: InboxState::Queued,
         run: Some(run_id(session)),

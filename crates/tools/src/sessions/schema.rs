@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use serde_json::{Value, json};
 use types::ToolSpec;
 
+use super::send::WAIT_SECONDS;
 use super::wait::TASKS_MAX;
 use super::{
     HISTORY_LIMIT, HISTORY_LIMIT_MAX, LIST_LIMIT, LIST_LIMIT_MAX, LOG_LIMIT, LOG_LIMIT_MAX,
@@ -12,7 +13,7 @@ use super::{
 };
 
 static SPECS: LazyLock<Vec<ToolSpec>> =
-    LazyLock::new(|| vec![spawn(), wait(), subagents(), list(), history()]);
+    LazyLock::new(|| vec![spawn(), wait(), send(), subagents(), list(), history()]);
 
 /// Returns the specs of all session tools, in a stable order.
 pub fn specs() -> &'static [ToolSpec] {
@@ -103,6 +104,35 @@ fn wait() -> ToolSpec {
         "timeoutSeconds": integer(1, SECONDS_MAX, "Wake after so long in any case."),
     });
     tool("sessions_yield", description, properties, &[])
+}
+
+fn send() -> ToolSpec {
+    let description = "Send a message to another session, byte for byte: to one that works, or to \
+        continue one whose last run has ended, failed or was stopped. The answer is what its next \
+        run says at its end. If that takes longer than `timeoutSeconds`, you get the status \
+        `pending` with the messageId: the message has arrived, do not send it again; the answer \
+        will come to you by itself. Answer a message of an agent with REPLY_SKIP to say nothing \
+        back.";
+    let properties = json!({
+        "sessionKey": text("The session, as sessions_list or sessions_spawn show it."),
+        "label": text("Instead of `sessionKey`: the label of the session."),
+        "agentId": text("Instead of `sessionKey`: the main session of this agent."),
+        "message": text("What to say."),
+        "timeoutSeconds": integer(0, SECONDS_MAX, &format!(
+            "Wait so long for the answer; {WAIT_SECONDS} if left out. 0 does not wait: the answer \
+             comes later as a message.")),
+        "mode": word(
+            &["message", "resume"],
+            "`message` if left out; `resume`: the message is the brief of a new task in that \
+             session, whose result is announced to you as of a sub-agent."),
+        "watch": {
+            "type": "boolean",
+            "description": "Also tell me when the run that took the message in has ended without \
+                an answer for me.",
+        },
+        "idempotencyKey": text("The same key sends the same message once."),
+    });
+    tool("sessions_send", description, properties, &["message"])
 }
 
 fn subagents() -> ToolSpec {
