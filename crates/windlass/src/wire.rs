@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use machine::Limits;
-use machine::limits::{AgentLimits, AllowAgents, QueueLimits};
+use machine::limits::{AgentLimits, AllowAgents, QueueLimits, SendLimits};
 use machine::rows::LaneName;
 use runtime::driver::Incarnation;
 use runtime::{Agent, Clock, Driver, DriverError, SystemClock};
@@ -240,8 +240,23 @@ pub fn limits(config: &Config) -> anyhow::Result<Limits> {
             cap: queue.cap as usize,
             drop: queue.drop.as_str().parse()?,
         },
+        send: send_limits(config),
         ..base
     })
+}
+
+/// Who may write to whom.
+fn send_limits(config: &Config) -> SendLimits {
+    let between = &config.tools.agent_to_agent;
+    SendLimits {
+        enabled: between.enabled,
+        allow: match &between.allow {
+            config::AllowAgents::Listed(ids) => AllowAgents::These(ids.clone()),
+            config::AllowAgents::Own | config::AllowAgents::Any => AllowAgents::All,
+        },
+        visibility: config.tools.sessions.visibility,
+        hops_max: config.session.agent_to_agent.max_ping_pong_turns,
+    }
 }
 
 fn agent_limits(config: &Config, agent: &config::Agent) -> AgentLimits {

@@ -10,6 +10,7 @@ mod policy;
 mod queue;
 mod recover;
 mod seeds;
+mod send;
 mod session;
 mod spawn;
 mod stop;

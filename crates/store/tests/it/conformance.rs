@@ -1,12 +1,12 @@
 //! What the machine may ask of a transaction, on every store.
 
 use machine::rows::{
-    Body, EndReason, Entry, EntryKind, InboxState, JournalLine, LaneName, Lifecycle, NodeState,
-    Outcome, Place, StepState, Timer, TimerKind,
+    Body, EndReason, Entry, EntryKind, InboxKind, InboxState, JournalLine, LaneName, Lifecycle,
+    NodeState, Outcome, Place, StepState, Timer, TimerKind,
 };
 use machine::run::{Phase, WaitKind};
 use machine::{Event, Notice, State};
-use types::{FailureClass, Hash, Timestamp};
+use types::{FailureClass, Hash, MessageId, Timestamp};
 
 use crate::bench::{benches, block_on, commit, event, limits, moment, on_each_store, scripted};
 use crate::rows::{self, key, plant, run_id, session_id, task_id};
@@ -187,6 +187,61 @@ fn open_steps_are_those_with_an_intent() {
 
         assert_eq!(tx.open_steps(run_id(1)), [1, 2]);
         assert_eq!(tx.open_steps(run_id(9)), [0; 0]);
+    }]);
+}
+
+#[test]
+fn a_message_is_found_by_its_id_its_sender_and_its_reader() {
+    on_each_store(&[|state| {
+        plant(state, 3);
+        let tx = state.tx();
+        tx.put_run(&rows::working(1, 0));
+        tx.put_run(&rows::working(2, 1));
+        let mut row = rows::inbox(1, 2);
+        row.kind = InboxKind::Agent;
+        tx.add_inbox(&row, "body");
+        tx.add_inbox(&rows::inbox(2, 2), "body");
+        let mut waiting = rows::tool_step(1, 1);
+        (waiting.state, waiting.waits_on) = (StepState::Waiting, Some(row.id));
+        tx.put_step(&waiting);
+        tx.put_step(&rows::tool_step(1, 2));
+
+        assert_eq!(tx.inbox_by_id(row.id), Some(1));
+        assert_eq!(tx.inbox_by_id(MessageId::new(uuid::Uuid::max())), None);
+        assert_eq!((tx.waiting_steps(run_id(1)), tx.open_steps(run_id(1))), (vec![1], vec![2]));
+        assert_eq!(tx.messages_of(run_id(1)), [row.id]);
+        assert_eq!(tx.step_that_sent(row.id), Some((run_id(1), 1)));
+        assert_eq!(tx.heard_by(run_id(2)), [0; 0], "it is queued");
+
+        (row.state, row.done) = (InboxState::Consumed, Some(Timestamp(200)));
+        tx.put_inbox(&row);
+        let mut other = rows::inbox(2, 2);
+        (other.state, other.done) = (InboxState::Consumed, Some(Timestamp(200)));
+        tx.put_inbox(&other);
+        assert_eq!(tx.heard_by(run_id(2)), [1], "a person's message is none of an agent");
+        (waiting.state, waiting.ended) = (StepState::Done, Some(Timestamp(201)));
+        tx.put_step(&waiting);
+        assert_eq!(tx.waiting_steps(run_id(1)), [0; 0]);
+        assert_eq!(tx.step_that_sent(row.id), Some((run_id(1), 1)), "also when it is over");
+    }]);
+}
+
+#[test]
+fn sessions_are_found_by_owner_and_label() {
+    on_each_store(&[|state| {
+        plant(state, 3);
+        let tx = state.tx();
+        for (n, owner) in [(1, "anna"), (2, "anna"), (3, "ben")] {
+            let mut session = rows::session(n);
+            (session.owner, session.label) = (owner.to_owned(), Some("Plan".to_owned()));
+            tx.put_session(&session);
+        }
+        let mut both = vec![key(1), key(2)];
+        both.sort_by_key(ToString::to_string);
+        assert_eq!(tx.sessions_labelled("anna", "Plan", 9), both);
+        assert_eq!(tx.sessions_labelled("anna", "Plan", 1), both[..1]);
+        assert_eq!(tx.sessions_labelled("ben", "Plan", 9), [key(3)]);
+        assert_eq!(tx.sessions_labelled("anna", "plan", 9), []);
     }]);
 }
 

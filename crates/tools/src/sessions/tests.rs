@@ -1,7 +1,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use types::{Announce, Cleanup, SpawnRequest, TaskId, WaitFor, YieldRequest};
+use types::{
+    Announce, Cleanup, SendMode, SendRequest, SendTarget, SpawnRequest, TaskId, WaitFor,
+    YieldRequest,
+};
 use uuid::Uuid;
 
 use super::*;
@@ -149,6 +152,7 @@ fn no_argument_is_both_taken_and_refused() {
     for (name, refused) in [
         ("sessions_spawn", spawn::REFUSED),
         ("sessions_yield", wait::REFUSED),
+        ("sessions_send", send::REFUSED),
         ("subagents", SUBAGENTS_REFUSED),
         ("sessions_list", LIST_REFUSED),
         ("sessions_history", HISTORY_REFUSED),
@@ -158,7 +162,35 @@ fn no_argument_is_both_taken_and_refused() {
             assert!(properties.get(argument).is_none(), "{name} {argument}");
         }
     }
-    assert_eq!(specs().len(), 5);
+    assert_eq!(specs().len(), 6);
+}
+
+fn send(arguments: Value) -> SendRequest {
+    match call("sessions_send", arguments) {
+        Ok(SessionsCall::Internal(InternalCall::Send(request))) => *request,
+        other => panic!("expected a message, got {other:?}"),
+    }
+}
+
+#[test]
+fn a_message_arrives_byte_for_byte_and_waits_half_a_minute() {
+    let key = SendTarget::Session("agent:ops:thread:plan".parse().unwrap());
+    let plain = send(json!({"sessionKey": "agent:ops:thread:plan", "message": " a\r\n\u{0}é "}));
+    let wait = Duration::from_secs(30);
+    assert_eq!(plain, SendRequest { wait, ..SendRequest::to(key, " a\r\n\u{0}é ") });
+    let full = send(json!({
+        "agentId": "Ops", "content": "x", "timeoutSeconds": 0, "mode": "resume", "watch": true,
+        "idempotencyKey": "k",
+    }));
+    let expected = SendRequest {
+        mode: SendMode::Resume,
+        watch: true,
+        idempotency_key: Some("k".to_owned()),
+        ..SendRequest::to(SendTarget::Agent("ops".parse().unwrap()), "x")
+    };
+    assert_eq!(full, expected);
+    let short = send(json!({"sessionKey": "main", "message": "x", "timeoutSeconds": 5}));
+    assert_eq!(short.target, SendTarget::Session("main".parse().unwrap()));
 }
 
 fn task(n: u128) -> TaskId {
@@ -304,7 +336,21 @@ fn bad_reads_are_refused_by_name() {
             "`limit` must be an integer from 1 to 1000; got 0",
         ),
         ("sessions_history", json!({"sessionkey": "main"}), "did you mean `sessionKey`?"),
-        ("sessions_send", json!({}), "`sessions_send` is not a session tool"),
+        ("sessions_send", json!({}), "`message` is missing"),
+        ("sessions_send", json!({"message": "hi"}), "name one session a call"),
+        (
+            "sessions_send",
+            json!({"message": "hi", "label": "x", "sessionKey": "main"}),
+            "more than one target",
+        ),
+        ("sessions_send", json!({"message": " ", "label": "x"}), "`message` is empty"),
+        (
+            "sessions_send",
+            json!({"message": "hi", "label": "x", "mode": "steer"}),
+            "`mode` must be one of `message`, `resume`; got `steer`",
+        ),
+        ("sessions_send", json!({"message": "hi", "taskId": "x"}), "does not take `taskId`"),
+        ("sessions_run", json!({}), "`sessions_run` is not a session tool"),
     ];
     for (name, arguments, expected) in table {
         let error = call(name, arguments).unwrap_err();

@@ -158,7 +158,6 @@ impl Agents {
         if entries.is_empty() {
             entries.insert(default, Agent::only(&defaults));
         }
-        check_allowed(s, &entries);
         Agents { defaults, entries }
     }
 
@@ -227,8 +226,8 @@ fn default_of(s: &mut Section<'_>, drafts: &[Draft]) -> AgentId {
         .map_or(main, |draft| draft.id.clone())
 }
 
-/// Refuses the name of an agent that does not exist, wherever children are allowed.
-fn check_allowed(s: &mut Section<'_>, entries: &BTreeMap<AgentId, Agent>) {
+/// Refuses the name of an agent that does not exist, wherever agents are allowed.
+pub(super) fn check_allowed(s: &Section<'_>, entries: &BTreeMap<AgentId, Agent>) {
     for (spot, id) in s.cx.agent_refs() {
         if !entries.contains_key(&id) {
             let near = inventory::nearest_word(id.as_str(), entries.keys().map(AgentId::as_str));
@@ -291,11 +290,16 @@ impl Agent {
 
 /// Reads a list of agents' ids, or of `*` for any.
 fn allow_agents(s: &mut Section<'_>) -> Option<AllowAgents> {
-    let texts = s.texts("allowAgents")?;
+    agent_list(s, "allowAgents")
+}
+
+/// As [`allow_agents`], under any key.
+pub(super) fn agent_list(s: &mut Section<'_>, key: &str) -> Option<AllowAgents> {
+    let texts = s.texts(key)?;
     if texts.iter().any(|text| text == "*") {
         return Some(AllowAgents::Any);
     }
-    let spot = s.spot_of("allowAgents");
+    let spot = s.spot_of(key);
     let ids = texts.iter().filter_map(|text| match text.parse::<AgentId>() {
         Ok(id) => Some(id),
         Err(error) => {

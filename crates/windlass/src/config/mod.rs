@@ -18,6 +18,7 @@
 //! - Without a file, every default stands.
 
 mod agents;
+mod between;
 mod document;
 mod gateway;
 mod inventory;
@@ -44,6 +45,7 @@ use serde_json::Value;
 pub use agents::{
     Agent, AgentDefaults, AgentSubagents, AgentTools, Agents, AllowAgents, Subagents,
 };
+pub use between::{AgentToAgent, Exchange, SessionTools};
 pub use gateway::{Auth, AuthMode, Bind, ControlUi, Gateway, Mode, Remote};
 pub use model_ref::{ModelChoice, ModelRef};
 pub use models::{ModelEntry, Models, Provider};
@@ -132,7 +134,7 @@ impl Config {
                 "no model is chosen, and no provider has a key: set it to `provider/model`";
             root.cx.warn(&spot, message);
         }
-        Config {
+        let config = Config {
             gateway: root.section("gateway", Gateway::read),
             models,
             session: root.section("session", Session::read),
@@ -140,7 +142,9 @@ impl Config {
             tools: root.section("tools", Tools::read),
             logging: root.section("logging", Logging::read),
             agents,
-        }
+        };
+        agents::check_allowed(root, &config.agents.entries);
+        config
     }
 
     /// Returns what stands at `path`, such as `gateway.port` or

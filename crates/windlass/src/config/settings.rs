@@ -3,12 +3,15 @@
 use serde::Serialize;
 use types::word_enum;
 
+use super::between::{AgentToAgent, Exchange, SessionTools};
 use super::section::Section;
 use super::tool_lists::{LoopDetection, Profile, SubagentTools, ToolLists};
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Session {
     pub scope: SessionScope,
+    pub agent_to_agent: Exchange,
 }
 
 word_enum! {
@@ -21,7 +24,10 @@ word_enum! {
 impl Session {
     pub(super) fn read(s: &mut Section<'_>) -> Session {
         let scope = s.word("scope", SessionScope::ALL, &["global"]);
-        Session { scope: scope.unwrap_or(SessionScope::PerSender) }
+        Session {
+            scope: scope.unwrap_or(SessionScope::PerSender),
+            agent_to_agent: s.section("agentToAgent", Exchange::read),
+        }
     }
 }
 
@@ -90,6 +96,8 @@ pub struct Tools {
     pub lists: ToolLists,
     pub subagents: SubagentTools,
     pub loop_detection: LoopDetection,
+    pub agent_to_agent: AgentToAgent,
+    pub sessions: SessionTools,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -114,6 +122,8 @@ impl Tools {
                 tools: s.section("tools", ToolLists::read),
             }),
             loop_detection: s.section("loopDetection", LoopDetection::read),
+            agent_to_agent: s.section("agentToAgent", AgentToAgent::read),
+            sessions: s.section("sessions", SessionTools::read),
         }
     }
 }

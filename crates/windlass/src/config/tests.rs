@@ -186,7 +186,7 @@ fn without_a_file_every_default_stands() {
     models.providers.openai.headers {}
     models.providers.openai.timeoutSeconds null
     models.providers.scripted {"baseUrl":"","apiKey":null,"api":"scripted","models":[],"headers":{},"timeoutSeconds":null}
-    session {"scope":"per-sender"}
+    session {"scope":"per-sender","agentToAgent":{"maxPingPongTurns":5}}
     messages {"queue":{"mode":"steer","debounceMs":500,"cap":20,"drop":"summarize"}}
     tools.exec {"timeoutSeconds":1800}
     tools.profile null
@@ -195,6 +195,8 @@ fn without_a_file_every_default_stands() {
     tools.deny []
     tools.subagents {"tools":{"allow":null,"alsoAllow":[],"deny":[]}}
     tools.loopDetection {"enabled":true,"maxRepeats":3}
+    tools.agentToAgent {"enabled":true,"allow":["*"]}
+    tools.sessions {"visibility":"all"}
     logging {"level":"info"}
     "#);
 }
