@@ -159,7 +159,12 @@ fn told(sim: &Sim) {
         let kept = [format!("announce:{}", task.id), format!("person:{}", task.id)];
         let kept = |row: &&InboxRow| Some(&row.session_key) == told && kept.contains(&row.idem_key);
         let count = world.inbox.iter().filter(kept).count();
-        assert_eq!(count, usize::from(told.is_some()), "what the person was told of {task:?}");
+        // Where a conversation was deleted nothing is kept for it.
+        let gone = world.sessions.iter().any(|s| Some(&s.key) == told && s.deleted.is_some());
+        let begun_anew =
+            world.transcripts.iter().any(|t| Some(&t.session_key) == told && t.ended.is_some());
+        let fine = count == usize::from(told.is_some()) || (gone || begun_anew) && count == 0;
+        assert!(fine, "the person was told {count} times of {task:?}");
     }
 }
 
@@ -174,7 +179,13 @@ fn restarts(sim: &Sim) {
     let node = since.first().map(|(_, node, _)| node.clone()).unwrap_or_default();
     let key = format!("restart:{node}");
     let said = world.inbox.iter().filter(|row| row.idem_key == key).count();
-    assert_eq!(said, usize::from(cut > 0), "{node} has taken {cut} runs over");
+    // A main session that is put away is no place for it.
+    let away = world
+        .sessions
+        .iter()
+        .any(|s| s.key.scope == Scope::Main && s.lifecycle == Lifecycle::Archived);
+    let fine = said == usize::from(cut > 0) || away && said == 0;
+    assert!(fine, "{node} has taken {cut} runs over, and {said} messages say so");
 }
 
 /// Whatever became of its runs, a session can go on: its history can be sent.
