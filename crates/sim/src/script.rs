@@ -85,6 +85,7 @@ pub fn own(call_id: &str, call: InternalCall) -> PlannedCall {
     let name = match &call {
         InternalCall::Spawn(_) => "sessions_spawn",
         InternalCall::Yield(_) => "sessions_yield",
+        InternalCall::Send(_) => "sessions_send",
         InternalCall::StartFlow(_) | InternalCall::CancelFlow { .. } => "flows",
         _ => "subagents",
     };

@@ -155,7 +155,7 @@ fn a_target_that_is_stopped_answers_that_it_has_failed() {
             bench.send(&ops(), "think long");
         }
         bench.answer(asker, "", vec![internal("c", send(question(&ops(), "how deep?")))]);
-        bench.apply(Event::Stop { session: ops(), by: "owner".to_owned() });
+        bench.apply(Event::Stop { session: ops(), run: None, by: "owner".to_owned() });
         let result = bench.result(asker, "c");
         assert_eq!(result["state"], "failed", "{result}");
         assert!(result["error"].as_str().unwrap().contains("stopped"), "{result}");
@@ -173,7 +173,7 @@ fn an_answer_to_a_stopped_sender_is_held() {
     let (mut bench, asker) = two_agents(limits());
     bench.answer(asker, "", vec![internal("c", send(question(&ops(), "how deep?")))]);
     let asked = bench.open(&ops());
-    bench.apply(Event::Stop { session: main_session(), by: "owner".to_owned() });
+    bench.apply(Event::Stop { session: main_session(), run: None, by: "owner".to_owned() });
     assert!(bench.result(asker, "c").as_str().unwrap().contains("The message was sent"));
     bench.say(asked, "12 m");
     let replies = rows(&bench, &main_session(), InboxKind::Reply);
