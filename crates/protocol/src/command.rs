@@ -426,4 +426,14 @@ mod tests {
             assert!(help().contains(form));
         }
     }
+
+    /// The manual's table is the one that `/help` prints.
+    #[test]
+    fn the_manual_says_the_same() {
+        let manual = include_str!("../../../docs/commands.md");
+        let rows = manual.lines().filter(|line| line.starts_with("| `/"));
+        let table =
+            TABLE.map(|(form, what)| format!("| `{}` | {what} |", form.replace('|', "\\|")));
+        assert_eq!(rows.collect::<Vec<_>>(), table);
+    }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{agent, chat, config, db, demo, gateway, sessions, tasks};
+use crate::commands::{agent, agents, chat, config, db, demo, gateway, sessions, tasks};
 
 /// The gateway for fleets of LLM agents that must not lose work
 #[derive(Debug, Parser)]
@@ -51,9 +51,14 @@ pub enum Command {
     Agent(agent::AgentArgs),
     /// Talk to an agent
     Chat(chat::ChatArgs),
-    /// Look at sessions
+    /// Look at the agents that are configured
+    #[command(subcommand)]
+    Agents(agents::AgentsCommand),
+    /// Look at sessions, and administer them
     #[command(subcommand)]
     Sessions(sessions::SessionsCommand),
+    /// List the named conversations, and what they are about
+    Threads(sessions::ThreadsArgs),
     /// Look at sub-agents, as a tree
     #[command(subcommand)]
     Subagents(tasks::SubagentsCommand),

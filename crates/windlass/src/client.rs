@@ -17,6 +17,8 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
+use crate::{EXIT_USAGE, Exit};
+
 /// How long a gateway may take to greet.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -56,16 +58,43 @@ fn shown(error: &ErrorShape) -> String {
     }
 }
 
+/// Would the gateway say the same again?
+pub fn is_final(error: &anyhow::Error) -> bool {
+    let refused = error.chain().find_map(|cause| cause.downcast_ref::<Refused>());
+    refused.is_some_and(|Refused(error)| error.retryable != Some(true))
+}
+
+/// Says what is wrong with an address before the network does, which cannot know what was meant.
+fn check_url(url: &str) -> anyhow::Result<()> {
+    let expected = |meant: String| {
+        let message = format!("`{url}` is no address of a gateway: expected {meant}");
+        Err(Exit { code: EXIT_USAGE, message }.into())
+    };
+    match url.split_once("://") {
+        Some(("ws" | "wss", rest)) if !rest.is_empty() => Ok(()),
+        Some(("http", rest)) => expected(format!("`ws://{rest}`")),
+        Some(("https", rest)) => expected(format!("`wss://{rest}`")),
+        Some(_) => expected("`ws://` or `wss://`, then host and port".to_owned()),
+        None => expected(format!("`ws://{url}`")),
+    }
+}
+
 impl Client {
     /// Connects and says who we are.
     pub async fn connect(target: &Target) -> anyhow::Result<Client> {
-        let greeted = tokio::time::timeout(CONNECT_TIMEOUT, Client::greet(target));
+        Client::connect_as(target, &[Scope::Read, Scope::Write]).await
+    }
+
+    /// Connects with these rights: no command asks for more than it needs.
+    pub async fn connect_as(target: &Target, scopes: &[Scope]) -> anyhow::Result<Client> {
+        check_url(&target.url)?;
+        let greeted = tokio::time::timeout(CONNECT_TIMEOUT, Client::greet(target, scopes));
         greeted
             .await
             .with_context(|| format!("{} did not greet within {CONNECT_TIMEOUT:?}", target.url))?
     }
 
-    async fn greet(target: &Target) -> anyhow::Result<Client> {
+    async fn greet(target: &Target, scopes: &[Scope]) -> anyhow::Result<Client> {
         let (socket, _) = match tokio_tungstenite::connect_async(&target.url).await {
             Ok(connected) => connected,
             // Nobody listens: how the system says so is of no use to a person.
@@ -75,7 +104,7 @@ impl Client {
             Err(error) => return Err(anyhow!("cannot connect to {}: {error}", target.url)),
         };
         let mut client = Client { socket, next_id: 0, events: VecDeque::new() };
-        let params = serde_json::to_value(connect_params(target))?;
+        let params = serde_json::to_value(connect_params(target, scopes))?;
         let hello = client.call(Method::Connect, params).await;
         hello.context("the gateway refused the connection")?;
         Ok(client)
@@ -174,7 +203,7 @@ pub fn payload(response: Response) -> anyhow::Result<Value> {
     }
 }
 
-fn connect_params(target: &Target) -> ConnectParams {
+fn connect_params(target: &Target, scopes: &[Scope]) -> ConnectParams {
     ConnectParams {
         min_protocol: PROTOCOL_VERSION,
         max_protocol: PROTOCOL_VERSION,
@@ -188,9 +217,32 @@ fn connect_params(target: &Target) -> ConnectParams {
             instance_id: None,
         },
         role: Role::Operator,
-        scopes: [Scope::Read, Scope::Write].into_iter().collect::<Scopes>(),
+        scopes: scopes.iter().copied().collect::<Scopes>(),
         caps: vec!["tool-events".to_owned()],
         auth: ConnectAuth { token: target.token.clone(), password: None },
         device: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_url;
+
+    #[test]
+    fn an_address_that_is_none_is_told_what_was_meant() {
+        let told = |url: &str| check_url(url).map_err(|error| error.to_string());
+        for url in ["ws://127.0.0.1:18789", "wss://example.org/x"] {
+            assert_eq!(told(url), Ok(()));
+        }
+        for (url, meant) in [
+            ("http://127.0.0.1:18789", "expected `ws://127.0.0.1:18789`"),
+            ("https://example.org", "expected `wss://example.org`"),
+            ("127.0.0.1:18789", "expected `ws://127.0.0.1:18789`"),
+            ("ftp://example.org", "expected `ws://` or `wss://`"),
+            ("ws://", "expected `ws://` or `wss://`"),
+        ] {
+            let why = told(url).unwrap_err();
+            assert!(why.contains(url) && why.contains(meant), "{why}");
+        }
     }
 }

@@ -14,7 +14,9 @@ use clap::{CommandFactory, Parser};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Cli, Command};
-use crate::commands::{agent, chat, config, db, demo, doctor, gateway, sessions, status, tasks};
+use crate::commands::{
+    agent, agents, chat, config, db, demo, doctor, gateway, sessions, status, tasks,
+};
 use crate::setup::Setup;
 use windlass::config::Level;
 
@@ -101,6 +103,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Gateway(args) => gateway::run(args, setup()?).await,
         Command::Agent(args) => agent::run(args, &setup()?, out).await,
         Command::Chat(args) => chat::run(args, &setup()?).await,
+        Command::Agents(command) => agents::run(&command, &setup()?, out),
+        Command::Threads(args) => sessions::threads(args, &setup()?, out).await,
         Command::Sessions(command) => sessions::run(command, &setup()?, out).await,
         Command::Subagents(command) => tasks::subagents(command, &setup()?, out).await,
         Command::Tasks(command) => tasks::tasks(command, &setup()?, out).await,

@@ -10,7 +10,7 @@ use protocol::agent::{AgentFinal, AgentStatus};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::client::{Client, Refused, Target};
+use crate::client::{Client, Refused, Target, is_final};
 use crate::setup::Setup;
 
 /// How long the command goes on trying to come back to a gateway that has gone away. The run goes
@@ -112,11 +112,6 @@ async fn come_back(target: &Target, params: &serde_json::Value) -> anyhow::Resul
             Err(error) => tracing::debug!("{error:#}"),
         }
     }
-}
-
-/// Would the gateway say the same again?
-fn is_final(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<Refused>().is_some_and(|Refused(error)| error.retryable != Some(true))
 }
 
 fn print(json: bool, answer: &AgentFinal, out: &mut impl Write) -> anyhow::Result<()> {

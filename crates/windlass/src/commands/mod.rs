@@ -1,6 +1,7 @@
 //! One file a command: it asks one question of the gateway and prints; it decides nothing.
 
 pub mod agent;
+pub mod agents;
 pub mod chat;
 pub mod config;
 pub mod db;

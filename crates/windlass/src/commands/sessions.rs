@@ -3,11 +3,12 @@
 use std::io::Write;
 
 use clap::{Args, Subcommand};
-use protocol::Method;
+use protocol::administer::{ChangedResult, DeleteResult};
 use protocol::chat::ChatHistoryResult;
 use protocol::message::{Block, ChatMessage};
 use protocol::sessions::{DescribeResult, ListResult, SessionRow};
-use serde_json::json;
+use protocol::{Method, Scope};
+use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::output::{json_lines, one_line, table};
@@ -19,6 +20,41 @@ pub enum SessionsCommand {
     List(ListArgs),
     /// Show one session and the newest part of its transcript
     Show(ShowArgs),
+    /// Give a session a title; without one, take it away
+    Rename(RenameArgs),
+    /// Stop a session with all its sub-agents, and begin it anew under the same key
+    Reset(ResetArgs),
+    /// Put a session away: it is kept, and takes nothing in until it is restored
+    Archive(KeyArgs),
+    /// Take an archived session back
+    Restore(KeyArgs),
+    /// Stop a session with all its sub-agents, and take it out of sight for good
+    Delete(KeyArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct KeyArgs {
+    /// `main`, `thread:<name>`, or a full key
+    key: String,
+}
+
+#[derive(Debug, Args)]
+pub struct RenameArgs {
+    /// `main`, `thread:<name>`, or a full key
+    key: String,
+
+    /// The title
+    label: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ResetArgs {
+    /// `main`, `thread:<name>`, or a full key
+    key: String,
+
+    /// Only if this is its transcript still
+    #[arg(long, value_name = "ID")]
+    session_id: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -37,9 +73,24 @@ pub struct ListArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct ThreadsArgs {
+    /// Show only those of this agent
+    #[arg(long, value_name = "ID")]
+    agent: Option<String>,
+
+    /// Show at most this many
+    #[arg(long, default_value_t = 50, value_name = "COUNT")]
+    limit: u32,
+}
+
+#[derive(Debug, Args)]
 pub struct ShowArgs {
     /// `main`, `thread:<name>`, or a full key
     key: String,
+
+    /// Show this earlier transcript: /new and /reset begin others
+    #[arg(long, value_name = "ID")]
+    session_id: Option<String>,
 
     /// Show at most this many messages
     #[arg(long, default_value_t = 50, value_name = "COUNT")]
@@ -51,11 +102,110 @@ pub async fn run(
     setup: &Setup,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
-    let mut client = Client::connect(&setup.target()?).await?;
+    let target = setup.target()?;
     match command {
-        SessionsCommand::List(args) => list(args, setup.json, &mut client, out).await,
-        SessionsCommand::Show(args) => show(args, setup, &mut client, out).await,
+        SessionsCommand::List(args) => {
+            list(args, setup.json, &mut Client::connect(&target).await?, out).await
+        }
+        SessionsCommand::Show(args) => {
+            show(args, setup, &mut Client::connect(&target).await?, out).await
+        }
+        SessionsCommand::Rename(args) => {
+            let key = setup.session_key(&args.key, None)?;
+            let patch = json!({ "key": key, "label": args.label });
+            change(setup, Method::SessionsPatch, patch, "renamed", out).await
+        }
+        SessionsCommand::Archive(args) => {
+            let patch = json!({ "key": setup.session_key(&args.key, None)?, "archived": true });
+            change(setup, Method::SessionsPatch, patch, "archived", out).await
+        }
+        SessionsCommand::Restore(args) => {
+            let patch = json!({ "key": setup.session_key(&args.key, None)?, "archived": false });
+            change(setup, Method::SessionsPatch, patch, "restored", out).await
+        }
+        SessionsCommand::Reset(args) => {
+            let key = setup.session_key(&args.key, None)?;
+            let params = json!({ "key": key, "expectedSessionId": args.session_id });
+            change(setup, Method::SessionsReset, params, "reset", out).await
+        }
+        SessionsCommand::Delete(args) => delete(args, setup, out).await,
     }
+}
+
+/// Changes a session, and says what it is now.
+async fn change(
+    setup: &Setup,
+    method: Method,
+    params: Value,
+    done: &str,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let mut client = administrator(setup, method).await?;
+    let changed: ChangedResult = client.get(method, params).await?;
+    if setup.json {
+        return Ok(json_lines(out, &[changed])?);
+    }
+    writeln!(out, "{} {done}; its transcript is {}", changed.key, changed.session_id)?;
+    if !changed.run_ids.is_empty() {
+        eprintln!("stopped: {}", changed.run_ids.join(", "));
+    }
+    Ok(())
+}
+
+/// Connects with the right that the method needs.
+async fn administrator(setup: &Setup, method: Method) -> anyhow::Result<Client> {
+    let scope = method.scope().unwrap_or(Scope::Read);
+    Client::connect_as(&setup.target()?, &[Scope::Read, scope]).await
+}
+
+async fn delete(args: KeyArgs, setup: &Setup, out: &mut impl Write) -> anyhow::Result<()> {
+    let key = setup.session_key(&args.key, None)?;
+    let method = Method::SessionsDelete;
+    let mut client = administrator(setup, method).await?;
+    let gone: DeleteResult = client.get(method, json!({ "key": key })).await?;
+    if !gone.deleted {
+        anyhow::bail!("no session {key}; `windlass sessions list` shows which there are");
+    }
+    if setup.json {
+        return Ok(json_lines(out, &[gone])?);
+    }
+    Ok(writeln!(out, "{key} deleted")?)
+}
+
+/// `windlass threads`: the named conversations, and what they are about.
+pub async fn threads(args: ThreadsArgs, setup: &Setup, out: &mut impl Write) -> anyhow::Result<()> {
+    let mut client = Client::connect(&setup.target()?).await?;
+    let mut params = json!({
+        "limit": args.limit, "search": ":thread:", "includeDerivedTitles": true,
+    });
+    if let Some(agent) = &args.agent {
+        params["agentId"] = json!(agent);
+    }
+    let mut result: ListResult = client.get(Method::SessionsList, params).await?;
+    // A conversation of a channel may have threads of its own.
+    result.sessions.retain(|session| matches!(session.key.scope, types::Scope::Thread(_)));
+    if setup.json {
+        return Ok(json_lines(out, &result.sessions)?);
+    }
+    if result.sessions.is_empty() {
+        eprintln!(
+            "no named conversations; begin one with `windlass chat --session-key thread:NAME`"
+        );
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = result.sessions.iter().map(thread).collect();
+    Ok(table(out, &["THREAD", "AGENT", "ACTIVITY", "ABOUT"], &rows)?)
+}
+
+fn thread(session: &SessionRow) -> Vec<String> {
+    let about = session.label.as_deref().or(session.derived_title.as_deref()).unwrap_or("");
+    let archived = session.lifecycle.as_deref().filter(|word| *word != "open");
+    vec![
+        session.key.scope.to_string(),
+        session.agent_id.to_string(),
+        archived.or(session.activity.as_deref()).unwrap_or_default().to_owned(),
+        one_line(about, 80),
+    ]
 }
 
 async fn list(
@@ -107,7 +257,7 @@ async fn show(
     let Some(session) = described.session else {
         anyhow::bail!("no session {key}; `windlass sessions list` shows which there are");
     };
-    let params = json!({ "sessionKey": key, "limit": args.limit });
+    let params = json!({ "sessionKey": key, "limit": args.limit, "sessionId": args.session_id });
     let history: ChatHistoryResult = client.get(Method::ChatHistory, params).await?;
     if setup.json {
         json_lines(out, &[session])?;
@@ -120,6 +270,11 @@ async fn show(
     )?;
     if let Some(error) = &session.last_run_error {
         writeln!(out, "last run: {error}")?;
+    }
+    for earlier in described.transcripts.iter().filter(|row| row.ended_at.is_some()) {
+        let (id, messages) = (&earlier.session_id, earlier.messages);
+        let why = earlier.end_reason.as_deref().unwrap_or("reset");
+        writeln!(out, "earlier: {id}, {messages} messages, ended by /{why}")?;
     }
     if history.has_more {
         eprintln!("the newest {} of {} messages; see --limit", args.limit, history.total_messages);

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use clap::{Args, Subcommand};
 use protocol::Method;
-use protocol::tasks::{SubagentsListResult, TasksListResult};
+use protocol::tasks::{SubagentsListResult, TaskStatus, TasksListResult};
 use serde_json::json;
 use types::TaskId;
 
@@ -22,8 +22,8 @@ pub enum TasksCommand {
 #[derive(Debug, Args)]
 pub struct TasksArgs {
     /// Show only tasks in these states: queued, running, completed, failed, cancelled, timed_out
-    #[arg(long, value_name = "STATUS", value_delimiter = ',')]
-    status: Vec<String>,
+    #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = status)]
+    status: Vec<TaskStatus>,
 
     /// Show at most this many tasks
     #[arg(long, default_value_t = 50, value_name = "COUNT")]
@@ -49,6 +49,11 @@ pub struct SubagentsArgs {
     /// Show at most this many sub-agents
     #[arg(long, default_value_t = 100, value_name = "COUNT")]
     limit: u32,
+}
+
+fn status(text: &str) -> Result<TaskStatus, String> {
+    let words: Vec<&str> = TaskStatus::ALL.iter().map(|word| word.as_str()).collect();
+    text.parse().map_err(|_| format!("there is no such status; there are: {}", words.join(", ")))
 }
 
 pub async fn tasks(

@@ -67,7 +67,7 @@ async fn messages_are_taken_in_the_order_in_which_they_were_sent() {
 async fn a_gateway_that_goes_away_is_said_in_plain_words() {
     let mut house = House::build("anthropic-messages", |_| {}).await;
     house.start().await;
-    let mut command = house.command(&["chat", "--session-key", "thread:cut"]);
+    let mut command = house.command(&["chat", "--session-key", "thread:cut", "--reconnect", "1"]);
     let brief = late(60_000, "late").to_brief();
     let chatting = tokio::task::spawn_blocking(move || {
         use std::io::Write;

@@ -1,6 +1,7 @@
 //! The whole binary against the stub: real processes, a real database, real HTTP.
 
 mod chat;
+mod commands;
 mod demo;
 mod disk;
 mod errors;
