@@ -30,6 +30,7 @@ mod feed;
 mod gateway;
 mod meter;
 mod methods;
+mod notice;
 mod outbox;
 mod refusal;
 mod server;

@@ -25,6 +25,7 @@ use types::{RunId, SessionKey, Timestamp};
 
 use crate::feed::{self, Audience, Facts, Feed, Names, Out};
 use crate::gateway::Gateway;
+use crate::notice;
 use crate::outbox::{Close, Outbox};
 use crate::view;
 
@@ -278,6 +279,13 @@ impl Publisher {
                 self.meet(*run, wire_id, session).await;
                 self.note(session, "agent.run.started", Some(*run));
                 if *recovered { self.feed.dropped(*run, now) } else { self.feed.started(*run, now) }
+            }
+            Notice::QueueWait { .. } | Notice::GateClosed { .. } | Notice::GateOpened { .. } => {
+                notice::held_up(notice, now)
+            }
+            Notice::AtGate { run, session, .. } => {
+                self.note(session, "agent.run.waiting", Some(*run));
+                Vec::new()
             }
             Notice::ModelCallFailed { run, .. } | Notice::Recovered { run, .. } => {
                 self.feed.dropped(*run, now)

@@ -1,6 +1,7 @@
 //! The invariants, as questions to all rows at once: for tests, the simulator and `doctor`.
 
 mod policy;
+mod gate;
 mod warm;
 mod session;
 mod ends;
@@ -8,13 +9,13 @@ mod send;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use types::{Hash, RunId, SessionId, SessionKey, TaskId};
+use types::{Hash, RunId, SessionId, SessionKey, TaskId, Timestamp};
 
-use crate::limits::Limits;
+use crate::limits::{Limits, RETENTION};
 use crate::rows::{
-    EntryKind, Episode, Flow, FlowNode, InboxKind, InboxRow, InboxState, Lane, LedgerRow, Node,
-    NodeState, Outcome, Place, Run, Session, Step, StepKind, StepState, Task, TaskKind, Timer,
-    TimerKind, Transcript,
+    EntryKind, Episode, Flow, FlowNode, Gate, InboxKind, InboxRow, InboxState, Lane, LedgerRow,
+    Node, NodeState, Outcome, Place, Run, Session, Step, StepKind, StepState, Task, TaskKind,
+    Timer, TimerKind, Transcript,
 };
 use crate::run::{Phase, WaitKind};
 
@@ -41,6 +42,7 @@ pub struct World {
     pub flow_nodes: Vec<FlowNode>,
     /// Bodies of the policies that sessions name.
     pub policies: BTreeMap<Hash, String>,
+    pub gates: Vec<Gate>,
 }
 
 /// An entry without its body.
@@ -75,6 +77,7 @@ pub fn check(world: &World, limits: &Limits) -> Vec<Violation> {
     slots(world, limits, &mut found);
     waits_have_an_end(world, &mut found);
     policy::tools_are_allowed(world, &mut found);
+    gate::check(world, limits, &mut found);
     warm::warm(world, &mut found);
     session::one_live_transcript(world, &mut found);
     session::deleted_is_at_rest(world, &mut found);
@@ -120,9 +123,19 @@ fn one_open_run(world: &World, found: &mut Found) {
     found.unless(open.is_empty(), "I2", || format!("runs without a session: {open:?}"));
 }
 
+/// Before this time, rows that are done with may have been deleted.
+fn horizon(world: &World) -> Option<Timestamp> {
+    let now = world.nodes.iter().map(|node| node.beat).max()?;
+    Some(Timestamp(now.ms().saturating_sub(RETENTION.as_millis() as i64)))
+}
+
 /// I3: each row that was consumed is one entry, of its kind and of its run; order is kept among
-/// rows that wait for a run of their own, and among those of one origin that steer.
+/// rows that wait for a run of their own, and among those of one origin that steer. Rows of runs
+/// that ended long ago may be gone.
 fn inputs_once(world: &World, found: &mut Found) {
+    let horizon = horizon(world);
+    let old = |run: &&Run| run.ended.is_some() && run.ended < horizon;
+    let old: BTreeSet<RunId> = world.runs.iter().filter(old).map(|run| run.id).collect();
     let mut consumed: BTreeMap<(RunId, EntryKind), usize> = BTreeMap::new();
     for row in world.inbox.iter().filter(|row| row.state == InboxState::Consumed) {
         match row.run {
@@ -136,16 +149,27 @@ fn inputs_once(world: &World, found: &mut Found) {
             *entered.entry((entry.run, entry.kind)).or_default() += 1;
         }
     }
-    found.unless(consumed == entered, "I3", || {
-        format!("rows consumed {consumed:?}, entries {entered:?}")
-    });
+    for (key, entries) in &entered {
+        let rows = consumed.remove(key).unwrap_or(0);
+        let kept = rows == *entries || old.contains(&key.0) && rows < *entries;
+        found.unless(kept, "I3", || format!("{key:?}: {rows} rows consumed, {entries} entries"));
+    }
+    found.unless(consumed.is_empty(), "I3", || format!("rows without entries: {consumed:?}"));
     in_order(world, found);
 }
 
 fn in_order(world: &World, found: &mut Found) {
     let mut last: BTreeMap<(&SessionKey, Place, &str), &InboxRow> = BTreeMap::new();
+    // A message that has ended the open run comes before those that wait for a run of their own.
+    let cut: BTreeSet<(&SessionKey, Timestamp)> = world
+        .runs
+        .iter()
+        .filter(|run| run.phase == Phase::Ended(Outcome::Cancelled))
+        .filter_map(|run| Some((&run.session_key, run.ended?)))
+        .collect();
     for row in world.inbox.iter().filter(|row| row.state == InboxState::Consumed) {
         let line = match row.place {
+            Place::Own if cut.contains(&(&row.session_key, row.at)) => continue,
             Place::Own => (&row.session_key, Place::Own, ""),
             // Results enter as far as the context holds them.
             Place::Steer if row.kind != InboxKind::Announce => {
@@ -164,6 +188,7 @@ fn in_order(world: &World, found: &mut Found) {
 /// I4: an ended task has one announce, if it was to have one; an open one has none, and is carried
 /// by an open run. A flow is carried by its nodes.
 fn one_outcome_one_announce(world: &World, found: &mut Found) {
+    let horizon = horizon(world);
     let runs = run_of(world);
     let mut announced: BTreeMap<TaskId, usize> = BTreeMap::new();
     for row in world.inbox.iter().filter(|row| row.kind == InboxKind::Announce) {
@@ -182,7 +207,8 @@ fn one_outcome_one_announce(world: &World, found: &mut Found) {
             Some(outcome) => {
                 let wanted = task.announce.reaches_requester();
                 // A child may have asked not to be announced, with its whole answer.
-                let enough = announces == 1 || !wanted || outcome == Outcome::Completed;
+                let old = task.ended < horizon;
+                let enough = announces == 1 || !wanted || old || outcome == Outcome::Completed;
                 found.unless(announces <= 1 && enough, "I4", || {
                     format!("{} ended {outcome} with {announces} announces", task.id)
                 });

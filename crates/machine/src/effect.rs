@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use types::{
     AgentId, FlowId, Hash, MessageId, NodeId, NodeName, RunId, SessionId, SessionKey, TaskId,
+    Timestamp,
 };
 
 use crate::event::Token;
 use crate::policy::Role;
-use crate::rows::{FlowNodeState, LaneName, Outcome};
+use crate::rows::{FlowNodeState, GateKey, GateKind, LaneName, Outcome};
 
 /// Work that the runtime starts once the commit is on disk. Each may run twice: a crash can come
 /// between the doing and the hearing of it.
@@ -193,6 +194,36 @@ pub enum Notice {
         wire_id: String,
         session: SessionKey,
         recovered: bool,
+    },
+    /// It stands in line for a slot, for longer than it should.
+    QueueWait {
+        run: RunId,
+        wire_id: String,
+        session: SessionKey,
+        lane: LaneName,
+        /// From 1.
+        place: u32,
+        waited_ms: i64,
+        /// Sessions whose runs hold the slots.
+        holders: Vec<SessionKey>,
+    },
+    /// It waits until its provider lets it through.
+    AtGate {
+        run: RunId,
+        session: SessionKey,
+        gate: GateKey,
+        /// When it is looked at again.
+        until: Timestamp,
+    },
+    /// A provider has refused a call for a reason that concerns all.
+    GateClosed {
+        gate: GateKey,
+        kind: GateKind,
+        reopen: Timestamp,
+        reason: String,
+    },
+    GateOpened {
+        gate: GateKey,
     },
     ModelCallFailed {
         run: RunId,

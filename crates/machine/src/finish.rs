@@ -47,9 +47,50 @@ pub fn said(text: String) -> Option<String> {
     (!words.is_empty() && words != NO_REPLY).then_some(text)
 }
 
+/// Timers that a run may have, but that of a yield, which ends with the wait.
+const RUN_TIMERS: [TimerKind; 5] = [
+    TimerKind::Retry,
+    TimerKind::Deadline,
+    TimerKind::DeadlineWarning,
+    TimerKind::Debounce,
+    TimerKind::QueueNotice,
+];
+
 /// Ends a run: its open calls are closed, its task gets its outcome and its requester the
 /// announce, its slot is free, and the next run of the session is opened if something waits.
 pub fn finish(state: &mut State<'_>, run: RunId, end: End) {
+    let closed = close(state, run, end);
+    open_next(state, &closed.session);
+    go_on(state, &closed);
+}
+
+/// Ends a run, and lets the session go on with the row `seq`, whatever else waits there.
+pub fn finish_for(state: &mut State<'_>, run: RunId, end: End, seq: i64) {
+    let closed = close(state, run, end);
+    if state.session(&closed.session).open_run.is_none() {
+        open_run(state, &closed.session, seq);
+    }
+    go_on(state, &closed);
+}
+
+/// A run that has ended.
+struct Closed {
+    session: SessionKey,
+    task: Option<TaskId>,
+    quiet: bool,
+}
+
+/// What follows once the next run of the session is open: another attempt at a flow's node may
+/// begin in this very session, behind what waits there.
+fn go_on(state: &mut State<'_>, closed: &Closed) {
+    if let Some(task) = closed.task {
+        flow::on_task_ended(state, task, closed.quiet);
+    }
+    archive::on_idle(state, &closed.session);
+}
+
+/// All of an end but what the session goes on with.
+fn close(state: &mut State<'_>, run: RunId, end: End) -> Closed {
     let was = state.run(&run).clone();
     // Below a stop whose cascade has not come here yet: whoever is above is stopped too.
     let overtaken = end.outcome != Outcome::Cancelled && step::cancelled_above(state, run);
@@ -58,9 +99,7 @@ pub fn finish(state: &mut State<'_>, run: RunId, end: End) {
     reply::abandon(state, run, end.outcome);
     stop_waiting(state, run);
     transition(state, run, RunEvent::Ended(end.outcome));
-    let timers =
-        [TimerKind::Retry, TimerKind::Deadline, TimerKind::DeadlineWarning, TimerKind::Debounce];
-    for kind in timers {
+    for kind in RUN_TIMERS {
         state.clear_timer(kind, run);
     }
     if was.slot.is_some() {
@@ -73,6 +112,7 @@ pub fn finish(state: &mut State<'_>, run: RunId, end: End) {
     let row = state.run_mut(&run);
     row.slot = None;
     row.rank = None;
+    row.lined = None;
     row.node = None;
     row.ended = Some(now);
     // A class is the provider's or our failure; a stop or a deadline is neither.
@@ -90,12 +130,7 @@ pub fn finish(state: &mut State<'_>, run: RunId, end: End) {
     reply::answer_all(state, run, &end);
     inbox::release_rows(state, &was.session_key, run);
     report(state, run, &end);
-    open_next(state, &was.session_key);
-    // Last: another attempt may begin in this very session, behind what waits there.
-    if let Some(task) = was.task {
-        flow::on_task_ended(state, task, end.quiet);
-    }
-    archive::on_idle(state, &was.session_key);
+    Closed { session: was.session_key, task: was.task, quiet: end.quiet }
 }
 
 /// Every call that is out gets its one result, so that the history stays valid.

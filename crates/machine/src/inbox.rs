@@ -7,7 +7,7 @@ use types::{Access, Hash, MessageId, RunId, SessionId, SessionKey, usage::estima
 use crate::deadline;
 use crate::effect::{Accepted, Answer, Notice, Refusal};
 use crate::event::Inbound;
-use crate::finish::{End, finish};
+use crate::finish::{End, finish_for};
 use crate::policy;
 use crate::queue::{Busy, Drop, Placement, QueueMode, place};
 use crate::reply;
@@ -57,7 +57,7 @@ fn try_accept(state: &mut State<'_>, inbound: Inbound) -> Result<Accepted, Refus
     let timeout_ms = run_bound(state, &inbound);
     let seq = put(state, &Inbound { timeout_ms, ..inbound }, row_place);
     if placement == Placement::AbortThenNewRun {
-        interrupt(state, &key);
+        interrupt(state, &key, seq);
     }
     wait::wake(state, &key, seq);
     let row = state.inbox(&seq).clone();
@@ -266,14 +266,12 @@ fn drop_row(state: &mut State<'_>, seq: i64) -> InboxRow {
     row
 }
 
-/// Ends the open run of a session, alone: its children go on.
-fn interrupt(state: &mut State<'_>, key: &SessionKey) {
+/// Ends the open run of a session, alone: its children go on. The message that did it comes
+/// next, before those that wait for a run of their own; they come after it.
+fn interrupt(state: &mut State<'_>, key: &SessionKey, seq: i64) {
     if let Some(run) = state.session(key).open_run {
-        finish(
-            state,
-            run,
-            End::without_answer(Outcome::Cancelled, "interrupted by a newer message"),
-        );
+        let why = "interrupted by a newer message";
+        finish_for(state, run, End::without_answer(Outcome::Cancelled, why), seq);
     }
 }
 

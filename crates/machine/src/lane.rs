@@ -25,8 +25,8 @@ use types::RunId;
 
 use crate::effect::{Answer, Notice};
 use crate::event::{Event, Token};
-use crate::limits::ADMIT_PAGE;
-use crate::rows::{Lane, LaneName, NodeState};
+use crate::limits::{ADMIT_PAGE, QUEUE_NOTICES};
+use crate::rows::{Lane, LaneName, NodeState, TimerKind};
 use crate::run::RunEvent;
 use crate::state::State;
 use crate::wait::{Turn, transition};
@@ -47,7 +47,10 @@ pub fn enqueue(state: &mut State<'_>, run: RunId, turn: Turn) {
             1 + last.max(vtime)
         }
     };
-    state.run_mut(&run).rank = Some(rank);
+    let now = state.now();
+    let row = state.run_mut(&run);
+    (row.rank, row.lined) = (Some(rank), Some(now));
+    state.set_timer(TimerKind::QueueNotice, run, now + QUEUE_NOTICES[0]);
     raise_admit(state, lane);
 }
 
@@ -100,6 +103,7 @@ fn start(state: &mut State<'_>, run: RunId, slot: u32) {
     let nonce = i64::from_le_bytes(state.at.random().to_le_bytes()) & i64::MAX;
     let row = state.run_mut(&run);
     let rank = row.rank.take().unwrap_or(0);
+    row.lined = None;
     row.slot = Some(slot);
     row.node = Some(node);
     row.generation += 1;
@@ -114,6 +118,7 @@ fn start(state: &mut State<'_>, run: RunId, slot: u32) {
     if first {
         deadline::set(state, run);
     }
+    state.clear_timer(TimerKind::QueueNotice, run);
     announce_start(state, run, first);
 
     let open = state.tx().open_steps(run);
@@ -143,6 +148,30 @@ fn announce_start(state: &mut State<'_>, run: RunId, first: bool) {
         recovered: !first,
     };
     state.notices.push(notice);
+}
+
+/// A run stands in line for long: whoever watches is told where, and who holds the slots.
+pub fn on_queue_notice(state: &mut State<'_>, run: RunId) {
+    let (now, row) = (state.now(), state.run(&run).clone());
+    let (Some(rank), Some(lined)) = (row.rank, row.lined) else { return };
+    let waited = now.since(lined);
+    let mut holders = Vec::new();
+    for holder in state.tx().slot_holders(row.lane) {
+        holders.push(state.run(&holder).session_key.clone());
+    }
+    let notice = Notice::QueueWait {
+        run,
+        wire_id: row.wire_id,
+        session: row.session_key,
+        lane: row.lane,
+        place: state.tx().place_in_line(row.lane, rank, run),
+        waited_ms: i64::try_from(waited.as_millis()).unwrap_or(i64::MAX),
+        holders,
+    };
+    state.notices.push(notice);
+    if let Some(next) = QUEUE_NOTICES.iter().find(|next| **next > waited) {
+        state.set_timer(TimerKind::QueueNotice, run, lined + *next);
+    }
 }
 
 /// The token that results of the run's present life carry.

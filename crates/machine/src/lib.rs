@@ -37,6 +37,7 @@ mod reply;
 mod circle;
 mod spawn;
 pub mod flow;
+mod gate;
 mod stop;
 pub mod archive;
 mod session;

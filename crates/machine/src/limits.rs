@@ -18,6 +18,20 @@ pub const ADMIT_PAGE: usize = 8;
 /// Timers that one `Tick` makes due, and stranded runs that one `Recover` finds.
 pub const SWEEP_PAGE: usize = 64;
 
+/// A run that stands in line longer than this says so: after each of these times, once.
+pub const QUEUE_NOTICES: [Duration; 3] =
+    [Duration::from_secs(2), Duration::from_secs(10), Duration::from_secs(60)];
+
+/// How long inbox rows that are done with, and lines of the journal, are kept. A repeated input
+/// is known by its row, so this is also how long an idempotency key answers.
+pub const RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Rows that one look for what is too old deletes. It is a commit of a few ms, between others.
+pub const RETENTION_PAGE: usize = 200;
+
+/// How often it is looked for what is too old.
+pub const RETENTION_EVERY: Duration = Duration::from_secs(60 * 60);
+
 /// An answer up to this long is in the announce whole; a longer one by its beginning, length and
 /// hash. Model context is dear, and the whole text stays readable.
 pub const ANNOUNCE_BYTES_MAX: usize = 32 * 1024;
@@ -47,6 +61,8 @@ pub struct Limits {
     /// Runs of each lane at a time.
     pub lanes: BTreeMap<LaneName, u32>,
     pub agents: BTreeMap<AgentId, AgentLimits>,
+    /// `models.providers.<id>.limits`, of those providers that have some.
+    pub providers: BTreeMap<String, ProviderLimits>,
     /// Usable models, and the context window of each in tokens.
     pub models: BTreeMap<String, u64>,
     /// `agents.defaults.subagents.maxSpawnDepth`
@@ -64,6 +80,17 @@ pub struct Limits {
     pub queued_rows_max: usize,
     /// What tools there are, and who has them.
     pub tools: ToolRules,
+}
+
+/// `models.providers.<id>.limits`: what one account may be asked for, by all runs together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProviderLimits {
+    /// Calls in a minute.
+    pub rpm: Option<u32>,
+    /// Tokens in a minute, prompts and answers.
+    pub tpm: Option<u64>,
+    /// Calls at a time.
+    pub concurrent: Option<u32>,
 }
 
 /// `messages.queue`
@@ -187,6 +214,7 @@ impl Default for Limits {
             ]),
             agents: BTreeMap::new(),
             models: BTreeMap::new(),
+            providers: BTreeMap::new(),
             spawn_depth_max: 5,
             children_max: 5,
             tasks_per_tree_max: 200,

@@ -17,6 +17,21 @@ impl Notice {
             Notice::RunStarted { run, session, recovered, .. } => {
                 ("run.started", run.to_string(), json!({ "session": session, "again": recovered }))
             }
+            Notice::QueueWait { run, session, lane, place, waited_ms, holders, .. } => (
+                "queue.wait",
+                run.to_string(),
+                json!({ "session": session, "lane": lane, "place": place, "waitedMs": waited_ms,
+                        "holders": holders }),
+            ),
+            Notice::AtGate { run, gate, until, .. } => {
+                ("gate.wait", run.to_string(), json!({ "gate": gate.to_string(), "until": until }))
+            }
+            Notice::GateClosed { gate, kind, reopen, reason } => (
+                "gate.closed",
+                gate.to_string(),
+                json!({ "kind": kind, "reopen": reopen, "reason": reason }),
+            ),
+            Notice::GateOpened { gate } => ("gate.opened", gate.to_string(), json!({})),
             Notice::ModelCallFailed { run, error, retry_in_ms, .. } => (
                 "model.failed",
                 run.to_string(),

@@ -1,12 +1,19 @@
 //! The life of a gateway process: start, beat, drain, stop.
 
+use std::time::Duration;
+
 use types::NodeId;
 
 use crate::effect::{Answer, Notice};
 use crate::event::Event;
+use crate::gate;
 use crate::limits::LEASE;
-use crate::rows::{Lane, LaneName, Node, NodeState};
+use crate::rows::{Lane, LaneName, Node, NodeState, TimerKind};
 use crate::state::State;
+use crate::timer;
+
+/// After a start, how long until it is looked for what is too old: recovery comes first.
+const FIRST_LOOK: Duration = Duration::from_secs(60);
 
 /// A gateway holds the lock of the store: it is the node, and takes over what others have left.
 pub fn start(state: &mut State<'_>, id: NodeId, pid: u32, version: String) -> Answer {
@@ -26,6 +33,8 @@ pub fn start(state: &mut State<'_>, id: NodeId, pid: u32, version: String) -> An
             state.find_lane(&name).map_or((0, 0), |lane| (lane.vtime, lane.generation));
         state.add_lane(Lane { name, capacity, vtime, generation: generation + 1 });
     }
+    state.set_timer(TimerKind::Retention, timer::ALONE, now + FIRST_LOOK);
+    gate::look_at_all(state);
     state.notices.push(Notice::NodeStarted { node: id });
     state.raised.push(Event::Recover);
     Answer::Done

@@ -1,4 +1,7 @@
 //! Retries of model calls, by class of failure.
+//!
+//! What concerns all runs of a model (a rate limit, an empty account, an overload) is not retried
+//! by each of them: it closes the gate of the model, in `gate`.
 
 use std::time::Duration;
 
@@ -35,9 +38,11 @@ pub fn after_failure(
     jitter: f64,
 ) -> Option<Duration> {
     let max = match class {
-        FailureClass::RateLimit | FailureClass::Overload | FailureClass::Network => RETRIES_PASSING,
+        FailureClass::Network => RETRIES_PASSING,
         FailureClass::InvalidReply | FailureClass::Internal => RETRIES_CHANCE,
-        FailureClass::Quota
+        FailureClass::RateLimit
+        | FailureClass::Overload
+        | FailureClass::Quota
         | FailureClass::Auth
         | FailureClass::BadRequest
         | FailureClass::Overflow
@@ -99,14 +104,14 @@ mod tests {
         #[rustfmt::skip]
         let table = [
             // class       retries  after_ms   again
-            (RateLimit,    0,       0,         true),
-            (RateLimit,    5,       0,         true),
-            (RateLimit,    6,       0,         false),
-            (RateLimit,    0,       60_000,    true),
-            (RateLimit,    0,       7_200_000, false),
-            (Quota,        0,       0,         false),
-            (Overload,     5,       0,         true),
+            (Network,      0,       0,         true),
             (Network,      5,       0,         true),
+            (Network,      6,       0,         false),
+            (Network,      0,       60_000,    true),
+            (Network,      0,       7_200_000, false),
+            (RateLimit,    0,       0,         false),
+            (Quota,        0,       0,         false),
+            (Overload,     0,       0,         false),
             (InvalidReply, 1,       0,         true),
             (InvalidReply, 2,       0,         false),
             (Internal,     1,       0,         true),

@@ -90,6 +90,11 @@ impl Phase {
                 Ok(P::Waiting(WaitKind::Children))
             }
 
+            // It had its slot for a moment, and found the gate of its provider closed.
+            (P::Queued | P::Preparing | P::AwaitingTools, E::Waits(WaitKind::Gate)) => {
+                Ok(P::Waiting(WaitKind::Gate))
+            }
+
             // A drain or a lost node takes the slot; a wait that is over gives the place back.
             (P::Preparing | P::AwaitingModel | P::AwaitingTools | P::Waiting(_), E::Requeued) => {
                 Ok(P::Queued)
@@ -196,6 +201,25 @@ mod tests {
             (E::Calls, Phase::AwaitingModel),
             (E::Waits(WaitKind::Retry), Phase::Waiting(WaitKind::Retry)),
             (E::Requeued, Phase::Queued),
+        ]);
+    }
+
+    #[test]
+    fn a_run_that_finds_its_gate_closed() {
+        use RunEvent as E;
+        let at_gate = Phase::Waiting(WaitKind::Gate);
+        life(&[
+            (E::Waits(WaitKind::Gate), at_gate),
+            (E::Requeued, Phase::Queued),
+            (E::AdmittedUnpinned, Phase::Preparing),
+            (E::Waits(WaitKind::Gate), at_gate),
+            (E::Requeued, Phase::Queued),
+            (E::Calls, Phase::AwaitingModel),
+            (E::Waits(WaitKind::Gate), at_gate),
+            (E::Requeued, Phase::Queued),
+            (E::AdmittedWithTools, Phase::AwaitingTools),
+            (E::Waits(WaitKind::Gate), at_gate),
+            (E::Ended(Outcome::Cancelled), Phase::Ended(Outcome::Cancelled)),
         ]);
     }
 

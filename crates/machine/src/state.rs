@@ -21,8 +21,8 @@ use crate::effect::{Action, Notice};
 use crate::event::Event;
 use crate::limits::Limits;
 use crate::rows::{
-    CommandRow, Entry, Episode, Flow, FlowNode, InboxRow, JournalLine, Lane, LaneName, LedgerRow,
-    Node, Repeats, Run, Session, Step, Task, Timer, TimerKind, Transcript,
+    CommandRow, Entry, Episode, Flow, FlowNode, Gate, GateKey, InboxRow, JournalLine, Lane,
+    LaneName, LedgerRow, Node, Repeats, Run, Session, Step, Task, Timer, TimerKind, Transcript,
 };
 
 /// A store's open transaction, as the machine sees it.
@@ -52,6 +52,8 @@ pub trait Tx {
     fn inbox(&mut self, seq: i64) -> Option<InboxRow>;
     /// Changes `state`, `place`, `run` and `done` of a row that exists.
     fn put_inbox(&mut self, row: &InboxRow);
+    fn gate(&mut self, key: &GateKey) -> Option<Gate>;
+    fn put_gate(&mut self, gate: &Gate);
 
     /// The number that the next inbox row gets.
     fn next_inbox_seq(&mut self) -> i64;
@@ -127,6 +129,8 @@ pub trait Tx {
     fn last_rank(&mut self, lane: LaneName, root: &SessionKey) -> Option<i64>;
     /// Slots of `lane` that are taken, ascending.
     fn held_slots(&mut self, lane: LaneName) -> Vec<u32>;
+    /// Runs that hold a slot of `lane`, by slot.
+    fn slot_holders(&mut self, lane: LaneName) -> Vec<RunId>;
     /// Runs that hold a slot for another node than `node`.
     fn stranded_runs(&mut self, node: NodeId, limit: usize) -> Vec<RunId>;
     /// Nodes other than `node` that are not down.
@@ -135,6 +139,19 @@ pub trait Tx {
     fn lines_since_start(&mut self, kind: &str, limit: usize) -> Vec<(String, String)>;
     /// Open tasks that have been cancelled, or whose parent has: a stop that a crash cut short.
     fn cancelled_open_tasks(&mut self, limit: usize) -> Vec<TaskId>;
+    /// Where a queued run stands in its lane, from 1.
+    fn place_in_line(&mut self, lane: LaneName, rank: i64, run: RunId) -> u32;
+    /// Runs that wait at a gate for this model, oldest first.
+    fn gated_runs(&mut self, model: &str, limit: usize) -> Vec<RunId>;
+    /// Models for which runs wait at a gate.
+    fn gated_models(&mut self) -> Vec<String>;
+    /// Model calls of a provider that are out.
+    fn open_calls(&mut self, provider: &str) -> u32;
+    /// Deletes inbox rows that were done with before `before`, by runs that had ended by then, but
+    /// none of an open task. Returns how many.
+    fn forget_inbox(&mut self, before: Timestamp, limit: usize) -> usize;
+    /// Deletes lines of the journal that are older than `before`, but the newest. Returns how many.
+    fn forget_journal(&mut self, before: Timestamp, limit: usize) -> usize;
     /// Timers that are due at `now`, earliest first.
     fn due_timers(&mut self, now: Timestamp, limit: usize) -> Vec<Timer>;
 }
@@ -230,6 +247,7 @@ pub struct State<'a> {
     steps: Table<(RunId, u32), Step>,
     tasks: Table<TaskId, Task>,
     inbox: Table<i64, InboxRow>,
+    gates: Table<GateKey, Gate>,
 }
 
 impl fmt::Debug for State<'_> {
@@ -285,6 +303,8 @@ rows! {
     steps: Step by (RunId, u32), find_step step step_mut add_step,
         |tx, k| tx.step(*k), |r| (r.run, r.n);
     tasks: Task by TaskId, find_task task task_mut add_task, |tx, k| tx.task(*k), |r| r.id;
+    gates: Gate by GateKey, find_gate gate gate_mut add_gate, |tx, k| tx.gate(k),
+        |r| r.key.clone();
     inbox: InboxRow by i64, find_inbox inbox inbox_mut note_inbox, |tx, k| tx.inbox(*k), |r| r.seq;
 }
 
@@ -306,6 +326,7 @@ impl<'a> State<'a> {
             steps: Table(BTreeMap::new()),
             tasks: Table(BTreeMap::new()),
             inbox: Table(BTreeMap::new()),
+            gates: Table(BTreeMap::new()),
         }
     }
 
@@ -332,6 +353,7 @@ impl<'a> State<'a> {
         self.runs.flush(|row| tx.put_run(row));
         self.steps.flush(|row| tx.put_step(row));
         self.inbox.flush(|row| tx.put_inbox(row));
+        self.gates.flush(|row| tx.put_gate(row));
     }
 
     /// The transaction with everything written: for lists, and for rows that are only added.

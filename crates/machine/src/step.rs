@@ -1,12 +1,11 @@
 //! Steps: a model call or a tool call, begun, finished, and what comes next.
 
-use types::{EffectClass, Hash, RunId, TaskId, Usage};
+use types::{EffectClass, Hash, RunId, TaskId, Timestamp, Usage};
 
 use crate::deadline;
 use crate::effect::{Action, Answer, ModelCall, Notice, ToolStart};
 use crate::event::{CallPlan, Event, ModelFailure, ModelReply, PlannedCall, Token, ToolDone};
 use crate::finish::{End, finish};
-use crate::guard;
 use crate::internal::is_yield;
 use crate::lane::token;
 use crate::policy::{self, Role};
@@ -19,11 +18,13 @@ use crate::run::{Phase, RunEvent, WaitKind};
 use crate::state::State;
 use crate::transcript::{self, Closing, NewEntry, close_tool};
 use crate::wait::{self, Turn, requeue, suspend, transition};
+use crate::{gate, guard};
 
 /// Sends the run to its model, or to whatever comes before that.
 ///
 /// In this order: a stopped tree ends the run; a draining gateway puts it back in line; an
-/// episode without a prefix gets one; otherwise a model call is recorded and goes out.
+/// episode without a prefix gets one; a run that its provider does not let through waits at the
+/// gate; otherwise a model call is recorded and goes out.
 pub fn call(state: &mut State<'_>, run: RunId) {
     if ends_here(state, run) || drains_here(state, run) {
         return;
@@ -41,6 +42,9 @@ pub fn call(state: &mut State<'_>, run: RunId) {
         state.actions.push(Action::Pin { run, token, session, agent, role, tools });
         return;
     };
+    if !gate::pass(state, run) {
+        return;
+    }
     transition(state, run, RunEvent::Calls);
     let step = new_step(state, run, StepKind::Model);
     state.step_mut(&(run, step)).model = Some(row.model.clone());
@@ -190,12 +194,15 @@ pub fn on_model_replied(
 }
 
 fn record_reply(state: &mut State<'_>, run: RunId, step: u32, reply: &ModelReply) {
+    let session_id = state.run(&run).session_id;
+    let estimated = state.transcript(&session_id).context_tokens;
+    let asked = state.run(&run).model.clone();
+    gate::settle(state, &asked, estimated, reply.usage.total());
     close_model_step(state, run, step, StepState::Done);
     book(state, run, step, &reply.model, reply.usage, false);
     let row = state.run_mut(&run);
     row.recoveries = 0;
     row.retries = 0;
-    let session_id = row.session_id;
     transcript::append(
         state,
         session_id,
@@ -217,6 +224,8 @@ fn close_model_step(state: &mut State<'_>, run: RunId, n: u32, to: StepState) {
     let step = state.step_mut(&(run, n));
     step.state = to;
     step.ended = Some(now);
+    let model = step.model.clone().unwrap_or_default();
+    gate::on_call_ended(state, run, &model, to == StepState::Done);
 }
 
 /// Writes the ledger row of a model step.
@@ -446,22 +455,21 @@ pub fn on_model_failed(
     if !is_current(state, run, life, Some(step)) {
         return Answer::Fenced;
     }
+    let model = state.run(&run).model.clone();
+    let reopens = gate::on_failed(state, run, &model, failure);
     fail_model_step(state, run, step, failure.paid);
     if ends_here(state, run) {
         return Answer::Done;
     }
-    let retries = state.run(&run).retries;
-    let floor = failure.retry_after_ms.unwrap_or(0);
-    let jitter = (state.at.random() >> 11) as f64 / (1_u64 << 53) as f64;
-    let delay = retry::after_failure(failure.class, retries, floor, jitter);
-    let session = state.run(&run).session_key.clone();
+    let next = next_attempt(state, run, failure, reopens);
+    let (now, session) = (state.now(), state.run(&run).session_key.clone());
     state.notices.push(Notice::ModelCallFailed {
         run,
         session,
         error: failure.message.clone(),
-        retry_in_ms: delay.map(|delay| delay.as_millis() as i64),
+        retry_in_ms: next.map(|due| due.since(now).as_millis() as i64),
     });
-    let Some(delay) = delay else {
+    let Some(due) = next else {
         let end = End {
             outcome: Outcome::Failed,
             text: None,
@@ -472,10 +480,31 @@ pub fn on_model_failed(
         return Answer::Done;
     };
     state.run_mut(&run).retries += 1;
-    suspend(state, run, WaitKind::Retry);
-    let due = state.now() + delay;
-    state.set_timer(TimerKind::Retry, run, due);
+    if reopens.is_some() {
+        gate::wait_until(state, run, due);
+    } else {
+        suspend(state, run, WaitKind::Retry);
+        state.set_timer(TimerKind::Retry, run, due);
+    }
     Answer::Done
+}
+
+/// When the call may be made again: when its gate opens, if it has closed that, else by the class
+/// of the failure. None if the run has tried often enough.
+fn next_attempt(
+    state: &mut State<'_>,
+    run: RunId,
+    failure: &ModelFailure,
+    reopens: Option<Timestamp>,
+) -> Option<Timestamp> {
+    let retries = state.run(&run).retries;
+    if reopens.is_some() {
+        return reopens.filter(|_| retries < gate::REFUSALS_MAX);
+    }
+    let floor = failure.retry_after_ms.unwrap_or(0);
+    let jitter = (state.at.random() >> 11) as f64 / (1_u64 << 53) as f64;
+    let delay = retry::after_failure(failure.class, retries, floor, jitter)?;
+    Some(state.now() + delay)
 }
 
 /// Closes a model step that has no answer. What the provider may charge is booked as estimated.

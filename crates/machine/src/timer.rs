@@ -1,17 +1,22 @@
 //! Timers: every wait of the system has one, and the earliest is the driver's only alarm.
 
-use types::RunId;
+use std::time::Duration;
+
+use types::{RunId, Timestamp};
 
 use crate::archive;
+use crate::deadline;
 use crate::effect::Answer;
 use crate::event::Event;
-use crate::limits::SWEEP_PAGE;
-use crate::reply;
+use crate::limits::{RETENTION, RETENTION_EVERY, RETENTION_PAGE, SWEEP_PAGE};
 use crate::rows::{Timer, TimerKind};
 use crate::run::{Phase, WaitKind};
 use crate::state::State;
 use crate::wait::{self, Turn, requeue};
-use crate::{deadline, lane};
+use crate::{gate, lane, node, reply};
+
+/// Between two pages of what is deleted, so that other work comes in between.
+const PAGE_PAUSE: Duration = Duration::from_millis(200);
 
 /// Makes due what is due, a page at a time.
 pub fn tick(state: &mut State<'_>) -> Answer {
@@ -34,9 +39,22 @@ pub fn due(state: &mut State<'_>, timer: &Timer) -> Answer {
         }
         return Answer::Done;
     }
-    if timer.kind == TimerKind::ReplyTimeout {
-        reply::on_timeout(state, &timer.subject);
-        return Answer::Done;
+    match timer.kind {
+        TimerKind::ReplyTimeout => {
+            reply::on_timeout(state, &timer.subject);
+            return Answer::Done;
+        }
+        TimerKind::Gate => {
+            if let Ok(gate) = timer.subject.parse() {
+                gate::on_due(state, &gate);
+            }
+            return Answer::Done;
+        }
+        TimerKind::Retention => {
+            forget(state);
+            return Answer::Done;
+        }
+        _ => {}
     }
     let Ok(run) = timer.subject.parse::<RunId>() else { return Answer::Done };
     let Some(phase) = state.find_run(&run).map(|row| row.phase) else { return Answer::Done };
@@ -47,9 +65,27 @@ pub fn due(state: &mut State<'_>, timer: &Timer) -> Answer {
         TimerKind::YieldTimeout => wait::on_yield_timeout(state, run),
         TimerKind::DeadlineWarning if !phase.ended() => deadline::warn(state, run),
         TimerKind::Deadline if !phase.ended() => deadline::time_out(state, run),
+        TimerKind::QueueNotice if phase == Phase::Queued => lane::on_queue_notice(state, run),
         TimerKind::Debounce if phase == Phase::Queued => lane::enqueue(state, run, Turn::InLine),
         // The run has gone on in the meantime.
         _ => {}
     }
     Answer::Done
+}
+
+/// Subject of a timer that there is one of.
+pub const ALONE: &str = "-";
+
+/// Deletes what has been kept long enough, a page at a time: inputs that are done with, and
+/// history. What is queued or dead stays, and so does what an open task was given.
+fn forget(state: &mut State<'_>) {
+    // The invariants know by the last beat what may be gone.
+    node::beat(state);
+    let now = state.now();
+    let before = Timestamp(now.ms().saturating_sub(RETENTION.as_millis() as i64));
+    let inbox = state.tx().forget_inbox(before, RETENTION_PAGE);
+    let journal = state.tx().forget_journal(before, RETENTION_PAGE);
+    let more = inbox == RETENTION_PAGE || journal == RETENTION_PAGE;
+    let next = if more { now + PAGE_PAUSE } else { now + RETENTION_EVERY };
+    state.set_timer(TimerKind::Retention, ALONE, next);
 }

@@ -91,6 +91,7 @@ pub fn open_run(state: &mut State<'_>, key: &SessionKey, seq: i64) {
         phase: Phase::Queued,
         wait_need: 0,
         rank: None,
+        lined: None,
         slot: None,
         node: None,
         generation: 0,

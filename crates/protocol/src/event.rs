@@ -11,6 +11,7 @@ use crate::chat::ChatEvent;
 use crate::frame::EventFrame;
 use crate::handshake::Challenge;
 use crate::health::Health;
+use crate::notice::{ProviderGate, QueueWait};
 use crate::sessions::SessionsChanged;
 
 /// The time: sent so that a client knows the connection lives.
@@ -72,6 +73,8 @@ events! {
     Tick(Tick) = "tick",
     Shutdown(Shutdown) = "shutdown",
     Health(Box<Health>) = "health",
+    QueueWait(Box<QueueWait>) = "queue.wait",
+    ProviderGate(Box<ProviderGate>) = "provider.gate",
 }
 
 impl Event {

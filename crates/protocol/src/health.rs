@@ -8,6 +8,7 @@ use types::{AgentId, SessionKey, Timestamp, Usage};
 
 use crate::fields::{Fields, InvalidField};
 use crate::method::Params;
+use crate::notice::{ProviderGate, QueueWait};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthParams {
@@ -125,6 +126,12 @@ pub struct Status {
     pub activity: BTreeMap<String, u64>,
     #[serde(default)]
     pub ledger: Ledger,
+    /// Runs that have stood in line for more than 2 s, longest first; a few of them.
+    #[serde(default)]
+    pub queue_waits: Vec<QueueWait>,
+    /// Gates of providers that are not open.
+    #[serde(default)]
+    pub gates: Vec<ProviderGate>,
 }
 
 /// What all model calls have used.

@@ -40,6 +40,7 @@ pub mod health;
 pub mod hello;
 pub mod message;
 pub mod method;
+pub mod notice;
 pub mod scope;
 pub mod sessions;
 pub mod tasks;

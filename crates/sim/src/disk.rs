@@ -10,11 +10,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use machine::check::{EntryHead, World};
 use machine::rows::{
-    Body, CommandRow, Entry, Episode, Flow, FlowNode, FlowNodeState, InboxKind, InboxRow,
-    InboxState, JournalLine, Lane, LaneName, LedgerRow, Node, NodeState, Repeats, Run, Session,
-    Step, StepState, Task, TaskKind, Timer, TimerKind, Transcript,
+    Body, CommandRow, Entry, Episode, Flow, FlowNode, FlowNodeState, Gate, GateKey, InboxKind,
+    InboxRow, InboxState, JournalLine, Lane, LaneName, LedgerRow, Node, NodeState, Repeats, Run,
+    Session, Step, StepState, Task, TaskKind, Timer, TimerKind, Transcript,
 };
-use machine::run::Phase;
+use machine::run::{Phase, WaitKind};
 use machine::{Action, Answer, At, Event, Limits, Notice, State, Tx};
 use types::{FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
 
@@ -113,9 +113,12 @@ impl Disk {
         answer
     }
 
-    /// When the earliest timer is due.
+    /// When the earliest timer is due, of those that something waits for. The look for what is
+    /// too old comes every hour, and no life would ever be at rest.
     pub fn next_wake(&self) -> Option<Timestamp> {
-        self.world.timers.iter().map(|timer| timer.due).min()
+        let timers = self.world.timers.iter();
+        let waits = timers.filter(|timer| timer.kind != TimerKind::Retention);
+        waits.map(|timer| timer.due).min()
     }
 
     /// The body of an inbox row.
@@ -134,6 +137,11 @@ impl Disk {
     fn queued_in(&self, lane: LaneName) -> impl Iterator<Item = &Run> {
         let runs = self.open_runs.iter().map(|id| &self.world.runs[self.runs[id]]);
         runs.filter(move |run| run.lane == lane && run.phase == Phase::Queued)
+    }
+
+    fn gated(&self) -> impl Iterator<Item = &Run> {
+        let runs = self.open_runs.iter().map(|id| &self.world.runs[self.runs[id]]);
+        runs.filter(|run| run.phase == Phase::Waiting(WaitKind::Gate))
     }
 
     fn open_tasks_where(&self, holds: impl Fn(&Task) -> bool) -> Vec<TaskId> {
@@ -262,6 +270,15 @@ impl Tx for Disk {
         let queued = self.queued.entry(row.session_key.clone()).or_default();
         mark(queued, row.seq, row.state == InboxState::Queued);
         self.world.inbox[row.seq as usize - 1] = row.clone();
+    }
+
+    fn gate(&mut self, key: &GateKey) -> Option<Gate> {
+        self.world.gates.iter().find(|gate| gate.key == *key).cloned()
+    }
+
+    fn put_gate(&mut self, row: &Gate) {
+        self.world.gates.retain(|gate| gate.key != row.key);
+        self.world.gates.push(row.clone());
     }
 
     fn next_inbox_seq(&mut self) -> i64 {
@@ -510,6 +527,43 @@ impl Tx for Disk {
         let slots: BTreeSet<u32> =
             runs.filter(|run| run.lane == lane).filter_map(|run| run.slot).collect();
         slots.into_iter().collect()
+    }
+
+    fn slot_holders(&mut self, lane: LaneName) -> Vec<RunId> {
+        let runs = self.open_runs.iter().map(|id| &self.world.runs[self.runs[id]]);
+        let held = runs.filter(|run| run.lane == lane).filter_map(|run| Some((run.slot?, run.id)));
+        let held: BTreeSet<(u32, RunId)> = held.collect();
+        held.into_iter().map(|(_, run)| run).collect()
+    }
+
+    fn place_in_line(&mut self, lane: LaneName, rank: i64, run: RunId) -> u32 {
+        let ranks = self.queued_in(lane).filter_map(|other| Some((other.rank?, other.id)));
+        ranks.filter(|place| *place < (rank, run)).count() as u32 + 1
+    }
+
+    fn gated_runs(&mut self, model: &str, limit: usize) -> Vec<RunId> {
+        self.gated().filter(|run| run.model == model).map(|run| run.id).take(limit).collect()
+    }
+
+    fn gated_models(&mut self) -> Vec<String> {
+        let models: BTreeSet<String> = self.gated().map(|run| run.model.clone()).collect();
+        models.into_iter().collect()
+    }
+
+    fn open_calls(&mut self, provider: &str) -> u32 {
+        let keys = self.open_steps.iter().flat_map(|(run, steps)| steps.iter().map(|n| (*run, *n)));
+        let steps = keys.map(|key| &self.world.steps[self.steps[&key]]);
+        let models = steps.filter_map(|step| step.model.as_deref());
+        models.filter(|model| GateKey::of_model(model).provider == provider).count() as u32
+    }
+
+    fn forget_inbox(&mut self, _before: Timestamp, _limit: usize) -> usize {
+        // Rows are found by their number here; and a life is over long before they are old.
+        0
+    }
+
+    fn forget_journal(&mut self, _before: Timestamp, _limit: usize) -> usize {
+        0
     }
 
     fn stranded_runs(&mut self, node: NodeId, limit: usize) -> Vec<RunId> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use machine::Limits;
 use machine::Refusal;
 use machine::event::Inbound;
-use machine::limits::{AgentLimits, AllowAgents, QueueLimits};
+use machine::limits::{AgentLimits, AllowAgents, ProviderLimits, QueueLimits};
 use machine::policy::{AgentRules, Entry, ToolFact, ToolRules};
 use machine::queue::{Drop, QueueMode};
 use machine::rows::{InboxKind, LaneName};
@@ -150,6 +150,14 @@ fn vary(limits: &mut Limits, rng: &mut Rng) {
         drop: *rng.pick(Drop::ALL),
     };
     rules(&mut limits.tools, rng);
+    if rng.chance(300) {
+        let of_account = ProviderLimits {
+            rpm: rng.chance(500).then(|| 1 + rng.below(20) as u32),
+            tpm: rng.chance(500).then(|| 50 + rng.below(4_000)),
+            concurrent: rng.chance(500).then(|| 1 + rng.below(3) as u32),
+        };
+        limits.providers.insert(String::new(), of_account);
+    }
     if rng.chance(200) {
         let timeout = Duration::from_millis(1_000 + rng.below(30_000));
         limits.agents.values_mut().for_each(|agent| agent.child_timeout = Some(timeout));

@@ -10,8 +10,9 @@ use types::{AssistantMessage, Hash, RunId, SessionId, SessionKey, TaskId, Timest
 
 use crate::error::StoreError;
 use crate::view::{
-    EntryView, HistoryPage, InputView, JournalView, LaneView, LedgerScope, LedgerTotal, NodeView,
-    QueuedView, RunView, SessionFilter, SessionView, Tally, TaskFilter, TaskView, TranscriptView,
+    EntryView, GateView, HistoryPage, InputView, JournalView, LaneView, LedgerScope, LedgerTotal,
+    LineView, NodeView, QueuedView, RunView, SessionFilter, SessionView, Tally, TaskFilter,
+    TaskView, TranscriptView,
 };
 
 /// Rows as they are between two commits.
@@ -82,6 +83,12 @@ pub trait Query {
     fn tasks(&self, filter: &TaskFilter) -> Result<Vec<TaskView>, StoreError>;
     fn task(&self, id: TaskId) -> Result<Option<TaskView>, StoreError>;
     fn lanes(&self) -> Result<Vec<LaneView>, StoreError>;
+
+    /// Runs that have stood in line since `before`, longest first.
+    fn lines(&self, before: Timestamp, limit: usize) -> Result<Vec<LineView>, StoreError>;
+
+    /// Gates of models that are not open.
+    fn gates(&self) -> Result<Vec<GateView>, StoreError>;
 
     /// Starts of gateways, newest first.
     fn nodes(&self, limit: usize) -> Result<Vec<NodeView>, StoreError>;
@@ -191,6 +198,10 @@ pub trait Reads: Send + Sync {
 
     async fn lanes(&self) -> Result<Vec<LaneView>, StoreError> {
         ask(self, |rows| rows.lanes()).await
+    }
+
+    async fn gates(&self) -> Result<Vec<GateView>, StoreError> {
+        ask(self, |rows| rows.gates()).await
     }
 
     async fn nodes(&self, limit: usize) -> Result<Vec<NodeView>, StoreError> {

@@ -5,8 +5,8 @@
 
 use machine::queue::QueueMode;
 use machine::rows::{
-    EndReason, EntryKind, InboxKind, InboxState, LaneName, Lifecycle, NodeState, Outcome, Place,
-    Run, Task, TaskKind, Transcript,
+    EndReason, EntryKind, GateKind, GateState, InboxKind, InboxState, LaneName, Lifecycle,
+    NodeState, Outcome, Place, Run, Task, TaskKind, Transcript,
 };
 use machine::run::{Phase, WaitKind};
 use machine::status::{Standing, TaskStatus, Words};
@@ -429,6 +429,32 @@ pub struct LaneView {
     pub queued: u32,
     /// Sessions whose runs hold its slots, by slot.
     pub holders: Vec<SessionKey>,
+}
+
+/// A run that stands in line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LineView {
+    pub run: RunId,
+    pub wire_id: String,
+    pub session_key: SessionKey,
+    pub lane: LaneName,
+    /// From 1.
+    pub place: u32,
+    pub since: Timestamp,
+}
+
+/// A gate of a provider that is not open, or at which runs wait.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GateView {
+    pub gate: String,
+    pub state: GateState,
+    pub kind: Option<GateKind>,
+    pub reopen: Option<Timestamp>,
+    pub reason: Option<String>,
+    /// Runs that wait for its model.
+    pub waiting: u64,
 }
 
 /// A start of a gateway.

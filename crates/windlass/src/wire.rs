@@ -231,6 +231,7 @@ pub fn limits(config: &Config) -> anyhow::Result<Limits> {
             .collect(),
         models: models::windows(config),
         tools: rules::tools(config, &tools_config(config)),
+        providers: models::limits(config),
         spawn_depth_max: subagents.max_spawn_depth,
         children_max: subagents.max_children_per_agent,
         tasks_per_tree_max: subagents.max_tasks_per_tree,

@@ -4,18 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use machine::limits::QUEUE_NOTICES;
 use machine::status::Activity;
 use protocol::ErrorShape;
 use protocol::health::{
     AgentHealth, Health, HealthParams, Heartbeat, Lane, Ledger, RecentSession, RunCounts,
     SessionsHealth, Status, TaskCounts,
 };
+use protocol::notice::{ProviderGate, QueueWait};
 use store::StoreError;
 use store::query::{Query, ask};
 use store::view::{LedgerScope, SessionFilter, Tally};
 use types::{AgentId, Timestamp};
 
 use crate::gateway::{Gateway, unreadable};
+use crate::notice;
 
 /// How old a snapshot of health may be. Every connection is given one at its start, and a fleet
 /// of clients that comes back after a restart must not read everything once each.
@@ -23,6 +26,9 @@ const FRESH: Duration = Duration::from_secs(5);
 
 /// Sessions that are named.
 const RECENT_MAX: usize = 5;
+
+/// Runs in line that are named.
+const LINES_MAX: usize = 10;
 
 /// The last snapshot.
 #[derive(Debug, Default)]
@@ -108,6 +114,8 @@ struct Counted {
     tally: Tally,
     lanes: Vec<Lane>,
     ledger: Ledger,
+    lines: Vec<QueueWait>,
+    gates: Vec<ProviderGate>,
 }
 
 /// `status`
@@ -133,12 +141,19 @@ pub async fn status(gateway: &Gateway) -> Result<Status, ErrorShape> {
         lanes: counted.lanes,
         activity: by_activity(&tally),
         ledger: counted.ledger,
+        queue_waits: counted.lines,
+        gates: counted.gates,
     })
 }
 
 fn count(rows: &dyn Query, path: String, now: Timestamp) -> Result<Counted, StoreError> {
     let total = rows.ledger(&LedgerScope::All)?;
-    let lanes = rows.lanes()?.into_iter().map(|lane| Lane {
+    let lanes = rows.lanes()?;
+    let late = Timestamp(now.ms().saturating_sub(QUEUE_NOTICES[0].as_millis() as i64));
+    let lines = rows.lines(late, LINES_MAX)?.into_iter();
+    let lines = lines.map(|line| notice::line_row(line, &lanes, now)).collect();
+    let gates = rows.gates()?.into_iter().map(|gate| notice::gate_row(gate, now)).collect();
+    let lanes = lanes.into_iter().map(|lane| Lane {
         name: lane.name.to_string(),
         limit: lane.capacity.into(),
         busy: lane.held.into(),
@@ -146,6 +161,8 @@ fn count(rows: &dyn Query, path: String, now: Timestamp) -> Result<Counted, Stor
         holders: lane.holders,
     });
     Ok(Counted {
+        lines,
+        gates,
         sessions: sessions_health(rows, path, now, None)?,
         tally: rows.tally(now)?,
         lanes: lanes.collect(),

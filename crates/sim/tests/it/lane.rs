@@ -1,10 +1,14 @@
 //! Lanes: fair between trees, first in first out within one, never over their capacity.
 
+use std::time::Duration;
+
+use machine::event::ModelFailure;
 use machine::rows::LaneName;
 use machine::run::Phase;
+use machine::{Answer, Event, Notice};
 use sim::plan::limits;
 use sim::script::spawn;
-use types::{InternalCall, RunId};
+use types::{FailureClass, InternalCall, RunId};
 
 use crate::bench::{Bench, key, main_session};
 
@@ -103,4 +107,77 @@ fn people_have_slots_of_their_own() {
     bench.say(second, "done");
     let deeper = bench.tasks()[2].run;
     assert!(bench.phase(deeper).holds_slot());
+}
+
+/// A run that stands in line for long says so after 2, 10 and 60 s: where it stands, and who
+/// holds the slots.
+#[test]
+fn a_long_wait_is_said() {
+    let mut limits = limits();
+    limits.lanes.insert(LaneName::Main, 1);
+    let mut bench = Bench::new(limits);
+    bench.send(&main_session(), "hang");
+    for n in 1..=2 {
+        bench.send(&key(&format!("agent:main:thread:t{n}")), "and me");
+    }
+    let last = bench.open(&key("agent:main:thread:t2"));
+    let mut said = Vec::new();
+    for second in 1..=100_u64 {
+        bench.pass(Duration::from_secs(1));
+        for notice in &bench.done.notices {
+            if let Notice::QueueWait { run, lane, place, holders, .. } = notice
+                && *run == last
+            {
+                assert_eq!((*lane, *place), (LaneName::Main, 2));
+                assert_eq!(*holders, [main_session()]);
+                said.push(second);
+            }
+        }
+    }
+    assert_eq!(said, [2, 10, 60]);
+    let hung = bench.open(&main_session());
+    bench.say(hung, "at last");
+    assert!(bench.run(last).lined.is_some(), "the other one is first");
+}
+
+/// A session whose model never answers holds one slot. Whoever comes after it starts.
+#[test]
+fn a_hung_session_delays_only_itself() {
+    let mut limits = limits();
+    limits.lanes.insert(LaneName::Main, 2);
+    let mut bench = Bench::new(limits);
+    bench.send(&main_session(), "hang");
+    bench.send(&main_session(), "are you there?");
+    for n in 0..20 {
+        let other = key(&format!("agent:main:thread:t{n}"));
+        bench.send(&other, "hello");
+        let run = bench.open(&other);
+        assert!(bench.phase(run).holds_slot(), "session {n} has to wait");
+        bench.say(run, "hello");
+    }
+    assert_eq!(bench.queued(&main_session()).len(), 1);
+}
+
+/// Each start of a gateway is a generation, and what an earlier one has begun is not taken any
+/// more: by the store, whatever the machine thinks.
+#[test]
+fn a_generation_grows_with_each_start() {
+    let mut bench = bench(1);
+    let generation = |bench: &Bench| -> Vec<i64> {
+        bench.disk.world.lanes.iter().map(|lane| lane.generation).collect()
+    };
+    bench.send(&main_session(), "go");
+    let run = bench.open(&main_session());
+    bench.pin(run);
+    let (before, token) = (generation(&bench), bench.token(run));
+    bench.restart();
+    assert!(generation(&bench).iter().zip(&before).all(|(now, before)| now > before));
+    let failure = ModelFailure {
+        class: FailureClass::Network,
+        message: "late".to_owned(),
+        retry_after_ms: None,
+        paid: false,
+    };
+    let late = Event::ModelFailed { run, token, step: 0, failure };
+    assert_eq!(bench.apply(late), Answer::Fenced);
 }

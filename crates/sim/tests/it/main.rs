@@ -5,6 +5,7 @@ mod bench;
 mod ends;
 mod flow;
 mod guard;
+mod gate;
 mod lane;
 mod policy;
 mod queue;

@@ -6,8 +6,8 @@ use machine::rows::{InboxKind, InboxState, Outcome};
 use machine::run::Phase;
 use machine::{Answer, Event, Refusal};
 use sim::plan::{inbound, limits};
-use sim::script::external;
-use types::EffectClass;
+use sim::script::{external, spawn};
+use types::{EffectClass, Hash, InternalCall};
 
 use crate::bench::{Bench, key, main_session};
 
@@ -102,6 +102,49 @@ fn an_interrupt_of_a_queued_run_joins_it() {
     bench.say(run, "done");
     let taken = bench.disk.world.inbox.iter().filter(|row| row.run == Some(queued));
     assert_eq!(taken.count(), 2);
+}
+
+/// What interrupts comes next, before older messages that wait for a run of their own; they come
+/// after it, in their order. The children of the run go on.
+#[test]
+fn the_newest_message_follows_an_interrupt() {
+    let mut bench = busy();
+    let first = bench.open(&main_session());
+    bench.tool_done(first);
+    bench.call(first, "s", InternalCall::spawn(spawn("a part of it")));
+    for body in ["second", "third"] {
+        let message = inbound(&main_session(), body);
+        bench.send_as(Inbound { mode: Some(QueueMode::Followup), ..message });
+    }
+    let message = inbound(&main_session(), "stop, this first");
+    bench.send_as(Inbound { mode: Some(QueueMode::Interrupt), ..message });
+    assert_eq!(bench.phase(first), Phase::Ended(Outcome::Cancelled));
+    assert_eq!(bench.outcomes(), [None], "the child goes on");
+
+    let mut order = Vec::new();
+    while bench.disk.world.sessions[0].open_run.is_some() && order.len() < 9 {
+        let run = bench.open(&main_session());
+        let own = bench.disk.world.inbox.iter();
+        order.extend(own.filter(|row| row.run == Some(run)).map(|row| row.body_hash));
+        bench.say(run, "done");
+    }
+    let bodies = ["stop, this first", "second", "third"];
+    assert_eq!(order, bodies.map(Hash::of));
+}
+
+/// A draining gateway refuses inputs at once, and says when to come again.
+#[test]
+fn a_draining_gateway_refuses_inputs() {
+    let mut bench = busy();
+    bench.apply(Event::Drain);
+    let answer = bench.send_as(message(QueueMode::Followup, "web"));
+    let Answer::Refused(refusal) = answer else { panic!("{answer:?}") };
+    assert_eq!((&refusal, refusal.retry_after_ms()), (&Refusal::Draining, Some(2_000)));
+    let run = bench.open(&main_session());
+    bench.tool_done(run);
+    assert_eq!(bench.phase(run), Phase::Queued, "its step is committed, and it waits in line");
+    bench.restart();
+    assert_eq!(bench.phase(run), Phase::AwaitingModel, "the next start goes on");
 }
 
 /// A full queue: what gives way is said.

@@ -162,7 +162,7 @@ fn a_child_may_end_before_the_wait_begins() {
     bench.tool_done(run);
     assert_eq!(bench.phase(run), Phase::AwaitingModel);
     assert_eq!(entries(&bench, run, EntryKind::Announce), 1);
-    assert!(bench.disk.world.timers.is_empty());
+    assert!(bench.disk.next_wake().is_none(), "no timer of the wait is left");
 }
 
 /// A yield's time may come while it waits, or while a tool beside it is still out.

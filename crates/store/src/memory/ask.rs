@@ -1,17 +1,20 @@
 //! The questions of readers, put to the tables.
 
 use machine::check::{EntryHead, World};
-use machine::rows::{CommandRow, EntryKind, LedgerRow, NodeState, Run, Session, Task, Transcript};
+use machine::rows::{
+    CommandRow, EntryKind, GateState, LedgerRow, NodeState, Run, Session, Task, Transcript,
+};
 use machine::status::{Activity, activity};
 use types::{Hash, RunId, SessionId, SessionKey, TaskId, Timestamp};
 
 use super::tables::Tables;
+use super::tx::RUN_MIN;
 use crate::error::StoreError;
 use crate::query::Query;
 use crate::view::{
-    EntryView, HistoryPage, InputView, JournalView, LaneView, LedgerScope, LedgerTotal, NodeView,
-    QueuedView, RunFacts, RunView, SessionFilter, SessionView, Tally, TaskFilter, TaskView,
-    TranscriptView,
+    EntryView, GateView, HistoryPage, InputView, JournalView, LaneView, LedgerScope, LedgerTotal,
+    LineView, NodeView, QueuedView, RunFacts, RunView, SessionFilter, SessionView, Tally,
+    TaskFilter, TaskView, TranscriptView,
 };
 
 impl Tables {
@@ -307,6 +310,45 @@ impl Query for Tables {
         Ok(lanes)
     }
 
+    fn lines(&self, before: Timestamp, limit: usize) -> Result<Vec<LineView>, StoreError> {
+        let runs = self.queue.keys().filter_map(|(_, _, id)| self.runs.get(id));
+        let waiting = runs.filter_map(|run| {
+            let (since, rank) = (run.lined?, run.rank?);
+            let ahead = self.queue.range((run.lane, i64::MIN, RUN_MIN)..(run.lane, rank, run.id));
+            let place = u32::try_from(ahead.count()).unwrap_or(u32::MAX).saturating_add(1);
+            (since <= before).then(|| LineView {
+                run: run.id,
+                wire_id: run.wire_id.clone(),
+                session_key: run.session_key.clone(),
+                lane: run.lane,
+                place,
+                since,
+            })
+        });
+        let mut waiting: Vec<LineView> = waiting.collect();
+        waiting.sort_by_key(|line| (line.since, line.run));
+        waiting.truncate(limit);
+        Ok(waiting)
+    }
+
+    fn gates(&self) -> Result<Vec<GateView>, StoreError> {
+        let shut = self.gates.values().filter(|gate| gate.state != GateState::Open);
+        Ok(shut
+            .map(|gate| {
+                let model = gate.key.reference();
+                let waiting = self.gated.keys().filter(|(of, _)| *of == model).count() as u64;
+                GateView {
+                    gate: gate.key.to_string(),
+                    state: gate.state,
+                    kind: gate.kind,
+                    reopen: gate.reopen,
+                    reason: gate.reason.clone(),
+                    waiting,
+                }
+            })
+            .collect())
+    }
+
     fn nodes(&self, limit: usize) -> Result<Vec<NodeView>, StoreError> {
         let newest = self.nodes.values().rev().take(limit).cloned();
         Ok(newest
@@ -362,6 +404,7 @@ impl Query for Tables {
             ledger: self.ledger.values().cloned().collect(),
             flows: self.flows.values().cloned().collect(),
             flow_nodes: self.flow_nodes.values().cloned().collect(),
+            gates: self.gates.values().cloned().collect(),
         };
         // As the database sorts: by the text of the keys.
         world.lanes.sort_by_key(|lane| lane.name.as_str());

@@ -3,11 +3,11 @@
 //! A broken constraint panics: it is a bug of the machine, and ends the event that has it.
 
 use machine::rows::{
-    Body, CommandRow, Entry, Episode, Flow, FlowNode, FlowNodeState, InboxKind, InboxRow,
-    InboxState, Lane, LaneName, LedgerRow, Lifecycle, Node, Repeats, Run, Session, Step, StepKind,
-    StepState, Task, TaskKind, Timer, TimerKind, Transcript,
+    Body, CommandRow, Entry, Episode, Flow, FlowNode, FlowNodeState, Gate, GateKey, GateState,
+    InboxKind, InboxRow, InboxState, Lane, LaneName, LedgerRow, Lifecycle, Node, Repeats, Run,
+    Session, Step, StepKind, StepState, Task, TaskKind, Timer, TimerKind, Transcript,
 };
-use machine::run::Phase;
+use machine::run::{Phase, WaitKind};
 use types::{FlowId, Hash, MessageId, NodeId, NodeName, RunId, SessionId, SessionKey, TaskId};
 
 use super::table::Table;
@@ -51,6 +51,7 @@ tables! {
     blobs: Hash => String,
     repeats: (SessionKey, Hash) => Repeats,
     commands: (SessionKey, String) => CommandRow,
+    gates: GateKey => Gate,
 
     // Indexes. Those of open things hold nothing else.
     inputs: (SessionKey, String) => i64,
@@ -61,6 +62,8 @@ tables! {
     open_runs: SessionKey => RunId,
     /// With the root of the run's tree.
     queue: (LaneName, i64, RunId) => SessionKey,
+    /// By the model that they wait for.
+    gated: (String, RunId) => (),
     slots: (LaneName, u32) => RunId,
     task_keys: (SessionKey, String) => TaskId,
     open_names: (SessionKey, String) => TaskId,
@@ -149,6 +152,7 @@ impl Tables {
         if let Some(slot) = old.slot {
             self.slots.remove(&(old.lane, slot));
         }
+        self.gated.remove(&(old.model.clone(), old.id));
     }
 
     fn index_run(&mut self, row: &Run) {
@@ -165,6 +169,18 @@ impl Tables {
             assert!(!self.slots.contains(&slot), "two runs in slot {slot:?}");
             self.slots.put(slot, row.id);
         }
+        if row.phase == Phase::Waiting(WaitKind::Gate) {
+            self.gated.put((row.model.clone(), row.id), ());
+        }
+    }
+
+    pub fn write_gate(&mut self, row: &Gate) {
+        let key = &row.key;
+        let (closed, probing) = (row.state == GateState::Closed, row.state == GateState::Probing);
+        assert_eq!(closed, row.reopen.is_some(), "{key}: closed says until when");
+        assert_eq!(probing, row.probe.is_some(), "{key}: a probe is out");
+        assert_eq!(row.state == GateState::Open, row.kind.is_none(), "{key}: not open says why");
+        self.gates.put(key.clone(), row.clone());
     }
 
     pub fn write_step(&mut self, row: &Step) {

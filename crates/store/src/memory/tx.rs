@@ -2,9 +2,9 @@
 
 use machine::Tx;
 use machine::rows::{
-    CommandRow, Entry, EntryKind, Episode, Flow, FlowNode, FlowNodeState, InboxKind, InboxRow,
-    InboxState, JournalLine, Lane, LaneName, LedgerRow, Node, NodeState, Repeats, Run, Session,
-    Step, StepState, Task, TaskKind, Timer, TimerKind, Transcript,
+    CommandRow, Entry, EntryKind, Episode, Flow, FlowNode, FlowNodeState, Gate, GateKey, InboxKind,
+    InboxRow, InboxState, JournalLine, Lane, LaneName, LedgerRow, Node, NodeState, Repeats, Run,
+    Session, Step, StepKind, StepState, Task, TaskKind, Timer, TimerKind, Transcript,
 };
 use types::{FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
 use uuid::Uuid;
@@ -16,7 +16,7 @@ use crate::view::{EntryView, JournalView};
 
 const TASK_MIN: TaskId = TaskId::new(Uuid::nil());
 const TASK_MAX: TaskId = TaskId::new(Uuid::max());
-const RUN_MIN: RunId = RunId::new(Uuid::nil());
+pub(super) const RUN_MIN: RunId = RunId::new(Uuid::nil());
 const RUN_MAX: RunId = RunId::new(Uuid::max());
 
 impl Savepoints for Tables {
@@ -140,6 +140,14 @@ impl Tx for Tables {
 
     fn put_inbox(&mut self, row: &InboxRow) {
         self.write_inbox(row);
+    }
+
+    fn gate(&mut self, key: &GateKey) -> Option<Gate> {
+        self.gates.get(key).cloned()
+    }
+
+    fn put_gate(&mut self, gate: &Gate) {
+        self.write_gate(gate);
     }
 
     fn next_inbox_seq(&mut self) -> i64 {
@@ -359,6 +367,69 @@ impl Tx for Tables {
 
     fn held_slots(&mut self, lane: LaneName) -> Vec<u32> {
         self.slots.range((lane, 0)..=(lane, u32::MAX)).map(|((_, slot), _)| *slot).collect()
+    }
+
+    fn slot_holders(&mut self, lane: LaneName) -> Vec<RunId> {
+        self.slots.range((lane, 0)..=(lane, u32::MAX)).map(|(_, run)| *run).collect()
+    }
+
+    fn place_in_line(&mut self, lane: LaneName, rank: i64, run: RunId) -> u32 {
+        let ahead = self.queue.range((lane, i64::MIN, RUN_MIN)..(lane, rank, run)).count();
+        u32::try_from(ahead).unwrap_or(u32::MAX).saturating_add(1)
+    }
+
+    fn gated_runs(&mut self, model: &str, limit: usize) -> Vec<RunId> {
+        let range = (model.to_owned(), RUN_MIN)..=(model.to_owned(), RUN_MAX);
+        self.gated.range(range).map(|((_, run), ())| *run).take(limit).collect()
+    }
+
+    fn gated_models(&mut self) -> Vec<String> {
+        let mut models: Vec<String> = self.gated.keys().map(|(model, _)| model.clone()).collect();
+        models.dedup();
+        models
+    }
+
+    fn open_calls(&mut self, provider: &str) -> u32 {
+        let prefix = GateKey::of_model(&format!("{provider}/")).prefix();
+        let out = |step: &&Step| {
+            step.kind == StepKind::Model
+                && step.state == StepState::Intent
+                && step.model.as_ref().is_some_and(|model| model.starts_with(&prefix))
+        };
+        u32::try_from(self.steps.values().filter(out).count()).unwrap_or(u32::MAX)
+    }
+
+    fn forget_inbox(&mut self, before: Timestamp, limit: usize) -> usize {
+        let last = self.inbox.keys().next_back().copied();
+        let settled = |row: &&InboxRow| {
+            let run = row.run.and_then(|run| self.runs.get(&run));
+            let task = row.task.and_then(|task| self.tasks.get(&task));
+            !matches!(row.state, InboxState::Queued | InboxState::Dead)
+                && row.done.is_some_and(|done| done < before)
+                && run.is_none_or(|run| run.ended.is_some_and(|ended| ended < before))
+                && task.is_none_or(|task| task.ended.is_some_and(|ended| ended < before))
+                && Some(row.seq) < last
+        };
+        let mut old: Vec<InboxRow> = self.inbox.values().filter(settled).cloned().collect();
+        old.sort_by_key(|row| (row.done, row.seq));
+        old.truncate(limit);
+        for row in &old {
+            self.inbox.remove(&row.seq);
+            self.bodies.remove(&row.seq);
+            self.inputs.remove(&(row.session_key.clone(), row.idem_key.clone()));
+        }
+        old.len()
+    }
+
+    fn forget_journal(&mut self, before: Timestamp, limit: usize) -> usize {
+        let last = self.journal.keys().next_back().copied();
+        let first = self.journal.values().take(limit);
+        let old = first.filter(|line| line.at < before && Some(line.seq) < last);
+        let old: Vec<i64> = old.map(|line| line.seq).collect();
+        for seq in &old {
+            self.journal.remove(seq);
+        }
+        old.len()
     }
 
     fn stranded_runs(&mut self, node: NodeId, limit: usize) -> Vec<RunId> {

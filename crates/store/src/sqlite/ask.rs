@@ -13,9 +13,9 @@ use super::sessions;
 use crate::error::StoreError;
 use crate::query::Query;
 use crate::view::{
-    EntryView, HistoryPage, InputView, JournalView, LaneView, LedgerScope, LedgerTotal, NodeView,
-    QueuedView, RunFacts, RunView, SessionFilter, SessionView, Tally, TaskFilter, TaskView,
-    TranscriptView,
+    EntryView, GateView, HistoryPage, InputView, JournalView, LaneView, LedgerScope, LedgerTotal,
+    LineView, NodeView, QueuedView, RunFacts, RunView, SessionFilter, SessionView, Tally,
+    TaskFilter, TaskView, TranscriptView,
 };
 
 /// A read transaction on this connection.
@@ -116,6 +116,17 @@ fn lane_view(c: &mut Columns<'_, '_>) -> rusqlite::Result<LaneView> {
         held: c.get()?,
         queued: c.get()?,
         holders: Vec::new(),
+    })
+}
+
+fn line_view(c: &mut Columns<'_, '_>) -> rusqlite::Result<LineView> {
+    Ok(LineView {
+        run: columns::one(c)?,
+        wire_id: c.get()?,
+        session_key: columns::one(c)?,
+        lane: columns::one(c)?,
+        place: c.get()?,
+        since: c.time()?,
     })
 }
 
@@ -427,6 +438,38 @@ impl Query for Snapshot<'_> {
         Ok(lanes)
     }
 
+    fn lines(&self, before: Timestamp, limit: usize) -> Result<Vec<LineView>, StoreError> {
+        let sql = "select id, wire_id, session_key, lane, \
+             (select count(*) + 1 from runs as other where other.lane = runs.lane \
+              and other.phase = 'queued' and other.rank is not null \
+              and (other.rank < runs.rank or other.rank = runs.rank and other.id < runs.id)), \
+             lined_ms from runs where phase = 'queued' and rank is not null and lined_ms <= ?1 \
+             order by lined_ms, id limit ?2";
+        self.link.rows(sql, params![before.ms(), int(limit as u64)], line_view)
+    }
+
+    fn gates(&self) -> Result<Vec<GateView>, StoreError> {
+        let sql = concat!(
+            "select ",
+            columns!(gates),
+            " from gates where state <> 'open' order by provider, account, model"
+        );
+        let mut shut = Vec::new();
+        for gate in self.link.rows(sql, [], columns::gate)? {
+            let sql = "select count(*) from runs where model = ?1 and wait_kind = 'gate'";
+            let waiting = self.link.row(sql, [gate.key.reference()], |c| c.count())?;
+            shut.push(GateView {
+                gate: gate.key.to_string(),
+                state: gate.state,
+                kind: gate.kind,
+                reopen: gate.reopen,
+                reason: gate.reason,
+                waiting: waiting.unwrap_or(0),
+            });
+        }
+        Ok(shut)
+    }
+
     fn nodes(&self, limit: usize) -> Result<Vec<NodeView>, StoreError> {
         let sql = concat!("select ", columns!(nodes), " from nodes order by id desc limit ?1");
         self.link.rows(sql, [int(limit as u64)], node_view)
@@ -481,6 +524,7 @@ impl Query for Snapshot<'_> {
                     columns::flow_edge,
                 )?,
             ),
+            gates: link.rows(all!(gates, "provider, account, model"), [], columns::gate)?,
         })
     }
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use machine::rows::{
-    Base, CommandRow, Episode, Flow, FlowNode, InboxRow, Lane, LedgerRow, Node, Repeats, Run,
-    Session, Step, Task, Timer, Transcript,
+    Base, CommandRow, Episode, Flow, FlowNode, Gate, GateKey, InboxRow, Lane, LedgerRow, Node,
+    Repeats, Run, Session, Step, Task, Timer, Transcript,
 };
 use machine::run::Phase;
 use rusqlite::types::{FromSql, ToSqlOutput, Type, Value};
@@ -50,7 +50,7 @@ macro_rules! columns {
         "id, wire_id, session_key, session_id, task_id, lane, root_key, phase, wait_kind, \
          outcome, wait_need, rank, slot, node_id, gen, nonce, next_step, recoveries, retries, \
          model, origin, timeout_ms, deadline_ms, usage_input, usage_output, usage_cache_read, \
-         usage_cache_write, error_class, error, queued_ms, started_ms, ended_ms, hops"
+         usage_cache_write, error_class, error, queued_ms, started_ms, ended_ms, hops, lined_ms"
     };
     (steps) => {
         "run_id, n, kind, asked_by, name, call_id, args_hash, effect, state, result_hash, model, \
@@ -78,6 +78,10 @@ macro_rules! columns {
     (ledger) => {
         "run_id, step_n, session_key, session_id, agent, task_id, root_key, model, input, output, \
          cache_read, cache_write, estimated, at_ms"
+    };
+    (gates) => {
+        "provider, account, model, state, kind, reopen_ms, probe_run, strikes, closed_ms, reason, \
+         window_ms, requests, tokens"
     };
     (journal) => {
         "kind, subject, root_key, detail, at_ms"
@@ -136,7 +140,7 @@ impl<'r, 's> Columns<'r, 's> {
         text.map(|text| parse(text, column)).transpose()
     }
 
-    fn time(&mut self) -> Result<Timestamp> {
+    pub fn time(&mut self) -> Result<Timestamp> {
         self.get().map(Timestamp)
     }
 
@@ -363,6 +367,23 @@ pub fn run(c: &mut Columns<'_, '_>) -> Result<Run> {
         started: c.time_or_none()?,
         ended: c.time_or_none()?,
         hops: c.get()?,
+        lined: c.time_or_none()?,
+    })
+}
+
+pub fn gate(c: &mut Columns<'_, '_>) -> Result<Gate> {
+    Ok(Gate {
+        key: GateKey { provider: c.get()?, account: c.get()?, model: c.get()? },
+        state: c.parsed()?,
+        kind: c.parsed_or_none()?,
+        reopen: c.time_or_none()?,
+        probe: c.parsed_or_none()?,
+        strikes: c.get()?,
+        closed: c.time_or_none()?,
+        reason: c.get()?,
+        window: c.time()?,
+        requests: c.get()?,
+        tokens: c.count()?,
     })
 }
 

@@ -2,7 +2,7 @@
 //! that would go back in a run's life is refused.
 
 use machine::rows::{
-    CommandRow, Entry, Episode, Flow, FlowNode, InboxRow, JournalLine, Lane, LedgerRow, Node,
+    CommandRow, Entry, Episode, Flow, FlowNode, Gate, InboxRow, JournalLine, Lane, LedgerRow, Node,
     Repeats, Run, Session, Step, Task, Timer, Transcript,
 };
 use rusqlite::params;
@@ -220,7 +220,7 @@ pub fn run(link: Link<'_>, row: &Run) -> Put {
     let sql = upsert!(
         runs,
         "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
-         ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33",
+         ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34",
         "id",
         "phase = excluded.phase, wait_kind = excluded.wait_kind, outcome = excluded.outcome, \
          wait_need = excluded.wait_need, rank = excluded.rank, slot = excluded.slot, \
@@ -232,7 +232,7 @@ pub fn run(link: Link<'_>, row: &Run) -> Put {
          usage_cache_read = excluded.usage_cache_read, \
          usage_cache_write = excluded.usage_cache_write, error_class = excluded.error_class, \
          error = excluded.error, started_ms = excluded.started_ms, \
-         ended_ms = excluded.ended_ms, hops = excluded.hops \
+         ended_ms = excluded.ended_ms, hops = excluded.hops, lined_ms = excluded.lined_ms \
          where excluded.gen >= runs.gen \
          and (runs.phase <> 'ended' or runs.outcome = excluded.outcome)"
     );
@@ -270,8 +270,37 @@ pub fn run(link: Link<'_>, row: &Run) -> Put {
         row.started.map(|at| at.ms()),
         row.ended.map(|at| at.ms()),
         row.hops,
+        row.lined.map(|at| at.ms()),
     ];
     one(link.run(sql, params)?, || format!("{} would go back in its life", row.id))
+}
+
+pub fn gate(link: Link<'_>, row: &Gate) -> Put {
+    let sql = upsert!(
+        gates,
+        "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13",
+        "provider, account, model",
+        "state = excluded.state, kind = excluded.kind, reopen_ms = excluded.reopen_ms, \
+         probe_run = excluded.probe_run, strikes = excluded.strikes, \
+         closed_ms = excluded.closed_ms, reason = excluded.reason, \
+         window_ms = excluded.window_ms, requests = excluded.requests, tokens = excluded.tokens"
+    );
+    let params = params![
+        row.key.provider,
+        row.key.account,
+        row.key.model,
+        row.state.as_str(),
+        row.kind.map(|kind| kind.as_str()),
+        row.reopen.map(|at| at.ms()),
+        row.probe.map(Text),
+        row.strikes,
+        row.closed.map(|at| at.ms()),
+        row.reason,
+        row.window.ms(),
+        row.requests,
+        int(row.tokens),
+    ];
+    link.run(sql, params).map(drop)
 }
 
 pub fn step(link: Link<'_>, row: &Step) -> Put {

@@ -6,8 +6,8 @@ use std::panic::resume_unwind;
 
 use machine::Tx;
 use machine::rows::{
-    Body, CommandRow, Entry, Episode, Flow, FlowNode, InboxRow, JournalLine, Lane, LaneName,
-    LedgerRow, Node, Repeats, Run, Session, Step, Task, Timer, TimerKind, Transcript,
+    Body, CommandRow, Entry, Episode, Flow, FlowNode, Gate, GateKey, InboxRow, JournalLine, Lane,
+    LaneName, LedgerRow, Node, Repeats, Run, Session, Step, Task, Timer, TimerKind, Transcript,
 };
 use rusqlite::params;
 use types::{FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
@@ -145,6 +145,15 @@ impl Tx for SqlTx<'_> {
 
     fn put_inbox(&mut self, row: &InboxRow) {
         must(put::inbox(self.link, row));
+    }
+
+    fn gate(&mut self, key: &GateKey) -> Option<Gate> {
+        let sql = by_key!(gates, "provider = ?1 and account = ?2 and model = ?3");
+        self.row(sql, params![key.provider, key.account, key.model], columns::gate)
+    }
+
+    fn put_gate(&mut self, gate: &Gate) {
+        must(put::gate(self.link, gate));
     }
 
     fn next_inbox_seq(&mut self) -> i64 {
@@ -369,6 +378,55 @@ impl Tx for SqlTx<'_> {
     fn held_slots(&mut self, lane: LaneName) -> Vec<u32> {
         let sql = "select slot from runs where lane = ?1 and slot is not null order by slot";
         self.rows(sql, [lane.as_str()], number)
+    }
+
+    fn slot_holders(&mut self, lane: LaneName) -> Vec<RunId> {
+        let sql = "select id from runs where lane = ?1 and slot is not null order by slot";
+        self.rows(sql, [lane.as_str()], columns::one)
+    }
+
+    fn place_in_line(&mut self, lane: LaneName, rank: i64, run: RunId) -> u32 {
+        let sql = "select count(*) + 1 from runs where lane = ?1 and phase = 'queued' \
+                   and rank is not null and (rank < ?2 or rank = ?2 and id < ?3)";
+        self.row(sql, params![lane.as_str(), rank, Text(run)], number).unwrap_or(1)
+    }
+
+    fn gated_runs(&mut self, model: &str, limit: usize) -> Vec<RunId> {
+        let sql = "select id from runs where model = ?1 and wait_kind = 'gate' \
+                   order by id limit ?2";
+        self.rows(sql, params![model, bound(limit)], columns::one)
+    }
+
+    fn gated_models(&mut self) -> Vec<String> {
+        let sql = "select distinct model from runs where wait_kind = 'gate' order by model";
+        self.rows(sql, [], number)
+    }
+
+    fn open_calls(&mut self, provider: &str) -> u32 {
+        let sql = "select count(*) from steps where state = 'intent' and kind = 'model' \
+                   and substr(model, 1, length(?1)) = ?1";
+        let prefix = GateKey::of_model(&format!("{provider}/")).prefix();
+        self.row(sql, [prefix], number).unwrap_or(0)
+    }
+
+    fn forget_inbox(&mut self, before: Timestamp, limit: usize) -> usize {
+        let sql = "delete from inbox where seq in ( \
+                   select i.seq from inbox as i \
+                   left join runs as r on r.id = i.run_id \
+                   left join tasks as t on t.id = i.task_id \
+                   where i.state in ('consumed', 'dropped', 'cancelled') and i.done_ms < ?1 \
+                   and (r.id is null or r.ended_ms < ?1) \
+                   and (t.id is null or t.ended_ms < ?1) \
+                   and i.seq < (select max(seq) from inbox) \
+                   order by i.done_ms, i.seq limit ?2)";
+        must(self.link.run(sql, params![before.ms(), bound(limit)]))
+    }
+
+    fn forget_journal(&mut self, before: Timestamp, limit: usize) -> usize {
+        let sql = "delete from journal where seq in ( \
+                   select seq from journal order by seq limit ?2) \
+                   and at_ms < ?1 and seq < (select max(seq) from journal)";
+        must(self.link.run(sql, params![before.ms(), bound(limit)]))
     }
 
     fn stranded_runs(&mut self, node: NodeId, limit: usize) -> Vec<RunId> {

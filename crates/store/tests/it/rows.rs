@@ -177,6 +177,7 @@ pub fn run(n: u128) -> Run {
         phase: Phase::Queued,
         wait_need: 0,
         rank: Some(n as i64),
+        lined: Some(Timestamp(112)),
         slot: None,
         node: None,
         generation: 0,
@@ -203,6 +204,7 @@ pub fn working(n: u128, slot: u32) -> Run {
     Run {
         phase: Phase::AwaitingModel,
         rank: None,
+        lined: None,
         slot: Some(slot),
         node: Some(node(1).id),
         generation: 1,

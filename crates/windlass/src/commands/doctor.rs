@@ -113,6 +113,13 @@ async fn look_at_database(setup: &Setup, findings: &mut Vec<Finding>) {
             findings.extend(lines.map(|line| finding("database", State::Error, line)));
         }
     }
+    for gate in reader.gates().await.unwrap_or_default() {
+        let resumes =
+            gate.reopen.map_or("is being tried".to_owned(), |at| format!("resumes at {at}"));
+        let reason = gate.reason.unwrap_or_default();
+        let detail = format!("{}: {} runs wait, {resumes}: {reason}", gate.gate, gate.waiting);
+        findings.push(finding("provider", State::Warning, detail));
+    }
     if let Ok(world) = reader.snapshot().await {
         for row in world.inbox.iter().filter(|row| row.state == InboxState::Dead) {
             let detail = format!("{} for {}: nobody is left to take it", row.id, row.session_key);

@@ -4,7 +4,9 @@ use std::io::Write;
 
 use protocol::Method;
 use protocol::health::{Health, Status};
+use protocol::notice::ProviderGate;
 use serde_json::json;
+use types::Timestamp;
 
 use crate::client::Client;
 use crate::output::table;
@@ -40,7 +42,39 @@ pub async fn status(setup: &Setup, out: &mut impl Write) -> anyhow::Result<()> {
             vec![lane.name.clone(), slots, lane.queued.to_string()]
         })
         .collect();
-    Ok(table(out, &["LANE", "BUSY", "QUEUED"], &rows)?)
+    table(out, &["LANE", "BUSY", "QUEUED"], &rows)?;
+    for line in &status.queue_waits {
+        let holders: Vec<String> = line.holders.iter().map(ToString::to_string).collect();
+        writeln!(
+            out,
+            "{} waits for a slot of {} since {} s, place {}; held by {}",
+            line.session_key,
+            line.lane,
+            line.waited_ms / 1_000,
+            line.place,
+            if holders.is_empty() { "nobody".to_owned() } else { holders.join(", ") },
+        )?;
+    }
+    for gate in &status.gates {
+        writeln!(out, "{}", gate_line(gate, status.ts))?;
+    }
+    Ok(())
+}
+
+/// What a gate that is not open means, in one line.
+fn gate_line(gate: &ProviderGate, now: Timestamp) -> String {
+    let name = &gate.gate;
+    let when = match gate.resumes_at {
+        Some(at) if at > now => format!("resumes in {} s", at.since(now).as_secs()),
+        _ => "is being tried".to_owned(),
+    };
+    format!(
+        "provider {name} is {} ({}), {} runs wait, {when}: {}",
+        gate.state,
+        gate.kind.as_deref().unwrap_or("-"),
+        gate.waiting,
+        gate.reason.as_deref().unwrap_or("-"),
+    )
 }
 
 pub async fn health(setup: &Setup, out: &mut impl Write) -> anyhow::Result<()> {

@@ -27,6 +27,29 @@ pub struct Provider {
     pub headers: BTreeMap<String, Secret>,
     /// Longest time of one model call; the adapter's own limit if none.
     pub timeout_seconds: Option<u64>,
+    /// What all runs together may ask this account for.
+    pub limits: ProviderLimits,
+}
+
+/// `limits` of a provider.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ProviderLimits {
+    /// Calls in a minute.
+    pub rpm: Option<u64>,
+    /// Tokens in a minute.
+    pub tpm: Option<u64>,
+    /// Calls at a time.
+    pub concurrent: Option<u64>,
+}
+
+impl ProviderLimits {
+    fn read(s: &mut Section<'_>) -> ProviderLimits {
+        ProviderLimits {
+            rpm: s.integer("rpm", 1..=LIMIT_MAX),
+            tpm: s.integer("tpm", 1..=LIMIT_MAX),
+            concurrent: s.integer("concurrent", 1..=LIMIT_MAX),
+        }
+    }
 }
 
 /// One model of a provider.
@@ -45,6 +68,9 @@ pub struct ModelEntry {
 /// What OpenClaw assumes of a model that says nothing.
 const CONTEXT_WINDOW: u64 = 200_000;
 const MAX_TOKENS: u64 = 8_192;
+
+/// No account has a limit above this.
+const LIMIT_MAX: u64 = 4_000_000_000;
 
 /// Longest time of one model call: a day.
 const CALL_SECONDS_MAX: u64 = 86_400;
@@ -205,7 +231,16 @@ impl Provider {
         let mut models: Vec<ModelEntry> = Vec::new();
         s.items("models", |s| models.extend(ModelEntry::read(s)));
         let timeout_seconds = s.integer("timeoutSeconds", 1..=CALL_SECONDS_MAX);
-        Some(Provider { base_url: base_url?, api_key, api: api?, models, headers, timeout_seconds })
+        let limits = s.section("limits", ProviderLimits::read);
+        Some(Provider {
+            base_url: base_url?,
+            api_key,
+            api: api?,
+            models,
+            headers,
+            timeout_seconds,
+            limits,
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use machine::limits::ProviderLimits;
 use providers::{Anthropic, ApiKey, Endpoint, HttpConfig, OpenaiChat, Script, Scripted};
 use runtime::Model;
 use types::Wire;
@@ -64,6 +65,18 @@ fn named(config: &Config) -> BTreeMap<String, (ModelRef, ModelEntry)> {
 /// The context window of each model.
 pub fn windows(config: &Config) -> BTreeMap<String, u64> {
     named(config).into_iter().map(|(name, (_, entry))| (name, entry.context_window)).collect()
+}
+
+/// What the accounts of providers may be asked for, of those that have limits.
+pub fn limits(config: &Config) -> BTreeMap<String, ProviderLimits> {
+    let some = |n: Option<u64>| n.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+    let all = config.models.providers.iter().map(|(id, provider)| {
+        let of = provider.limits;
+        let limits =
+            ProviderLimits { rpm: some(of.rpm), tpm: of.tpm, concurrent: some(of.concurrent) };
+        (id.clone(), limits)
+    });
+    all.filter(|(_, limits)| *limits != ProviderLimits::default()).collect()
 }
 
 /// The models, each with the provider that answers for it.

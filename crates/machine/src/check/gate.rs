@@ -1,0 +1,85 @@
+//! Gates and lines: whoever waits for a provider or a slot will be looked at again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use types::RunId;
+
+use super::{Found, World};
+use crate::limits::Limits;
+use crate::rows::{Gate, GateKey, GateState, Step, StepKind, StepState, TimerKind};
+use crate::run::{Phase, WaitKind};
+
+/// Looks at all gates.
+pub(super) fn check(world: &World, limits: &Limits, found: &mut Found) {
+    let open = |step: &&Step| step.kind == StepKind::Model && step.state == StepState::Intent;
+    let calls: Vec<&Step> = world.steps.iter().filter(open).collect();
+    for gate in &world.gates {
+        one_probe(gate, &calls, found);
+    }
+    in_flight(limits, &calls, found);
+    waits_end(world, found);
+    lines(world, found);
+}
+
+/// A probing gate has its probe out; and from a closing on, one call is out at most.
+fn one_probe(gate: &Gate, calls: &[&Step], found: &mut Found) {
+    let model = gate.key.reference();
+    let probing = gate.state == GateState::Probing;
+    let of_probe =
+        |step: &&&Step| Some(step.run) == gate.probe && step.model == Some(model.clone());
+    let out = calls.iter().filter(of_probe).count();
+    found.unless(probing == (gate.probe.is_some() && out == 1), "gates", || {
+        format!("{} is {}, and {out} calls of its probe are out", gate.key, gate.state)
+    });
+    if gate.state == GateState::Open {
+        return;
+    }
+    let since = |step: &&&Step| {
+        step.model.as_ref() == Some(&model) && gate.closed.is_some_and(|at| step.started > at)
+    };
+    let begun = calls.iter().filter(since).count();
+    found.unless(begun <= 1, "gates", || {
+        format!("{begun} calls have begun since {} was closed", gate.key)
+    });
+}
+
+fn in_flight(limits: &Limits, calls: &[&Step], found: &mut Found) {
+    let mut out: BTreeMap<String, u32> = BTreeMap::new();
+    for step in calls {
+        let model = step.model.as_deref().unwrap_or_default();
+        *out.entry(GateKey::of_model(model).provider).or_default() += 1;
+    }
+    for (provider, of_provider) in &limits.providers {
+        let calls = out.get(provider).copied().unwrap_or(0);
+        found.unless(of_provider.concurrent.is_none_or(|most| calls <= most), "gates", || {
+            format!("{calls} calls of `{provider}` are out, and {of_provider:?}")
+        });
+    }
+}
+
+/// A run waits at a gate only if somebody will look at it: the gate of its model or its account
+/// has a timer, or the probe is out.
+fn waits_end(world: &World, found: &mut Found) {
+    let timers = world.timers.iter().filter(|timer| timer.kind == TimerKind::Gate);
+    let timers: BTreeSet<&str> = timers.map(|timer| timer.subject.as_str()).collect();
+    let gates: BTreeMap<&GateKey, &Gate> =
+        world.gates.iter().map(|gate| (&gate.key, gate)).collect();
+    let waits = |phase| phase == Phase::Waiting(WaitKind::Gate);
+    for run in world.runs.iter().filter(|run| waits(run.phase)) {
+        let gate = GateKey::of_model(&run.model);
+        let probed = gates.get(&gate).is_some_and(|gate| gate.state == GateState::Probing);
+        let timed = |key: &GateKey| timers.contains(key.to_string().as_str());
+        found.unless(probed || timed(&gate) || timed(&gate.account_wide()), "gates", || {
+            format!("{} waits at {gate}, and nobody will open it", run.id)
+        });
+    }
+}
+
+/// A run in line says since when, and is told of when it stands there for long.
+fn lines(world: &World, found: &mut Found) {
+    for run in world.runs.iter().filter(|run| run.lined.is_some() != run.rank.is_some()) {
+        let what =
+            |id: RunId| format!("{id} has rank {:?}, in line since {:?}", run.rank, run.lined);
+        found.unless(false, "gates", || what(run.id));
+    }
+}
