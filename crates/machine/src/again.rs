@@ -7,10 +7,11 @@
 use std::time::Duration;
 
 use serde_json::json;
-use types::{Hash, SessionKey, SpawnRequest, TaskId};
+use types::{Hash, Scope, SessionKey, SpawnRequest, TaskId};
 
 use crate::internal::{Caller, Reply};
 use crate::rows::{Lifecycle, Outcome};
+use crate::spawn::pool;
 use crate::state::State;
 
 /// How long after its end equal words mean the same work. Later they are as likely a new order,
@@ -42,7 +43,13 @@ pub fn unfinished(
         found => found,
     };
     let asked = named.or(worded)?;
-    let session = state.task(&asked).session_key.clone();
+    let task = state.task(&asked).clone();
+    let session = task.session_key.clone();
+    // A session with a name is where such a spawn goes by itself, and what others had it do since
+    // is none of this work; one of the pool may have forgotten it.
+    if !matches!(session.scope, Scope::Subagent(_)) || pool::is_taken_since(state, &task) {
+        return None;
+    }
     // What was done about it since counts, not how it ended first.
     let newest = state.tx().task_of_session(&session)?;
     let open = state.session(&session).lifecycle == Lifecycle::Open;

@@ -17,9 +17,10 @@ use std::time::Duration;
 
 use types::{Cleanup, Scope, SessionKey};
 
+use crate::announce;
 use crate::effect::{Notice, Refusal};
 use crate::limits::ARCHIVE_AGAIN;
-use crate::rows::{InboxState, Lifecycle, Session, Task, TimerKind};
+use crate::rows::{Lifecycle, Session, TimerKind};
 use crate::state::State;
 
 /// Archives a session in which nothing is open. Says whether it was open before.
@@ -121,18 +122,5 @@ fn is_thrown_away(state: &mut State<'_>, session: &Session) -> bool {
     let Some(task) = state.tx().task_of_session(&session.key) else { return false };
     let task = state.task(&task).clone();
     let over = task.cleanup == Cleanup::Delete && task.outcome.is_some();
-    over && !is_on_way(state, &task)
-}
-
-/// Does the announce of an ended task lie in an inbox, that of its requester or of a session above?
-fn is_on_way(state: &mut State<'_>, task: &Task) -> bool {
-    let idem_key = format!("announce:{}", task.id);
-    let mut next = Some(task.requester_key.clone());
-    while let Some(key) = next {
-        if let Some(seq) = state.tx().inbox_by_idem(&key, &idem_key) {
-            return state.inbox(&seq).state == InboxState::Queued;
-        }
-        next = state.find_session(&key).and_then(|session| session.parent_key.clone());
-    }
-    false
+    over && !announce::is_on_way(state, &task)
 }

@@ -186,7 +186,7 @@ fn in_order(world: &World, found: &mut Found) {
 }
 
 /// I4: an ended task has one announce, if it was to have one; an open one has none, and is carried
-/// by an open run. A flow is carried by its nodes.
+/// by an open run, or stands in line in a session that is busy. A flow is carried by its nodes.
 fn one_outcome_one_announce(world: &World, found: &mut Found) {
     let horizon = horizon(world);
     let runs = run_of(world);
@@ -198,6 +198,9 @@ fn one_outcome_one_announce(world: &World, found: &mut Found) {
         };
         *announced.entry(task).or_default() += 1;
     }
+    let briefs = world.inbox.iter().filter(|row| row.kind == InboxKind::Brief);
+    let waiting: BTreeSet<TaskId> =
+        briefs.filter(|row| row.state == InboxState::Queued).filter_map(|row| row.task).collect();
     for task in &world.tasks {
         let announces = announced.get(&task.id).copied().unwrap_or(0);
         let run = runs.get(&task.run).map(|run| run.phase);
@@ -212,14 +215,20 @@ fn one_outcome_one_announce(world: &World, found: &mut Found) {
                 found.unless(announces <= 1 && enough, "I4", || {
                     format!("{} ended {outcome} with {announces} announces", task.id)
                 });
-                found.unless(!has_run || run == Some(Phase::Ended(outcome)), "I4", || {
-                    format!("{} ended {outcome}, its run is {run:?}", task.id)
-                });
+                // One that was stopped while it stood in line never had a run.
+                let unborn = run.is_none() && outcome == Outcome::Cancelled;
+                found.unless(
+                    !has_run || unborn || run == Some(Phase::Ended(outcome)),
+                    "I4",
+                    || format!("{} ended {outcome}, its run is {run:?}", task.id),
+                );
             }
             None => {
                 found.unless(announces == 0, "I4", || format!("open {} is announced", task.id));
-                let carried = !has_run || run.is_some_and(|phase| !phase.ended());
-                found.unless(carried, "I4", || format!("{} is open, its run is {run:?}", task.id));
+                let in_line = !has_run || run.is_none() && waiting.contains(&task.id);
+                found.unless(in_line || run.is_some_and(|phase| !phase.ended()), "I4", || {
+                    format!("{} is open, its run is {run:?}", task.id)
+                });
             }
         }
     }

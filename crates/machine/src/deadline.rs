@@ -96,7 +96,7 @@ pub fn time_out(state: &mut State<'_>, run: RunId) {
     let seconds = row.timeout_ms.unwrap_or(0) as f64 / 1_000.0;
     let why = format!("its time of {seconds} s is over");
     let text = last_words(state, run);
-    stop::stop_children(state, &row.session_key, "deadline");
+    stop::stop_below_run(state, run, "deadline");
     finish(state, run, End { text, ..End::without_answer(Outcome::TimedOut, &why) });
 }
 

@@ -10,7 +10,7 @@ use types::{
 
 use crate::event::Token;
 use crate::policy::Role;
-use crate::rows::{FlowNodeState, GateKey, GateKind, LaneName, Outcome};
+use crate::rows::{Base, FlowNodeState, GateKey, GateKind, LaneName, Outcome};
 
 /// Work that the runtime starts once the commit is on disk. Each may run twice: a crash can come
 /// between the doing and the hearing of it.
@@ -45,7 +45,9 @@ pub struct ModelCall {
     /// The run's name on the wire, for the draft that viewers see.
     pub wire_id: String,
     pub model: String,
-    /// First entry that is sent.
+    /// What a branch begins with: entries of other transcripts, in order.
+    pub bases: Vec<Base>,
+    /// First entry of its own that is sent.
     pub first_seq: i64,
     /// Names the blob with the prefix.
     pub prefix: Hash,

@@ -150,7 +150,8 @@ fn close_open_steps(state: &mut State<'_>, run: RunId, outcome: Outcome) {
     }
 }
 
-fn end_task(state: &mut State<'_>, id: TaskId, end: &End) {
+/// Ends a task: its requester gets the announce in the same commit.
+pub fn end_task(state: &mut State<'_>, id: TaskId, end: &End) {
     let now = state.now();
     let task = state.task_mut(&id);
     assert!(task.outcome.is_none(), "{id} ended twice");

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use types::{Access, Hash, MessageId, RunId, SessionId, SessionKey, usage::estimate_tokens};
+use types::{
+    Access, Hash, MessageId, RunId, SessionId, SessionKey, TaskId, usage::estimate_tokens,
+};
 
 use crate::deadline;
 use crate::effect::{Accepted, Answer, Notice, Refusal};
@@ -310,28 +312,37 @@ pub fn put_row(state: &mut State<'_>, row: InboxRow, body: &str) -> i64 {
     state.add_inbox(row, body)
 }
 
-/// Cancels what waits in a session, but results of children and answers, which are paid for, and
-/// what a person has been told: those enter with whatever comes next. `quiet` says that whoever is
-/// above has been stopped too.
-pub fn cancel_queued(state: &mut State<'_>, key: &SessionKey, quiet: bool) {
+/// Cancels what waits in a session and `goes`, but results of children and answers, which are paid
+/// for, and what a person has been told: those enter with whatever comes next. `quiet` says that
+/// whoever is above has been stopped too. Returns the tasks that stood in line there, and will have
+/// no run.
+pub fn cancel_queued(
+    state: &mut State<'_>,
+    key: &SessionKey,
+    quiet: bool,
+    goes: impl Fn(&InboxRow) -> bool,
+) -> Vec<TaskId> {
     let limit = state.limits.inbox_rows_max();
     let now = state.now();
+    let mut in_line = Vec::new();
     for seq in state.tx().queued_rows(key, limit) {
+        if !goes(state.inbox(&seq)) {
+            continue;
+        }
         let row = state.inbox_mut(&seq);
         let paid_for = matches!(row.kind, InboxKind::Announce | InboxKind::Reply);
         if paid_for || row.place == Place::Hold {
             row.place = Place::Hold;
-        } else {
-            row.state = InboxState::Cancelled;
-            row.done = Some(now);
-            reply::undeliverable(
-                state,
-                seq,
-                "the session was stopped before it had read it",
-                quiet,
-            );
+            continue;
         }
+        row.state = InboxState::Cancelled;
+        row.done = Some(now);
+        if row.kind == InboxKind::Brief && row.run.is_none() {
+            in_line.extend(row.task);
+        }
+        reply::undeliverable(state, seq, "the session was stopped before it had read it", quiet);
     }
+    in_line
 }
 
 /// Frees the rows that were meant for `run`, which has ended before it could take them in. A

@@ -15,6 +15,9 @@ use crate::state::State;
 use crate::transcript::{Closing, close_tool};
 use crate::{flow, send, spawn, step, stop, wait};
 
+/// Tasks of one session that are looked through for one of the caller's.
+const CARRIED_MAX: usize = 100;
+
 /// What a call of ours answers to the model: one JSON object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply {
@@ -40,6 +43,8 @@ pub struct Caller {
     pub session: SessionKey,
     /// The run whose tool call this is.
     pub run: Option<RunId>,
+    /// Its step.
+    pub step: Option<u32>,
     /// The task of that run: what is asked for is below it.
     pub task: Option<TaskId>,
     /// Where answers go.
@@ -59,6 +64,7 @@ impl Caller {
         Caller {
             session: row.session_key.clone(),
             run: Some(run),
+            step: Some(step),
             task: row.task,
             origin: row.origin.clone(),
             mark: format!("{run}:{step}"),
@@ -76,6 +82,7 @@ pub fn ask(state: &mut State<'_>, asked: Asked) -> Answer {
     let caller = Caller {
         session: asked.session,
         run: None,
+        step: None,
         task: None,
         origin: asked.origin,
         mark: asked.mark,
@@ -219,8 +226,21 @@ fn steer(state: &mut State<'_>, caller: &Caller, target: &TaskTarget, message: S
     if state.session(&session).lifecycle == Lifecycle::Archived {
         return Reply::error("session_archived", &format!("session {session} is archived"));
     }
-    let Some(open) = state.session(&session).open_run else {
-        return spawn::resume(state, caller, &session, &message, None);
+    let open = match listening(state, id) {
+        Listening::Run(open) => open,
+        Listening::Nobody => {
+            return match spawn::check_still_its_own(state, id) {
+                Ok(()) => spawn::resume(state, caller, &session, &message, None),
+                Err(refusal) => refusal,
+            };
+        }
+        Listening::NotYet => {
+            let why = format!(
+                "task {id} waits in line behind another run of session {session}; tell it more \
+                 when it has begun, or put that into a task of its own"
+            );
+            return Reply::error("busy", &why);
+        }
     };
     let max = state.limits.queued_rows_max;
     if state.tx().queued_rows(&session, max).len() >= max {
@@ -255,6 +275,31 @@ fn steer(state: &mut State<'_>, caller: &Caller, target: &TaskTarget, message: S
     Reply::ok(json!({ "status": "accepted", "messageId": message, "sessionKey": session }))
 }
 
+/// Who hears a message to a task.
+enum Listening {
+    /// The run of the task, or the one that goes on with it.
+    Run(RunId),
+    /// It has ended: the message is a new task of its session.
+    Nobody,
+    /// It has not begun, and the run that is open in its session is not its own.
+    NotYet,
+}
+
+fn listening(state: &mut State<'_>, id: TaskId) -> Listening {
+    let task = state.task(&id).clone();
+    let Some(open) = state.session(&task.session_key).open_run else { return Listening::Nobody };
+    if open == task.run {
+        return Listening::Run(open);
+    }
+    if task.outcome.is_none() {
+        return Listening::NotYet;
+    }
+    // A session with a name may be at work for somebody else.
+    let other = state.run(&open).task;
+    let goes_on = other.is_none_or(|other| state.task(&other).requester_key == task.requester_key);
+    if goes_on { Listening::Run(open) } else { Listening::Nobody }
+}
+
 /// Finds a task of the caller's tree by its id, its `taskName`, or its session key.
 fn find_below(
     state: &mut State<'_>,
@@ -266,7 +311,9 @@ fn find_below(
     let found = if let Ok(id) = text.parse::<TaskId>() {
         state.find_task(&id).map(|task| task.id)
     } else if let Ok(session) = text.parse::<SessionKey>() {
-        state.tx().task_of_session(&session)
+        // Others may have asked the same session for other work since.
+        let carried = state.tx().tasks_of_session(&session, CARRIED_MAX);
+        carried.into_iter().find(|id| is_below(state, *id, &key))
     } else {
         state.tx().open_task_by_name(&key, text)
     };

@@ -1,5 +1,14 @@
-//! `sessions_spawn`: a task, a child session with its brief, and the answer, in one commit.
-//! And the resuming of a task that has ended, which is the same without a new session.
+//! `sessions_spawn`: a task, the session that carries it with its brief, and the answer, in one
+//! commit. And the resuming of a task that has ended, which is the same in the session that it
+//! has.
+//!
+//! | here | decided |
+//! |---|---|
+//! | `duplicate` | is this work being done already? |
+//! | `check` | may the caller, and is there room? |
+//! | `place` | which session carries it: a new one, one of a name, one of the pool |
+//! | `pool` | which idle session is alike, and what it forgets |
+//! | `fork` | what a branch begins with |
 
 use std::time::Duration;
 
@@ -9,18 +18,59 @@ use types::{
     TaskId,
 };
 
+mod check;
+mod duplicate;
+pub(crate) mod fork;
+mod place;
+pub(crate) mod pool;
+
+pub(crate) use check::{allowed_agent, check_open, check_room, target, usable_model};
+use duplicate::{dup_hash, duplicate, duplicate_reply};
+pub(crate) use place::Chosen;
+use place::choose;
+
 use crate::again;
 use crate::effect::Notice;
 use crate::inbox;
 use crate::internal::{Caller, Reply};
-use crate::limits::{AgentLimits, AllowAgents};
+use crate::limits::AgentLimits;
 use crate::policy::{self, ForChild};
 use crate::rows::{
-    InboxKind, InboxRow, InboxState, Lifecycle, NodeState, Place, Session, Task, TaskKind,
+    EpisodeReason, InboxKind, InboxRow, InboxState, LaneName, Lifecycle, Place, Session, Task,
+    TaskKind,
 };
 use crate::state::State;
-use crate::step::stopped;
 use crate::wait;
+
+/// Where a caller stands in its tree: by the task that its run carries, wherever the session was
+/// made; by its session if it is talked to by a person. So a thread that is gone on with from far
+/// down cannot spawn deeper than others, and its children belong to the tree that pays for them.
+#[derive(Debug)]
+pub(crate) struct Lineage {
+    pub depth: u32,
+    pub root: SessionKey,
+    /// Sessions above, each of which has asked for the next.
+    sessions: Vec<SessionKey>,
+}
+
+impl Lineage {
+    /// Of a session whose run carries `task`, or none.
+    pub fn of(state: &mut State<'_>, requester: &Session, task: Option<TaskId>) -> Lineage {
+        let (mut depth, mut root) = (requester.depth, requester.root_key.clone());
+        if let Some(task) = task {
+            let task = state.task(&task);
+            (depth, root) = (task.depth, task.root_key.clone());
+        }
+        let mut sessions = Vec::new();
+        let mut next = task;
+        while let Some(id) = next {
+            let task = state.task(&id);
+            sessions.push(task.requester_key.clone());
+            next = task.parent;
+        }
+        Lineage { depth, root, sessions }
+    }
+}
 
 /// Starts a child, or says why not. Everything is checked in the transaction that creates it.
 pub fn spawn(state: &mut State<'_>, caller: &Caller, request: &SpawnRequest) -> Reply {
@@ -35,7 +85,7 @@ fn try_spawn(
     request: &SpawnRequest,
 ) -> Result<Reply, Reply> {
     let requester = state.session(&caller.session).clone();
-    let target = request.agent.clone().unwrap_or_else(|| requester.agent.clone());
+    let target = target(&requester, request)?;
     let dup_hash = dup_hash(&target, &request.task);
     if let Some(existing) = duplicate(state, &requester.key, request, dup_hash) {
         return Ok(duplicate_reply(state, existing));
@@ -46,29 +96,43 @@ fn try_spawn(
     check_open(state, caller)?;
     let agent = allowed_agent(state, &requester, request, &target)?;
     let model = usable_model(state, request, &agent)?;
-    check_room(state, &requester)?;
-    let policy = policy::for_child(state, &requester, &target, request)?;
+    let lineage = Lineage::of(state, &requester, caller.task);
+    check_room(state, &requester, &lineage)?;
+    let base = match fork::wanted(request) {
+        true => fork::base_of(state, caller, &requester, &target)?,
+        false => None,
+    };
 
-    let child = create_child(state, &requester, &target, request, &model, policy);
-    let task = create_task(state, caller, &requester, &child, request, dup_hash);
+    let chosen = carrier(state, &requester, &lineage, &agent, request, &model)?;
+    let base = base.filter(|_| !chosen.reused);
+    if let Some(base) = base {
+        fork::graft(state, &chosen.session, base);
+    }
+    let task = create_task(state, caller, &lineage, &chosen.session, request, dup_hash);
+    if base.is_some() {
+        fork::say_so(state, &task);
+    }
     let timeout = match request.run_timeout {
         Some(timeout) => (!timeout.is_zero()).then_some(timeout),
         None => agent.child_timeout,
     };
     put_brief(state, &task, &request.task, timeout);
-    Ok(accepted_reply(state, &task, &child, &model))
+    Ok(accepted_reply(state, &task, &chosen, base.is_some()))
 }
 
-/// Nothing is born below a stop, nor while the gateway drains.
-pub fn check_open(state: &mut State<'_>, caller: &Caller) -> Result<(), Reply> {
-    if stopped(state, caller.task) {
-        return Err(Reply::error("cancelled_ancestor", "a task above this one is being stopped"));
-    }
-    if state.this_node().is_none_or(|node| node.state != NodeState::Up) {
-        let why = "the gateway is draining for a restart; try again after it";
-        return Err(Reply::error("draining", why));
-    }
-    Ok(())
+/// Finds or makes the session that carries the task of a spawn.
+pub(crate) fn carrier(
+    state: &mut State<'_>,
+    requester: &Session,
+    lineage: &Lineage,
+    agent: &AgentLimits,
+    request: &SpawnRequest,
+    model: &str,
+) -> Result<Chosen, Reply> {
+    let target = target(requester, request)?;
+    let policy = policy::for_child(state, requester, lineage.depth + 1, &target, request)?;
+    let draft = draft(state, requester, lineage, &target, request, model, policy);
+    choose(state, requester, request, agent, lineage, draft)
 }
 
 /// Goes on with a session whose runs have ended: a new task of the caller in it, with `message` as
@@ -98,11 +162,17 @@ fn try_resume(
     }
     check_open(state, caller)?;
     let session = state.session(session).clone();
-    check_room(state, &requester)?;
+    let lineage = Lineage::of(state, &requester, caller.task);
+    check_room(state, &requester, &lineage)?;
     // What it was asked before goes on, if it was asked from here.
     let ended = state.tx().task_of_session(&session.key);
     let ended = ended.map(|id| state.task(&id).clone());
     let ended = ended.filter(|task| task.requester_key == requester.key);
+    let announce = ended.as_ref().map_or(Announce::Parent, |task| task.announce);
+    place::check_circle(state, &requester.key, announce, &lineage, &session.key)?;
+    place::room_in_line(state, &session.key)?;
+    // Somebody counts on what it remembers: it is no session like any other any more.
+    state.session_mut(&session.key).pool_key = None;
     // The name goes with the work, unless another open task has it by now.
     let task_name = match ended.as_ref().and_then(|task| task.task_name.clone()) {
         Some(name) if state.tx().open_task_by_name(&requester.key, &name).is_none() => Some(name),
@@ -114,8 +184,8 @@ fn try_resume(
         kind: kind_of(caller),
         requester_key: requester.key.clone(),
         parent: caller.task,
-        root_key: requester.root_key.clone(),
-        depth: requester.depth + 1,
+        root_key: lineage.root,
+        depth: lineage.depth + 1,
         session_key: session.key.clone(),
         run: RunId::new(state.at.mint()),
         task_name,
@@ -123,7 +193,7 @@ fn try_resume(
         idem_key: idem_key.map(str::to_owned),
         // The same words mean something else to a session that has heard others.
         dup_hash: dup_hash(&session.agent, &format!("{words} {message}")),
-        announce: ended.as_ref().map_or(Announce::Parent, |task| task.announce),
+        announce,
         cleanup: ended.as_ref().map_or(Cleanup::Keep, |task| task.cleanup),
         deliverables: ended.and_then(|task| task.deliverables),
         origin: caller.origin.clone(),
@@ -151,11 +221,25 @@ fn try_resume(
     })))
 }
 
+/// A session of the pool that has been taken for other work has forgotten the ended task.
+pub(crate) fn check_still_its_own(state: &mut State<'_>, ended: TaskId) -> Result<(), Reply> {
+    let ended = state.task(&ended).clone();
+    if !pool::is_taken_since(state, &ended) {
+        return Ok(());
+    }
+    let why = format!(
+        "session {} was idle in the pool and has been taken for another task since; spawn anew, \
+         and read what it had said with sessions_history",
+        ended.session_key
+    );
+    Err(Reply::error("session_reused", &why))
+}
+
 fn kind_of(caller: &Caller) -> TaskKind {
     if caller.run.is_some() { TaskKind::Subagent } else { TaskKind::Cli }
 }
 
-pub fn add_task(state: &mut State<'_>, task: &Task) {
+pub(crate) fn add_task(state: &mut State<'_>, task: &Task) {
     state.add_task(task.clone());
     state.notices.push(Notice::TaskSpawned {
         task: task.id,
@@ -165,161 +249,25 @@ pub fn add_task(state: &mut State<'_>, task: &Task) {
     });
 }
 
-/// Hash of agent and brief, the brief without regard to white space and case.
-fn dup_hash(agent: &AgentId, brief: &str) -> Hash {
-    let words: Vec<String> = brief.split_whitespace().map(str::to_lowercase).collect();
-    Hash::of(format!("{agent}\n{}", words.join(" ")))
-}
-
-/// Finds the task that this spawn would do again: of the same idempotency key whether open or
-/// ended, or an open one of the same name, or one with the same brief under no other name.
-fn duplicate(
-    state: &mut State<'_>,
-    requester: &SessionKey,
-    request: &SpawnRequest,
-    dup_hash: Hash,
-) -> Option<TaskId> {
-    if let Some(key) = &request.idempotency_key
-        && let Some(task) = state.tx().task_by_idem(requester, key)
-    {
-        return Some(task);
-    }
-    if let Some(name) = &request.task_name
-        && let Some(task) = state.tx().open_task_by_name(requester, name)
-    {
-        return Some(task);
-    }
-    let equal = state.tx().open_tasks_by_hash(requester, dup_hash);
-    equal
-        .into_iter()
-        .find(|id| request.task_name.is_none() || request.task_name == state.task(id).task_name)
-}
-
-fn duplicate_reply(state: &mut State<'_>, id: TaskId) -> Reply {
-    let task = state.task(&id).clone();
-    let advice = match task.outcome {
-        None => {
-            "An equal task is open: its result will come. To tell it more, use subagents with \
-             action \"steer\". For a second one on purpose, pass another taskName."
-        }
-        Some(_) => {
-            "A task with this idempotencyKey has ended already; its result was announced. To go \
-             on with it, use subagents with action \"steer\"."
-        }
-    };
-    Reply::ok(json!({
-        "status": "duplicate",
-        "taskId": task.id,
-        "runId": task.run,
-        "childSessionKey": task.session_key,
-        "note": advice,
-    }))
-}
-
-pub fn allowed_agent(
+/// The session that a spawn makes if it takes none that is there.
+fn draft(
     state: &mut State<'_>,
     requester: &Session,
-    request: &SpawnRequest,
-    target: &AgentId,
-) -> Result<AgentLimits, Reply> {
-    let limits = state.limits;
-    let own = limits.agents.get(&requester.agent);
-    if request.agent.is_none() && own.is_some_and(|own| own.require_agent) {
-        let why = "agentId is required: agents.defaults.subagents.requireAgentId is true";
-        return Err(Reply::error("invalid_argument", why));
-    }
-    let Some(agent) = limits.agents.get(target) else {
-        let known: Vec<&str> = limits.agents.keys().map(AgentId::as_str).collect();
-        let why = format!(
-            "agentId \"{target}\" is not configured in agents.entries (there are: {})",
-            known.join(", ")
-        );
-        return Err(Reply::error("agent_not_allowed", &why));
-    };
-    let allowed = *target == requester.agent
-        || own.is_some_and(|own| match &own.allow_agents {
-            AllowAgents::All => true,
-            AllowAgents::These(agents) => agents.contains(target),
-        });
-    if !allowed {
-        let why = format!(
-            "agent \"{}\" may not spawn \"{target}\": it is not in \
-             agents.entries.{}.subagents.allowAgents",
-            requester.agent, requester.agent
-        );
-        return Err(Reply::error("agent_not_allowed", &why));
-    }
-    Ok(agent.clone())
-}
-
-/// The model of the child. An unusable one is an error, never silently another.
-pub fn usable_model(
-    state: &mut State<'_>,
-    request: &SpawnRequest,
-    agent: &AgentLimits,
-) -> Result<String, Reply> {
-    let model = request.model.as_ref().or(agent.child_model.as_ref()).unwrap_or(&agent.model);
-    if state.limits.models.contains_key(model) {
-        return Ok(model.clone());
-    }
-    let known: Vec<&str> = state.limits.models.keys().map(String::as_str).collect();
-    let why = format!(
-        "model \"{model}\" is not configured in models.providers (there are: {})",
-        known.join(", ")
-    );
-    Err(Reply::error("model_unavailable", &why))
-}
-
-/// Depth, children and tree must have room; each refusal names the key and its present value.
-pub fn check_room(state: &mut State<'_>, requester: &Session) -> Result<(), Reply> {
-    let limits = state.limits;
-    let max = limits.spawn_depth_max;
-    if requester.depth >= max {
-        let why = format!(
-            "this session is at depth {}, and agents.defaults.subagents.maxSpawnDepth is {max}; \
-             do the work here",
-            requester.depth
-        );
-        return Err(Reply::error("depth_exceeded", &why));
-    }
-    let open = state.tx().open_children(&requester.key).len();
-    if open >= limits.children_max as usize {
-        let why = format!(
-            "{open} children are open, and agents.defaults.subagents.maxChildrenPerAgent is {}; \
-             yield until some have ended",
-            limits.children_max
-        );
-        return Err(Reply::error("children_exceeded", &why));
-    }
-    let tree = state.tx().open_tasks_of_tree(&requester.root_key);
-    if tree >= limits.tasks_per_tree_max {
-        let why = format!(
-            "{tree} tasks of this tree are open, and agents.defaults.subagents.maxTasksPerTree \
-             is {}; yield until some have ended",
-            limits.tasks_per_tree_max
-        );
-        return Err(Reply::error("tree_exceeded", &why));
-    }
-    Ok(())
-}
-
-pub fn create_child(
-    state: &mut State<'_>,
-    requester: &Session,
+    lineage: &Lineage,
     agent: &AgentId,
     request: &SpawnRequest,
     model: &str,
     policy: ForChild,
 ) -> Session {
     let now = state.now();
-    let child = Session {
+    let mut draft = Session {
         key: SessionKey::new(agent.clone(), Scope::Subagent(state.at.mint())),
         session_id: SessionId::new(state.at.mint()),
         agent: agent.clone(),
         owner: requester.owner.clone(),
         parent_key: Some(requester.key.clone()),
-        root_key: requester.root_key.clone(),
-        depth: requester.depth + 1,
+        root_key: lineage.root.clone(),
+        depth: lineage.depth + 1,
         lifecycle: Lifecycle::Open,
         open_run: None,
         label: request.label.clone().or_else(|| request.task_name.clone()),
@@ -336,14 +284,14 @@ pub fn create_child(
         archived: None,
         deleted: None,
     };
-    inbox::create_session(state, child.clone());
-    child
+    draft.pool_key = pool::joins(request).then(|| pool::key_of(&draft));
+    draft
 }
 
 fn create_task(
     state: &mut State<'_>,
     caller: &Caller,
-    requester: &Session,
+    lineage: &Lineage,
     child: &Session,
     request: &SpawnRequest,
     dup_hash: Hash,
@@ -351,10 +299,10 @@ fn create_task(
     let task = Task {
         id: TaskId::new(state.at.mint()),
         kind: kind_of(caller),
-        requester_key: requester.key.clone(),
+        requester_key: caller.session.clone(),
         parent: caller.task,
-        root_key: requester.root_key.clone(),
-        depth: child.depth,
+        root_key: lineage.root.clone(),
+        depth: lineage.depth + 1,
         session_key: child.key.clone(),
         run: RunId::new(state.at.mint()),
         task_name: request.task_name.clone(),
@@ -379,8 +327,14 @@ fn create_task(
     task
 }
 
-/// The brief is the child's first and only message: its context holds nothing else.
-pub fn put_brief(state: &mut State<'_>, task: &Task, brief: &str, timeout: Option<Duration>) {
+/// A brief is never steered into another run: it opens its own, at once or when the session is
+/// free.
+pub(crate) fn put_brief(
+    state: &mut State<'_>,
+    task: &Task,
+    brief: &str,
+    timeout: Option<Duration>,
+) {
     // A chain of messages goes on through a task.
     let asking = state.session(&task.requester_key).open_run;
     let hops = asking.map_or(0, |run| state.run(&run).hops);
@@ -408,24 +362,46 @@ pub fn put_brief(state: &mut State<'_>, task: &Task, brief: &str, timeout: Optio
     wait::wake(state, &task.session_key, seq);
 }
 
-fn accepted_reply(state: &mut State<'_>, task: &Task, child: &Session, model: &str) -> Reply {
-    let lane = state.run(&task.run).lane;
-    let held = state.tx().held_slots(lane).len();
-    let queued = state.tx().queued_runs(lane, 1_000);
-    let ahead = queued.iter().position(|run| *run == task.run).unwrap_or(0) + held;
+fn accepted_reply(state: &mut State<'_>, task: &Task, chosen: &Chosen, forked: bool) -> Reply {
+    let session = &chosen.session;
+    let n = state.transcript(&session.session_id).episode;
+    let pooled = state.episode(&(session.session_id, n)).reason == EpisodeReason::Pool;
+    let context = match (forked, chosen.reused && !pooled) {
+        (true, _) => "fork",
+        (_, true) => "continued",
+        _ => "isolated",
+    };
+    let lane = LaneName::Subagent;
     Reply::ok(json!({
         "status": "accepted",
         "taskId": task.id,
         "runId": task.run,
-        "childSessionKey": child.key,
-        "sessionId": child.session_id,
+        "childSessionKey": session.key,
+        "sessionId": session.session_id,
         "taskName": task.task_name,
-        "reused": false,
-        "context": "isolated",
-        "resolvedModel": model,
-        "lane": { "name": lane, "ahead": ahead },
+        "reused": chosen.reused,
+        "reuseReason": chosen.why,
+        "context": context,
+        "resolvedModel": model_of(state, session),
+        "lane": { "name": lane, "ahead": ahead_of(state, task, lane) },
         "expectsCompletionMessage": task.announce.reaches_requester(),
         "note": "The result will come as a message marked as a sub-agent's result. Do not poll: \
                  spawn what else is needed, then call sessions_yield.",
     }))
+}
+
+/// How many runs go before that of a task: in its lane, or first in its session.
+fn ahead_of(state: &mut State<'_>, task: &Task, lane: LaneName) -> usize {
+    if state.find_run(&task.run).is_none() {
+        // The one that is open there, and those in line; its own brief is the last of them.
+        return place::in_line(state, &task.session_key);
+    }
+    let held = state.tx().held_slots(lane).len();
+    let queued = state.tx().queued_runs(lane, 1_000);
+    queued.iter().position(|run| *run == task.run).unwrap_or(0) + held
+}
+
+fn model_of(state: &State<'_>, session: &Session) -> Option<String> {
+    let agent = state.limits.agents.get(&session.agent);
+    session.model.clone().or_else(|| agent.map(|agent| agent.model.clone()))
 }

@@ -120,6 +120,14 @@ pub trait Tx {
     fn task_by_idem(&mut self, requester: &SessionKey, idem_key: &str) -> Option<TaskId>;
     /// The newest task that is carried by `session`. A flow is carried by none.
     fn task_of_session(&mut self, session: &SessionKey) -> Option<TaskId>;
+    /// Tasks that `session` has carried, newest first.
+    fn tasks_of_session(&mut self, session: &SessionKey, limit: usize) -> Vec<TaskId>;
+    /// Idle open sessions of a pool that were active at `since` or later, latest first.
+    fn pooled(&mut self, pool_key: Hash, since: Timestamp, limit: usize) -> Vec<SessionKey>;
+    /// The number of the entry that a step has written.
+    fn seq_of_step(&mut self, run: RunId, step: u32) -> Option<i64>;
+    /// Tokens of the entries of a transcript from `first` to `last`.
+    fn tokens_between(&mut self, id: SessionId, first: i64, last: i64) -> u64;
     /// Open tasks below `root`, and the nodes of its open flows that have not been started: their
     /// room in the tree is taken when the flow is.
     fn open_tasks_of_tree(&mut self, root: &SessionKey) -> u32;

@@ -15,6 +15,7 @@ use crate::rows::{
     TimerKind,
 };
 use crate::run::{Phase, RunEvent, WaitKind};
+use crate::spawn;
 use crate::state::State;
 use crate::transcript::{self, Closing, NewEntry, close_tool};
 use crate::wait::{self, Turn, requeue, suspend, transition};
@@ -48,7 +49,7 @@ pub fn call(state: &mut State<'_>, run: RunId) {
     transition(state, run, RunEvent::Calls);
     let step = new_step(state, run, StepKind::Model);
     state.step_mut(&(run, step)).model = Some(row.model.clone());
-    state.actions.push(Action::CallModel(ModelCall {
+    let call = ModelCall {
         run,
         token,
         step,
@@ -56,9 +57,11 @@ pub fn call(state: &mut State<'_>, run: RunId) {
         session_id: row.session_id,
         wire_id: row.wire_id,
         model: row.model,
+        bases: spawn::fork::bases(state, row.session_id),
         first_seq: episode.first_seq,
         prefix,
-    }));
+    };
+    state.actions.push(Action::CallModel(call));
 }
 
 /// Ends the run if it, or something above it, has been stopped, or its time is over.

@@ -8,10 +8,10 @@ use types::{RunId, SessionKey, TaskId};
 
 use crate::effect::{Answer, Refusal, Stopped};
 use crate::event::Event;
-use crate::finish::{End, finish};
+use crate::finish::{self, End, finish};
 use crate::flow;
 use crate::inbox;
-use crate::rows::{Outcome, TaskKind};
+use crate::rows::{InboxKind, InboxRow, Outcome, TaskKind};
 use crate::state::State;
 
 /// Stops a session: its run, what waits in it, and all its open children; if a run is named,
@@ -34,8 +34,11 @@ pub fn stop_all(state: &mut State<'_>, key: &SessionKey, by: &str) -> Stopped {
     let open = state.session(key).open_run;
     let mut stopped = Stopped::default();
     // The children are marked first: the end of the run must not find them waited for.
-    mark_children(state, key, by, &mut stopped);
-    inbox::cancel_queued(state, key, false);
+    mark_children(state, key, by, &mut stopped, |_| true);
+    for task in inbox::cancel_queued(state, key, false, |_| true) {
+        end_in_line(state, task, by, false);
+        stopped.tasks.push(task);
+    }
     if let Some(run) = open {
         end_run(state, run, by, false);
         stopped.runs.push(run);
@@ -71,28 +74,76 @@ pub fn stop_tree(state: &mut State<'_>, id: TaskId, by: &str, quiet: bool) -> St
         return stopped;
     }
     task.cancelled.get_or_insert(now);
-    let (key, run, flow) = (task.session_key.clone(), task.run, task.flow);
-    let is_flow = task.kind == TaskKind::Flow;
+    let task = task.clone();
     stopped.tasks.push(id);
-    if let Some(flow) = flow.filter(|_| is_flow) {
+    if let Some(flow) = task.flow.filter(|_| task.kind == TaskKind::Flow) {
         let below = flow::stop(state, flow, by, quiet);
         stopped.runs.extend(below.runs);
         stopped.tasks.extend(below.tasks);
         return stopped;
     }
-    mark_children(state, &key, by, &mut stopped);
-    inbox::cancel_queued(state, &key, quiet);
-    end_run(state, run, by, quiet);
-    stopped.runs.push(run);
+    let key = &task.session_key;
+    if state.find_run(&task.run).is_none() {
+        // It stands in line behind another run of the session, which is none of its business.
+        inbox::cancel_queued(state, key, quiet, |row| is_brief_of(row, id));
+        end_in_line(state, id, by, quiet);
+        return stopped;
+    }
+    mark_below(state, key, id, by, &mut stopped);
+    let own = |row: &InboxRow| {
+        is_brief_of(row, id) || row.kind != InboxKind::Brief && row.origin == task.origin
+    };
+    inbox::cancel_queued(state, key, quiet, own);
+    end_run(state, task.run, by, quiet);
+    stopped.runs.push(task.run);
     stopped
 }
 
-fn mark_children(state: &mut State<'_>, key: &SessionKey, by: &str, stopped: &mut Stopped) {
+fn is_brief_of(row: &InboxRow, task: TaskId) -> bool {
+    row.kind == InboxKind::Brief && row.task == Some(task)
+}
+
+/// Ends a task that has no run yet.
+fn end_in_line(state: &mut State<'_>, task: TaskId, by: &str, quiet: bool) {
+    let end = End::without_answer(Outcome::Cancelled, &format!("stopped by {by}"));
+    finish::end_task(state, task, &End { quiet, ..end });
+}
+
+/// Marks what a task has asked for, and what earlier tasks of the same requester have left in its
+/// session. A session with a name may have children of others: those go on.
+fn mark_below(
+    state: &mut State<'_>,
+    key: &SessionKey,
+    task: TaskId,
+    by: &str,
+    stopped: &mut Stopped,
+) {
+    let requester = state.task(&task).requester_key.clone();
+    let mut below = Vec::new();
+    for child in state.tx().open_children(key) {
+        let Some(parent) = state.task(&child).parent else { continue };
+        let left = state.task(&parent);
+        if parent == task || left.outcome.is_some() && left.requester_key == requester {
+            below.push(child);
+        }
+    }
+    mark_children(state, key, by, stopped, |child| below.contains(&child));
+}
+
+fn mark_children(
+    state: &mut State<'_>,
+    key: &SessionKey,
+    by: &str,
+    stopped: &mut Stopped,
+    goes: impl Fn(TaskId) -> bool,
+) {
     let now = state.now();
     for child in state.tx().open_children(key) {
-        state.task_mut(&child).cancelled.get_or_insert(now);
-        stopped.tasks.push(child);
-        state.raised.push(Event::StopBelow { task: child, by: by.to_owned() });
+        if goes(child) {
+            state.task_mut(&child).cancelled.get_or_insert(now);
+            stopped.tasks.push(child);
+            state.raised.push(Event::StopBelow { task: child, by: by.to_owned() });
+        }
     }
 }
 
@@ -107,6 +158,17 @@ fn end_run(state: &mut State<'_>, run: RunId, by: &str, quiet: bool) {
 /// Stops what a session has spawned, and leaves the session itself alone.
 pub fn stop_children(state: &mut State<'_>, key: &SessionKey, by: &str) -> Stopped {
     let mut stopped = Stopped::default();
-    mark_children(state, key, by, &mut stopped);
+    mark_children(state, key, by, &mut stopped, |_| true);
     stopped
+}
+
+/// Stops what a run has spawned, and leaves the run itself alone.
+pub fn stop_below_run(state: &mut State<'_>, run: RunId, by: &str) {
+    let row = state.run(&run);
+    let (key, task) = (row.session_key.clone(), row.task);
+    let stopped = &mut Stopped::default();
+    match task {
+        Some(task) => mark_below(state, &key, task, by, stopped),
+        None => mark_children(state, &key, by, stopped, |_| true),
+    }
 }

@@ -74,6 +74,10 @@ pub fn open_run(state: &mut State<'_>, key: &SessionKey, seq: i64) {
         Some(task) => state.task(&task).run,
         None => RunId::new(state.at.mint()),
     };
+    let root = match task {
+        Some(task) => state.task(&task).root_key.clone(),
+        None => session.root_key.clone(),
+    };
     let wire_id = wire_id(state, &row.idem_key, row.kind, id);
     let lane = lane_of(row.kind, session.depth);
     let model = session
@@ -87,7 +91,7 @@ pub fn open_run(state: &mut State<'_>, key: &SessionKey, seq: i64) {
         session_id: session.session_id,
         task,
         lane,
-        root_key: session.root_key,
+        root_key: root,
         phase: Phase::Queued,
         wait_need: 0,
         rank: None,

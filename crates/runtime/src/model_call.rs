@@ -9,7 +9,7 @@ use machine::event::{CallPlan, ModelFailure, ModelReply, PlannedCall};
 use providers::{ModelRequest, Reply};
 use store::StoreError;
 use tools::sessions::SessionsCall;
-use types::{EffectClass, FailureClass, Hash, Prefix, ToolCall};
+use types::{EffectClass, FailureClass, Hash, Message, Prefix, SessionId, ToolCall};
 
 use crate::perform::Shared;
 use crate::prompt::{self, BadEntry, Line};
@@ -88,21 +88,12 @@ async fn assemble(
     model: &str,
     max_output_tokens: u32,
 ) -> Result<ModelRequest, Unassembled> {
-    let store = shared.handle.store();
     let prefix = prefix(shared, call.prefix).await?;
     let mut messages = Vec::new();
-    let mut from = call.first_seq;
-    loop {
-        let page = store.entries(call.session_id, from, PAGE).await?;
-        for entry in &page {
-            let line = Line { seq: entry.seq, kind: entry.kind, body: &entry.body };
-            messages.push(prompt::message(line)?);
-        }
-        match page.last() {
-            Some(last) if page.len() == PAGE => from = last.seq + 1,
-            _ => break,
-        }
+    for base in &call.bases {
+        read(shared, base.session_id, base.first_seq, base.last_seq, &mut messages).await?;
     }
+    read(shared, call.session_id, call.first_seq, i64::MAX, &mut messages).await?;
     Ok(ModelRequest {
         model: model.to_owned(),
         prefix,
@@ -110,6 +101,27 @@ async fn assemble(
         max_output_tokens,
         idempotency_key: format!("{}-{}", call.run, call.step),
     })
+}
+
+/// Reads the entries from `from` to `to` as messages.
+async fn read(
+    shared: &Shared,
+    session: SessionId,
+    mut from: i64,
+    to: i64,
+    messages: &mut Vec<Message>,
+) -> Result<(), Unassembled> {
+    loop {
+        let page = shared.handle.store().entries(session, from, PAGE).await?;
+        for entry in page.iter().take_while(|entry| entry.seq <= to) {
+            let line = Line { seq: entry.seq, kind: entry.kind, body: &entry.body };
+            messages.push(prompt::message(line)?);
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE && last.seq < to => from = last.seq + 1,
+            _ => return Ok(()),
+        }
+    }
 }
 
 async fn prefix(shared: &Shared, hash: Hash) -> Result<Arc<Prefix>, Unassembled> {

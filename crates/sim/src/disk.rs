@@ -6,13 +6,14 @@
 //!
 //! Of bodies only two things are kept: which inbox rows became entries, and what tools answered.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use machine::check::{EntryHead, World};
 use machine::rows::{
     Body, CommandRow, Entry, Episode, Flow, FlowNode, FlowNodeState, Gate, GateKey, InboxKind,
-    InboxRow, InboxState, JournalLine, Lane, LaneName, LedgerRow, Node, NodeState, Repeats, Run,
-    Session, Step, StepState, Task, TaskKind, Timer, TimerKind, Transcript,
+    InboxRow, InboxState, JournalLine, Lane, LaneName, LedgerRow, Lifecycle, Node, NodeState,
+    Repeats, Run, Session, Step, StepState, Task, TaskKind, Timer, TimerKind, Transcript,
 };
 use machine::run::{Phase, WaitKind};
 use machine::{Action, Answer, At, Event, Limits, Notice, State, Tx};
@@ -51,6 +52,7 @@ pub struct Disk {
     blobs: BTreeMap<Hash, String>,
     pub repeats: BTreeMap<(SessionKey, Hash), Repeats>,
     bodies: BTreeMap<i64, String>,
+    tokens: BTreeMap<(SessionId, i64), u64>,
     booked: BTreeSet<(RunId, u32)>,
     /// What was typed to the gateway itself.
     pub commands: BTreeMap<(SessionKey, String), CommandRow>,
@@ -309,6 +311,7 @@ impl Tx for Disk {
                 self.answers.insert((entry.run, step), body.clone());
             }
         }
+        self.tokens.insert((entry.session_id, entry.seq), entry.tokens);
         self.world.entries.push(EntryHead {
             session_id: entry.session_id,
             seq: entry.seq,
@@ -501,6 +504,34 @@ impl Tx for Disk {
         let mut tasks = self.world.tasks.iter().rev();
         let carried = |t: &&Task| t.session_key == *session && t.kind != TaskKind::Flow;
         tasks.find(carried).map(|task| task.id)
+    }
+
+    fn tasks_of_session(&mut self, session: &SessionKey, limit: usize) -> Vec<TaskId> {
+        let carried = |t: &&Task| t.session_key == *session && t.kind != TaskKind::Flow;
+        let tasks = self.world.tasks.iter().filter(carried);
+        // Of one commit, the greater id is the newer.
+        let ids: BTreeSet<TaskId> = tasks.map(|task| task.id).collect();
+        ids.into_iter().rev().take(limit).collect()
+    }
+
+    fn pooled(&mut self, pool_key: Hash, since: Timestamp, limit: usize) -> Vec<SessionKey> {
+        let sessions = self.world.sessions.iter().filter(|session| {
+            let idle = session.open_run.is_none() && session.lifecycle == Lifecycle::Open;
+            idle && session.pool_key == Some(pool_key) && session.active >= since
+        });
+        let mut found: Vec<_> =
+            sessions.map(|s| (Reverse(s.active), s.key.to_string(), s.key.clone())).collect();
+        found.sort();
+        found.into_iter().map(|(.., key)| key).take(limit).collect()
+    }
+
+    fn seq_of_step(&mut self, run: RunId, step: u32) -> Option<i64> {
+        let mut entries = self.world.entries.iter().rev();
+        entries.find(|e| e.run == run && e.step == Some(step)).map(|entry| entry.seq)
+    }
+
+    fn tokens_between(&mut self, id: SessionId, first: i64, last: i64) -> u64 {
+        self.tokens.range((id, first)..=(id, last)).map(|(_, tokens)| tokens).sum()
     }
 
     fn open_tasks_of_tree(&mut self, root: &SessionKey) -> u32 {

@@ -171,6 +171,7 @@ fn keep_warm(limits: &mut Limits, seed: u64) {
     for agent in limits.agents.values_mut() {
         agent.archive_after =
             rng.chance(500).then(|| Duration::from_millis(1_000 + rng.below(120_000)));
+        agent.allow_reuse_main = rng.chance(500);
     }
 }
 

@@ -4,6 +4,8 @@
 //! from its seed and the place of the call, and does everything that a model may do to a gateway:
 //! it spawns, yields, sends, kills and steers, names what is not there, says nothing, and fails.
 
+mod warm;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -118,8 +120,14 @@ pub fn wait(wait_for: WaitFor) -> YieldRequest {
 /// The script of a seed.
 pub fn random(seed: u64) -> Script {
     Box::new(move |asked| {
-        let mut rng = Rng::about(seed, &format!("{} {}", asked.run.id, asked.step));
-        say(&mut rng, asked)
+        let place = format!("{} {}", asked.run.id, asked.step);
+        let mut rng = Rng::about(seed, &place);
+        let mut said = say(&mut rng, asked);
+        // Dice of its own: lives that older seeds have found stay as they were.
+        if !seed.is_multiple_of(3) {
+            warm::vary(&mut Rng::about(seed, &format!("warm {place}")), &mut said);
+        }
+        said
     })
 }
 

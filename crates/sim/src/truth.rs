@@ -157,9 +157,14 @@ impl Truth {
     /// A model is asked: about something new, with a history that every provider takes.
     pub fn model_called(&mut self, disk: &Disk, call: &ModelCall) {
         let entries = disk.world.entries.iter();
-        let sent: Vec<&EntryHead> = entries
-            .filter(|entry| entry.session_id == call.session_id && entry.seq >= call.first_seq)
-            .collect();
+        let own = entries
+            .filter(|entry| entry.session_id == call.session_id && entry.seq >= call.first_seq);
+        let before = call.bases.iter().flat_map(|base| {
+            let span = base.first_seq..=base.last_seq;
+            let entries = disk.world.entries.iter();
+            entries.filter(move |e| e.session_id == base.session_id && span.contains(&e.seq))
+        });
+        let sent: Vec<&EntryHead> = before.chain(own).collect();
         let conversation = (call.session_id, sent.last().map_or(0, |entry| entry.seq));
         let new = !self.answered.contains(&conversation);
         assert!(new, "I6: {} is asked again about {conversation:?}", call.run);

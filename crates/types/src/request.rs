@@ -9,7 +9,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::session_key::ParseSessionKeyError;
-use crate::{AgentId, FlowRequest, FlowTarget, Scope, SessionKey, TaskId, serde_as_str, word_enum};
+use crate::{
+    AgentId, FlowRequest, FlowTarget, Name, Scope, SessionKey, TaskId, serde_as_str, word_enum,
+};
 
 /// A tool call that the machine carries out itself, in the commit that records its result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -112,6 +114,8 @@ pub struct SpawnRequest {
     pub resume_if_exists: bool,
     /// The configured default if none.
     pub reuse: Option<Reuse>,
+    /// Which standing helper `reuse: "key"` means; the configured one if none.
+    pub reuse_key: Option<Name>,
     /// What to do if the chosen session is busy; the default of the way it was chosen if none.
     pub when_busy: Option<WhenBusy>,
     pub context: SpawnContext,
@@ -137,6 +141,7 @@ impl SpawnRequest {
             session: None,
             resume_if_exists: false,
             reuse: None,
+            reuse_key: None,
             when_busy: None,
             context: SpawnContext::Isolated,
             access: Access::Full,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use types::{Scope, SessionId, SessionKey};
 
 use super::{Found, World};
-use crate::rows::{Lifecycle, Session, Task, TimerKind, Transcript};
+use crate::rows::{Lifecycle, Session, Task, TaskKind, TimerKind, Transcript};
 
 /// Looks at what is archived, what is in the pool, and where episodes begin.
 pub(super) fn warm(world: &World, found: &mut Found) {
@@ -52,7 +52,9 @@ fn archived(world: &World, sessions: &BTreeMap<&SessionKey, &Session>, found: &m
 /// A session of the pool is an unnamed child, and carries one open task at most.
 fn pooled(world: &World, sessions: &BTreeMap<&SessionKey, &Session>, found: &mut Found) {
     let mut open: BTreeMap<&SessionKey, u32> = BTreeMap::new();
-    for task in world.tasks.iter().filter(|task| task.outcome.is_none()) {
+    // A flow is carried by its nodes' sessions.
+    let carried = |task: &&Task| task.outcome.is_none() && task.kind != TaskKind::Flow;
+    for task in world.tasks.iter().filter(carried) {
         *open.entry(&task.session_key).or_default() += 1;
     }
     for session in sessions.values().filter(|session| session.pool_key.is_some()) {

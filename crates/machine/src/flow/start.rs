@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use types::{
-    Announce, Cleanup, FlowId, FlowRequest, FlowTask, Hash, RunId, SessionKey, SpawnRequest, TaskId,
+    Announce, Cleanup, FlowId, FlowRequest, FlowTask, Hash, Reuse, RunId, SessionKey, SessionRef,
+    SpawnRequest, TaskId,
 };
 
 use super::declare::{self, Bounds};
@@ -14,7 +15,7 @@ use crate::inbox;
 use crate::internal::{Caller, Reply};
 use crate::policy;
 use crate::rows::{Flow, FlowNode, FlowNodeState, Lifecycle, Session, Task, TaskKind};
-use crate::spawn;
+use crate::spawn::{self, Lineage};
 use crate::state::State;
 
 /// Starts a flow, or says why not. Nothing of it is stored if one of its tasks could never start.
@@ -40,12 +41,13 @@ fn try_start(
     declare::check(request, bounds)
         .map_err(|fault| Reply::error("invalid_argument", &fault.to_string()))?;
     for (i, task) in request.tasks.iter().enumerate() {
-        check_task(state, &requester, task).map_err(|refusal| below(&refusal, i))?;
+        check_task(state, caller, &requester, task).map_err(|refusal| below(&refusal, i))?;
     }
-    spawn::check_room(state, &requester)?;
-    check_tree(state, &requester, request.tasks.len())?;
+    let lineage = Lineage::of(state, &requester, caller.task);
+    spawn::check_room(state, &requester, &lineage)?;
+    check_tree(state, &lineage, request.tasks.len())?;
 
-    let flow = create(state, caller, &requester, request, &definition, dup_hash);
+    let flow = create(state, caller, &lineage, request, &definition, dup_hash);
     advance(state, flow.id, false);
     Ok(accepted_reply(state, &flow))
 }
@@ -79,21 +81,24 @@ fn duplicate_reply(state: &mut State<'_>, id: TaskId) -> Reply {
 }
 
 /// Could this task be started? Asked of all before any is.
-fn check_task(state: &mut State<'_>, requester: &Session, task: &FlowTask) -> Result<(), Reply> {
+fn check_task(
+    state: &mut State<'_>,
+    caller: &Caller,
+    requester: &Session,
+    task: &FlowTask,
+) -> Result<(), Reply> {
     let request = SpawnRequest {
         agent: task.agent_id.clone(),
+        session: task.session_key.clone(),
         model: task.model.clone(),
         access: task.access,
         ..SpawnRequest::of(&task.task)
     };
-    let target = task.agent_id.clone().unwrap_or_else(|| requester.agent.clone());
+    let target = spawn::target(requester, &request)?;
     let agent = spawn::allowed_agent(state, requester, &request, &target)?;
     spawn::usable_model(state, &request, &agent)?;
-    policy::for_child(state, requester, &target, &request)?;
-    if task.session_key.is_some() {
-        let why = "`sessionKey`: named sessions are not in this version; leave it out";
-        return Err(Reply::error("invalid_argument", why));
-    }
+    let depth = Lineage::of(state, requester, caller.task).depth + 1;
+    policy::for_child(state, requester, depth, &target, &request)?;
     Ok(())
 }
 
@@ -105,9 +110,9 @@ fn below(refusal: &Reply, i: usize) -> Reply {
 }
 
 /// The whole flow takes its room in the tree at once, so that no node waits for room later.
-fn check_tree(state: &mut State<'_>, requester: &Session, tasks: usize) -> Result<(), Reply> {
+fn check_tree(state: &mut State<'_>, lineage: &Lineage, tasks: usize) -> Result<(), Reply> {
     let max = state.limits.tasks_per_tree_max;
-    let open = state.tx().open_tasks_of_tree(&requester.root_key);
+    let open = state.tx().open_tasks_of_tree(&lineage.root);
     let needed = u32::try_from(tasks).unwrap_or(u32::MAX).saturating_add(1);
     if open.saturating_add(needed) <= max {
         return Ok(());
@@ -122,11 +127,12 @@ fn check_tree(state: &mut State<'_>, requester: &Session, tasks: usize) -> Resul
 fn create(
     state: &mut State<'_>,
     caller: &Caller,
-    requester: &Session,
+    lineage: &Lineage,
     request: &FlowRequest,
     definition: &str,
     dup_hash: Hash,
 ) -> Flow {
+    let requester = &state.session(&caller.session).clone();
     let now = state.now();
     let id = FlowId::new(state.at.mint());
     let task = Task {
@@ -134,8 +140,8 @@ fn create(
         kind: TaskKind::Flow,
         requester_key: requester.key.clone(),
         parent: caller.task,
-        root_key: requester.root_key.clone(),
-        depth: requester.depth + 1,
+        root_key: lineage.root.clone(),
+        depth: lineage.depth + 1,
         // It has no session of its own, and no run is ever written under this id.
         session_key: requester.key.clone(),
         run: RunId::new(state.at.mint()),
@@ -190,13 +196,18 @@ fn create(
 }
 
 fn node(flow: &Flow, requester: &Session, place: u32, task: &FlowTask) -> FlowNode {
-    let agent = task.agent_id.clone().unwrap_or_else(|| requester.agent.clone());
+    let session = task.session_key.as_ref();
+    let of_key = session.and_then(|session| match session {
+        SessionRef::Full(key) => Some(&key.agent),
+        SessionRef::Short(_) => None,
+    });
+    let agent = task.agent_id.as_ref().or(of_key).unwrap_or(&requester.agent).clone();
     FlowNode {
         flow: flow.id,
         name: task.id.clone(),
         place,
         after: task.depends_on.clone(),
-        session_key: task.session_key.as_ref().map(|session| session.under(&agent)),
+        session_key: session.map(|session| session.under(&agent)),
         agent,
         brief: Hash::of(&task.task),
         label: task.label.clone(),
@@ -269,6 +280,10 @@ fn try_start_node(
         agent: Some(node.agent.clone()),
         model: node.model.clone(),
         access: node.access,
+        // A node with a name goes on with its session; any other has one of its own.
+        session: node.session_key.clone().map(SessionRef::Full),
+        resume_if_exists: node.session_key.is_some(),
+        reuse: node.session_key.is_none().then_some(Reuse::Never),
         ..SpawnRequest::of(&brief)
     };
     // The configuration may have changed since the flow was declared.
@@ -277,17 +292,16 @@ fn try_start_node(
     let session_key = match earlier_session(state, node) {
         Some(key) => key,
         None => {
-            let policy =
-                policy::for_child(state, &requester, &node.agent, &request).map_err(why)?;
-            spawn::create_child(state, &requester, &node.agent, &request, &model, policy).key
+            // Of whoever started the flow: its nodes are at the depth of the flow itself.
+            let lineage = Lineage::of(state, &requester, above.parent);
+            let chosen = spawn::carrier(state, &requester, &lineage, &agent, &request, &model);
+            chosen.map_err(why)?.session.key
         }
     };
-    let depth = state.session(&session_key).depth;
     let task = Task {
         id: TaskId::new(state.at.mint()),
         kind: TaskKind::FlowNode,
         parent: Some(flow.task),
-        depth,
         session_key,
         run: RunId::new(state.at.mint()),
         label: request.label,
@@ -319,8 +333,10 @@ fn why(refusal: Reply) -> String {
 /// The session of the attempt before, in which the next one goes on; none if it has something else
 /// to do by now.
 fn earlier_session(state: &mut State<'_>, node: &FlowNode) -> Option<SessionKey> {
-    let key = state.task(&node.task?).session_key.clone();
+    let task = state.task(&node.task?).clone();
+    let key = task.session_key.clone();
     let session = state.session(&key);
-    let free = session.lifecycle == Lifecycle::Open && session.open_run.is_none();
+    let idle = session.lifecycle == Lifecycle::Open && session.open_run.is_none();
+    let free = idle && !spawn::pool::is_taken_since(state, &task);
     free.then_some(key)
 }

@@ -19,6 +19,7 @@ pub struct ForChild {
 pub fn for_child(
     state: &mut State<'_>,
     requester: &Session,
+    depth: u32,
     target: &AgentId,
     request: &SpawnRequest,
 ) -> Result<ForChild, Reply> {
@@ -28,7 +29,6 @@ pub fn for_child(
         Access::ReadOnly => Access::ReadOnly,
     };
     let above = now(state, &requester.key);
-    let depth = requester.depth + 1;
     let requester = Requester { agent: &requester.agent, has: &above.allowed };
     let subject = Subject { agent: target, depth, access, requester: Some(requester) };
     let policy = decide(state.limits, &subject);

@@ -17,4 +17,6 @@ mod spawn;
 mod stop;
 mod stores;
 mod story;
+mod threads;
 mod wait;
+mod warm;

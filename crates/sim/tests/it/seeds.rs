@@ -1,7 +1,10 @@
 //! Whole lives: those that once failed, some new ones, and one of them twice.
 
-use machine::rows::Outcome;
+use std::collections::BTreeMap;
+
+use machine::rows::{EpisodeReason, Lifecycle, Outcome, Task};
 use sim::{life, live, meta, seeds};
+use types::Scope;
 
 #[test]
 fn seeds_that_once_failed() {
@@ -18,6 +21,42 @@ fn two_hundred_lives() {
     }
     // Lives in which nothing is handed on would prove nothing.
     assert!(heard > 500, "only {heard} results were taken in");
+}
+
+/// Lives in which no session is named, taken from the pool, branched or put away would prove
+/// nothing about those that are.
+#[test]
+fn lives_hold_every_way_to_a_session() {
+    let mut found = [0; 6];
+    for seed in 0..150 {
+        let mut sim = life::sim(seed);
+        sim.run_to_idle();
+        let world = &sim.disk.world;
+        let carried: BTreeMap<_, usize> = world.tasks.iter().fold(BTreeMap::new(), |mut map, t| {
+            *map.entry(&t.session_key).or_default() += 1;
+            map
+        });
+        let twice = |scope: fn(&Scope) -> bool| {
+            carried.iter().filter(|(key, count)| **count > 1 && scope(&key.scope)).count()
+        };
+        let unborn = |task: &&Task| world.runs.iter().all(|run| run.id != task.run);
+        let counts = [
+            twice(|scope| matches!(scope, Scope::Thread(_))),
+            twice(|scope| matches!(scope, Scope::WarmSubagent(_))),
+            world.episodes.iter().filter(|row| row.reason == EpisodeReason::Pool).count(),
+            world.transcripts.iter().filter(|row| row.base.is_some()).count(),
+            world.sessions.iter().filter(|row| row.lifecycle == Lifecycle::Archived).count(),
+            world.tasks.iter().filter(unborn).count(),
+        ];
+        for (sum, count) in found.iter_mut().zip(counts) {
+            *sum += count;
+        }
+    }
+    let names = ["thread", "helper", "pool", "fork", "archived", "stopped in line"];
+    for (name, count) in names.iter().zip(found) {
+        assert!(count > 0, "{name}: none, of {names:?} {found:?}");
+    }
+    println!("{names:?} {found:?}");
 }
 
 /// Without this, a seed that failed could not be looked at.

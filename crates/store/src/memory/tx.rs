@@ -1,10 +1,12 @@
 //! The tables, as the machine sees them.
 
+use std::cmp::Reverse;
+
 use machine::Tx;
 use machine::rows::{
     CommandRow, Entry, EntryKind, Episode, Flow, FlowNode, FlowNodeState, Gate, GateKey, InboxKind,
-    InboxRow, InboxState, JournalLine, Lane, LaneName, LedgerRow, Node, NodeState, Repeats, Run,
-    Session, Step, StepKind, StepState, Task, TaskKind, Timer, TimerKind, Transcript,
+    InboxRow, InboxState, JournalLine, Lane, LaneName, LedgerRow, Lifecycle, Node, NodeState,
+    Repeats, Run, Session, Step, StepKind, StepState, Task, TaskKind, Timer, TimerKind, Transcript,
 };
 use types::{FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
 use uuid::Uuid;
@@ -341,6 +343,32 @@ impl Tx for Tables {
     fn task_of_session(&mut self, session: &SessionKey) -> Option<TaskId> {
         let range = (session.clone(), TASK_MIN)..=(session.clone(), TASK_MAX);
         self.carried.range(range).next_back().map(|((_, id), ())| *id)
+    }
+
+    fn tasks_of_session(&mut self, session: &SessionKey, limit: usize) -> Vec<TaskId> {
+        let range = (session.clone(), TASK_MIN)..=(session.clone(), TASK_MAX);
+        self.carried.range(range).rev().map(|((_, id), ())| *id).take(limit).collect()
+    }
+
+    fn pooled(&mut self, pool_key: Hash, since: Timestamp, limit: usize) -> Vec<SessionKey> {
+        let idle = |session: &&Session| {
+            session.pool_key == Some(pool_key)
+                && session.open_run.is_none()
+                && session.lifecycle == Lifecycle::Open
+                && session.active >= since
+        };
+        let mut found: Vec<&Session> = self.sessions.values().filter(idle).collect();
+        // As the database sorts: by the text of the keys.
+        found.sort_by_key(|session| (Reverse(session.active), session.key.to_string()));
+        found.iter().map(|session| session.key.clone()).take(limit).collect()
+    }
+
+    fn seq_of_step(&mut self, run: RunId, step: u32) -> Option<i64> {
+        self.written.get(&(run, step)).copied()
+    }
+
+    fn tokens_between(&mut self, id: SessionId, first: i64, last: i64) -> u64 {
+        self.entries.range((id, first)..=(id, last)).map(|(_, entry)| entry.tokens).sum()
     }
 
     fn open_tasks_of_tree(&mut self, root: &SessionKey) -> u32 {

@@ -355,6 +355,31 @@ impl Tx for SqlTx<'_> {
         self.row(sql, [Text(session)], columns::one)
     }
 
+    fn tasks_of_session(&mut self, session: &SessionKey, limit: usize) -> Vec<TaskId> {
+        let sql = "select id from tasks where session_key = ?1 and kind <> 'flow' \
+                   order by id desc limit ?2";
+        self.rows(sql, params![Text(session), bound(limit)], columns::one)
+    }
+
+    fn pooled(&mut self, pool_key: Hash, since: Timestamp, limit: usize) -> Vec<SessionKey> {
+        let sql = "select key from sessions where pool_key = ?1 and active_ms >= ?2 \
+                   and pool_key is not null and open_run is null and lifecycle = 'open' \
+                   order by active_ms desc, key limit ?3";
+        self.rows(sql, params![Text(pool_key), since.ms(), bound(limit)], columns::one)
+    }
+
+    fn seq_of_step(&mut self, run: RunId, step: u32) -> Option<i64> {
+        let sql = "select seq from entries where run_id = ?1 and step_n = ?2";
+        self.row(sql, params![Text(run), step], number)
+    }
+
+    fn tokens_between(&mut self, id: SessionId, first: i64, last: i64) -> u64 {
+        let sql = "select coalesce(sum(tokens), 0) from entries \
+                   where session_id = ?1 and seq between ?2 and ?3";
+        let sum = self.row(sql, params![Text(id), first, last], number::<i64>);
+        sum.and_then(|sum| u64::try_from(sum).ok()).unwrap_or(0)
+    }
+
     fn open_tasks_of_tree(&mut self, root: &SessionKey) -> u32 {
         let sql = "select (select count(*) from tasks where root_key = ?1 and ended_ms is null) \
                    + (select count(*) from flow_nodes where state = 'pending' and flow_id in \

@@ -16,3 +16,4 @@ mod rows;
 mod speed;
 mod upgrade;
 mod views;
+mod warm;

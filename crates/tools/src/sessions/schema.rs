@@ -41,6 +41,10 @@ fn integer(min: u32, max: u32, description: &str) -> Value {
     json!({ "type": "integer", "minimum": min, "maximum": max, "description": description })
 }
 
+fn flag(description: &str) -> Value {
+    json!({ "type": "boolean", "description": description })
+}
+
 fn word(words: &[&str], description: &str) -> Value {
     json!({ "type": "string", "enum": words, "description": description })
 }
@@ -69,12 +73,41 @@ fn spawn() -> ToolSpec {
         "announce": word(
             &["parent", "person", "none"],
             "Who gets its result: you, if left out; `person`: also, unedited, the person."),
-        "expectsCompletionMessage": {
-            "type": "boolean",
-            "description": "false is the same as announce `none`.",
-        },
+        "expectsCompletionMessage": flag("false is the same as announce `none`."),
         "idempotencyKey": text("The same key returns the same task instead of starting another."),
-        "context": word(&["isolated"], "It starts with a clean transcript."),
+        "sessionKey": text("A name for its session, such as `thread:budget`, by which it is the \
+            same conversation next time."),
+        "resumeIfExists": flag("With `sessionKey`: go on with that session if it is there, with \
+            its whole history, instead of failing."),
+        "reuse": word(
+            &["never", "key", "pool", "main"],
+            "A session that is warm already: the standing helper `reuseKey`, an idle one of the \
+                pool, or the agent's main session. `never` is a new one."),
+        "reuseKey": text("Which standing helper: a short name."),
+        "reuseMain": flag("true is the same as reuse `main`."),
+        "whenBusy": word(
+            &["queue", "fresh", "refuse"],
+            "If that session is busy: wait in it, take a new one, or fail."),
+        "context": word(
+            &["isolated", "fork"],
+            "It starts with a clean transcript, or with a copy of yours up to now."),
+        "access": word(
+            &["full", "read-only"], "`read-only` leaves it only tools that change nothing."),
+        "deliverables": {
+            "anyOf": [
+                { "type": "array", "items": { "type": "string" } },
+                {
+                    "type": "object",
+                    "properties": {
+                        "files": { "type": "array", "items": { "type": "string" } },
+                        "schema": { "type": "object" },
+                    },
+                    "additionalProperties": false,
+                },
+            ],
+            "description": "What must be there before the task counts as completed: files below \
+                its working folder, and a JSON schema that its answer must meet.",
+        },
         "runtime": word(&["subagent"], "It runs in this gateway."),
     });
     tool("sessions_spawn", description, properties, &["task"])

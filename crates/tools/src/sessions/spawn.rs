@@ -1,18 +1,23 @@
 //! The arguments of `sessions_spawn`.
 
+use std::fmt::Display;
+use std::path::{Component, Path};
+use std::str::FromStr;
 use std::time::Duration;
 
-use types::{Announce, Cleanup, SpawnRequest, word_enum};
+use serde_json::{Value, json};
+use types::{
+    Access, Announce, Cleanup, Deliverables, Reuse, SpawnContext, SpawnRequest, WhenBusy, word_enum,
+};
 
 use super::{MESSAGE_BYTES_MAX, NAME_BYTES_MAX, SECONDS_MAX};
-use crate::arguments::{Arguments, Refused, excerpt};
+use crate::arguments::{Arguments, Refused, excerpt, wrong};
 
 const DEADLINE: &str = "use `runTimeoutSeconds`; the spawn itself does not wait";
 const CHANNEL: &str = "the result comes back to you; put where it should go into your own reply";
 const ONE_RUN: &str = "every spawn is one run; leave it out";
 const BRIEF: &str = "not in this version; put what the child needs into `task`";
 const LEFT_OUT: &str = "not in this version; leave it out";
-const FRESH: &str = "not in this version; every spawn opens a session of its own";
 const LIMIT: &str = "not in this version; bound the child with `runTimeoutSeconds`";
 const YIELD: &str = "not in this version; spawn, then call `sessions_yield`";
 
@@ -36,12 +41,10 @@ pub(super) const REFUSED: &[Refused] = &[
     ("attachments", BRIEF),
     ("attachAs", BRIEF),
     ("lightContext", BRIEF),
-    ("outputSchema", "not in this version; say in `task` what the answer must look like"),
-    ("deliverables", "not in this version; say in `task` what the answer must hold"),
+    ("outputSchema", "use `deliverables` with a `schema`"),
     ("thinking", LEFT_OUT),
     ("fastMode", LEFT_OUT),
     ("sandbox", LEFT_OUT),
-    ("access", "not in this version; say in `task` what must not be changed"),
     ("placement", LEFT_OUT),
     ("visible", LEFT_OUT),
     ("group", LEFT_OUT),
@@ -52,22 +55,10 @@ pub(super) const REFUSED: &[Refused] = &[
     ("worktreeBaseRef", "not in this version; use `cwd`"),
     ("collect", YIELD),
     ("groupId", YIELD),
-    ("resumeSessionId", FRESH),
-    ("sessionKey", FRESH),
-    ("resumeIfExists", FRESH),
-    ("reuse", FRESH),
-    ("reuseMain", FRESH),
-    ("whenBusy", FRESH),
+    ("resumeSessionId", "use `sessionKey` with `resumeIfExists`"),
     ("streamTo", "results arrive as messages when the child ends; leave it out"),
     ("budget", LIMIT),
 ];
-
-word_enum! {
-    /// What a child starts from.
-    enum Context {
-        Isolated = "isolated",
-    }
-}
 
 word_enum! {
     /// What carries out a task.
@@ -76,27 +67,132 @@ word_enum! {
     }
 }
 
+/// Most files that a task may be asked to hand in.
+const FILES_MAX: usize = 100;
+
 pub(super) fn parse(arguments: &Arguments) -> Result<SpawnRequest, String> {
-    // Only one word each: reading them is refusing the others by name.
-    arguments.choice::<Context>("context")?;
+    // Only one word: reading it is refusing the others by name.
     arguments.choice::<Runtime>("runtime")?;
     let word = |name| arguments.word(name, NAME_BYTES_MAX).map(|text| text.map(str::to_owned));
-    let agent = arguments
-        .word("agentId", NAME_BYTES_MAX)?
-        .map(|text| text.parse().map_err(|error| format!("`agentId` is not valid: {error}")));
     let seconds = arguments.integer("runTimeoutSeconds", 0..=SECONDS_MAX)?;
-    Ok(SpawnRequest {
+    let request = SpawnRequest {
         label: word("label")?,
         task_name: task_name(arguments)?,
-        agent: agent.transpose()?,
+        agent: parsed(arguments, "agentId")?,
         model: word("model")?,
         run_timeout: seconds.map(|seconds| Duration::from_secs(seconds.into())),
         cleanup: arguments.choice("cleanup")?.unwrap_or(Cleanup::Keep),
         announce: announce(arguments)?,
         idempotency_key: word("idempotencyKey")?,
         cwd: arguments.word("cwd", 4_096)?.map(str::to_owned),
+        session: parsed(arguments, "sessionKey")?,
+        resume_if_exists: arguments.flag("resumeIfExists")?.unwrap_or(false),
+        reuse: reuse(arguments)?,
+        reuse_key: parsed(arguments, "reuseKey")?,
+        when_busy: arguments.choice("whenBusy")?,
+        context: arguments.choice("context")?.unwrap_or(SpawnContext::Isolated),
+        access: arguments.choice("access")?.unwrap_or(Access::Full),
+        deliverables: deliverables(arguments)?,
         ..SpawnRequest::of(arguments.message("task", MESSAGE_BYTES_MAX)?)
-    })
+    };
+    contradictions(&request)?;
+    Ok(request)
+}
+
+/// Reads a text that has a type of its own.
+fn parsed<T>(arguments: &Arguments, name: &str) -> Result<Option<T>, String>
+where
+    T: FromStr<Err: Display>,
+{
+    let Some(text) = arguments.word(name, NAME_BYTES_MAX)? else { return Ok(None) };
+    text.parse().map(Some).map_err(|error| format!("`{name}` is not valid: {error}"))
+}
+
+/// `reuseMain: true` is `reuse: "main"`, and a `reuseKey` says `reuse: "key"`.
+fn reuse(arguments: &Arguments) -> Result<Option<Reuse>, String> {
+    let said: Option<Reuse> = arguments.choice("reuse")?;
+    let main = arguments.flag("reuseMain")?.unwrap_or(false);
+    let key = arguments.says("reuseKey");
+    match (said, main, key) {
+        (_, true, true) => Err("`reuseMain` and `reuseKey` name two sessions".to_owned()),
+        (Some(word), true, _) if word != Reuse::Main => {
+            Err(format!("`reuseMain` and `reuse` \"{word}\" contradict each other"))
+        }
+        (Some(word), _, true) if word != Reuse::Key => {
+            Err(format!("`reuseKey` goes with `reuse` \"key\", not \"{word}\""))
+        }
+        (_, true, _) => Ok(Some(Reuse::Main)),
+        (_, _, true) => Ok(Some(Reuse::Key)),
+        (said, ..) => Ok(said),
+    }
+}
+
+/// Refuses what cannot be meant together: a model that believes it has both must not be wrong.
+fn contradictions(request: &SpawnRequest) -> Result<(), String> {
+    let named = request.session.is_some();
+    let reuse = request.reuse.filter(|reuse| *reuse != Reuse::Never);
+    if let (true, Some(reuse)) = (named, reuse) {
+        return Err(format!(
+            "`sessionKey` and `reuse` \"{reuse}\" name two sessions: leave one out"
+        ));
+    }
+    if request.resume_if_exists && !named {
+        return Err("`resumeIfExists` goes with `sessionKey`, which is missing".to_owned());
+    }
+    let old = reuse.is_some() || request.resume_if_exists;
+    if request.context == SpawnContext::Fork && old {
+        return Err("`context` \"fork\" begins a new session: it goes with neither `reuse` nor \
+                    `resumeIfExists`"
+            .to_owned());
+    }
+    if request.cleanup == Cleanup::Delete && (named || reuse.is_some()) {
+        return Err("`cleanup` \"delete\" puts a session away that `sessionKey` or `reuse` wants \
+                    to find again: leave one out"
+            .to_owned());
+    }
+    match (request.when_busy, request.reuse) {
+        (Some(WhenBusy::Queue), Some(Reuse::Pool)) => Err(
+            "`whenBusy` \"queue\" does not go with `reuse` \"pool\", which takes idle sessions \
+                 only"
+                .to_owned(),
+        ),
+        (Some(_), Some(Reuse::Never)) if !named => {
+            Err("`whenBusy` goes with `sessionKey` or `reuse`: a new session is not busy"
+                .to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A list of files, or an object with `files` and `schema`.
+fn deliverables(arguments: &Arguments) -> Result<Option<Deliverables>, String> {
+    const EXPECTED: &str = "a list of files, or an object with `files` and `schema`";
+    let Some(value) = arguments.value("deliverables") else { return Ok(None) };
+    let wanted = match value {
+        Value::Array(_) => json!({ "files": value }),
+        Value::Object(_) => value.clone(),
+        other => return Err(wrong("deliverables", EXPECTED, other)),
+    };
+    let wanted: Deliverables = serde_json::from_value(wanted)
+        .map_err(|error| format!("`deliverables` must be {EXPECTED}: {error}"))?;
+    if wanted.files.len() > FILES_MAX {
+        let count = wanted.files.len();
+        return Err(format!("`deliverables` names {count} files; at most {FILES_MAX} are allowed"));
+    }
+    for file in &wanted.files {
+        let inside = Path::new(file).components().all(|part| matches!(part, Component::Normal(_)));
+        if file.trim().is_empty() || !inside {
+            let shown = excerpt(file);
+            return Err(format!(
+                "`deliverables` must name files below the working folder; got `{shown}`"
+            ));
+        }
+    }
+    if let Some(schema) = wanted.schema.as_ref().filter(|s| !s.is_object() && !s.is_boolean()) {
+        return Err(wrong("deliverables.schema", "a JSON schema", schema));
+    }
+    let nothing = wanted.files.is_empty() && wanted.schema.is_none();
+    Ok((!nothing).then_some(wanted))
 }
 
 fn task_name(arguments: &Arguments) -> Result<Option<String>, String> {

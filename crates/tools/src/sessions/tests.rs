@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use types::{
-    Announce, Cleanup, SendMode, SendRequest, SendTarget, SpawnRequest, TaskId, WaitFor,
-    YieldRequest,
+    Access, Announce, Cleanup, Deliverables, Name, Reuse, SendMode, SendRequest, SendTarget,
+    SpawnContext, SpawnRequest, TaskId, WaitFor, WhenBusy, YieldRequest,
 };
 use uuid::Uuid;
 
@@ -108,10 +108,6 @@ fn a_bad_spawn_is_refused_by_name() {
             json!({"task": "x", "expectsCompletionMessage": "no"}),
             "must be true or false; got the string \"no\"",
         ),
-        (
-            json!({"task": "x", "context": "fork"}),
-            "`context` must be one of `isolated`; got `fork`",
-        ),
         (json!({"task": "x", "runtime": "acp"}), "`runtime` must be one of `subagent`; got `acp`"),
         (
             json!({"task": "x", "label": "l".repeat(513)}),
@@ -128,6 +124,101 @@ fn a_bad_spawn_is_refused_by_name() {
         assert!(error.contains(expected), "expected {expected:?} in {error:?}");
     }
     assert_eq!(spawn(json!({"task": "x".repeat(MESSAGE_BYTES_MAX)})).task.len(), MESSAGE_BYTES_MAX);
+}
+
+#[test]
+fn a_spawn_into_a_session_that_has_a_name() {
+    let key = |text: &str| Some(text.parse().unwrap());
+    let request = spawn(json!({"task": "x", "sessionKey": "thread:Budget", "whenBusy": "fresh",
+        "resumeIfExists": true, "access": "read-only"}));
+    let expected = SpawnRequest {
+        session: key("thread:budget"),
+        resume_if_exists: true,
+        when_busy: Some(WhenBusy::Fresh),
+        access: Access::ReadOnly,
+        ..plain("x")
+    };
+    assert_eq!(request, expected);
+    let full = spawn(json!({"task": "x", "sessionKey": "agent:ops:thread:b", "reuse": "never"}));
+    assert_eq!(full.session, key("agent:ops:thread:b"));
+    #[rustfmt::skip]
+    let table = [
+        // arguments                        reuse              reuseKey
+        (json!({"reuse": "pool"}),          Some(Reuse::Pool), None),
+        (json!({"reuse": "key"}),           Some(Reuse::Key),  None),
+        (json!({"reuseKey": "helper"}),     Some(Reuse::Key),  Some("helper")),
+        (json!({"reuseMain": true}),        Some(Reuse::Main), None),
+        (json!({"reuseMain": false}),       None,              None),
+    ];
+    for (mut arguments, reuse, key) in table {
+        arguments["task"] = json!("x");
+        let request = spawn(arguments.clone());
+        let found = (request.reuse, request.reuse_key.as_ref().map(Name::as_str));
+        assert_eq!(found, (reuse, key), "{arguments}");
+    }
+    assert_eq!(spawn(json!({"task": "x", "context": "fork"})).context, SpawnContext::Fork);
+}
+
+#[test]
+fn what_a_spawn_cannot_mean_is_refused() {
+    let table = [
+        (json!({"sessionKey": "main", "reuse": "pool"}), "`reuse` \"pool\" name two sessions"),
+        (json!({"sessionKey": "main", "reuseMain": true}), "`reuse` \"main\" name two sessions"),
+        (json!({"reuseKey": "a", "reuse": "pool"}), "`reuseKey` goes with `reuse` \"key\""),
+        (json!({"reuseKey": "a", "reuseMain": true}), "name two sessions"),
+        (json!({"reuseMain": true, "reuse": "never"}), "contradict"),
+        (json!({"resumeIfExists": true}), "`resumeIfExists` goes with `sessionKey`"),
+        (json!({"context": "fork", "reuse": "pool"}), "begins a new session"),
+        (
+            json!({"context": "fork", "sessionKey": "thread:a", "resumeIfExists": true}),
+            "begins a new session",
+        ),
+        (json!({"cleanup": "delete", "reuse": "pool"}), "`cleanup` \"delete\" puts a session away"),
+        (json!({"cleanup": "delete", "sessionKey": "thread:a"}), "wants to find again"),
+        (json!({"reuse": "pool", "whenBusy": "queue"}), "takes idle sessions only"),
+        (json!({"reuse": "never", "whenBusy": "queue"}), "a new session is not busy"),
+        (json!({"sessionKey": "thread:"}), "`sessionKey` is not valid"),
+        (json!({"reuseKey": "a b"}), "`reuseKey` is not valid"),
+        (json!({"context": "full"}), "`context` must be one of `isolated`, `fork`; got `full`"),
+    ];
+    for (mut arguments, expected) in table {
+        arguments["task"] = json!("x");
+        let error = call("sessions_spawn", arguments.clone()).unwrap_err();
+        assert!(error.contains(expected), "{arguments}: expected {expected:?} in {error:?}");
+    }
+}
+
+#[test]
+fn what_a_task_is_to_hand_in() {
+    let files = |files: &[&str]| files.iter().map(|file| (*file).to_owned()).collect();
+    let schema = json!({"type": "object"});
+    for (value, expected) in [
+        (
+            json!(["a.md", "b/c.md"]),
+            Some(Deliverables { files: files(&["a.md", "b/c.md"]), schema: None }),
+        ),
+        (
+            json!({"files": ["a.md"], "schema": schema}),
+            Some(Deliverables { files: files(&["a.md"]), schema: Some(schema.clone()) }),
+        ),
+        (json!([]), None),
+    ] {
+        let request = spawn(json!({"task": "x", "deliverables": value}));
+        assert_eq!(request.deliverables, expected, "{value}");
+    }
+    for (value, expected) in [
+        (json!("a.md"), "must be a list of files, or an object"),
+        (json!([1]), "must be a list of files, or an object"),
+        (json!(["/etc/passwd"]), "below the working folder; got `/etc/passwd`"),
+        (json!(["../a"]), "below the working folder"),
+        (json!([""]), "below the working folder"),
+        (json!({"file": "a"}), "unknown field `file`"),
+        (json!({"schema": "x"}), "`deliverables.schema` must be a JSON schema"),
+    ] {
+        let error = call("sessions_spawn", json!({"task": "x", "deliverables": value}));
+        let error = error.unwrap_err();
+        assert!(error.contains(expected), "{value}: expected {expected:?} in {error:?}");
+    }
 }
 
 /// All that OpenClaw 2026.9 sends for a spawn is either taken or refused with advice.
