@@ -186,7 +186,8 @@ fn reset_words(state: &mut State<'_>, reason: EndReason, stopped: &Stopped) -> S
 enum Spoken {
     Spawn,
     Kill,
-    Message,
+    Steer,
+    Send,
 }
 
 impl Spoken {
@@ -194,7 +195,8 @@ impl Spoken {
         match call {
             InternalCall::Spawn(_) => Spoken::Spawn,
             InternalCall::Kill { .. } => Spoken::Kill,
-            _ => Spoken::Message,
+            InternalCall::Send(_) => Spoken::Send,
+            _ => Spoken::Steer,
         }
     }
 
@@ -222,12 +224,15 @@ impl Spoken {
             ),
             (Spoken::Kill, "already_ended") => format!("{} had ended already.", field("taskId")),
             (Spoken::Kill, _) => format!("Stopped, with all below it: {}.", names(&json["tasks"])),
-            (Spoken::Message, _) if json["resumed"] == true => format!(
+            (Spoken::Steer, _) if json["resumed"] == true => format!(
                 "It had ended, and goes on as {} in {}. Its result will come here.",
                 field("taskId"),
                 field("sessionKey"),
             ),
-            (Spoken::Message, _) => {
+            (Spoken::Send, _) => {
+                format!("Sent to {}. Its answer will come here.", field("sessionKey"))
+            }
+            (Spoken::Steer, _) => {
                 format!("Told: {} takes it in at its next step.", field("sessionKey"))
             }
         };

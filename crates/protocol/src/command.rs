@@ -76,7 +76,7 @@ const LOG_LINES: u32 = 20;
 const LOG_LINES_MAX: u32 = 200;
 
 /// Every command: its form, and what it does.
-pub const TABLE: [(&str, &str); 16] = [
+pub const TABLE: [(&str, &str); 17] = [
     ("/help", "Show this list"),
     ("/status", "Show how this conversation stands"),
     ("/stop", "Stop the run of this conversation, what waits in it, and all its sub-agents"),
@@ -96,9 +96,10 @@ pub const TABLE: [(&str, &str); 16] = [
     ("/subagents list", "List the sub-agents below this conversation, with numbers"),
     ("/subagents info <task>", "Show all that is known of one"),
     ("/subagents log <task> [lines]", "Show the end of its conversation"),
-    ("/subagents steer|send <task> <message>", "Tell it something; one that has ended goes on"),
+    ("/subagents steer <task> <message>", "Tell it something; one that has ended goes on"),
+    ("/subagents send <task> <message>", "Write to it; its answer comes here"),
     ("/subagents kill <task>|all", "Stop it, and all below it"),
-    ("/subagents spawn <agentId> <task> [--model <provider/model>]", "Start a sub-agent"),
+    ("/subagents spawn <agentId> <brief> [--model <provider/model>]", "Start a sub-agent"),
 ];
 
 /// How a task may be named, for those who have named none.
@@ -163,7 +164,7 @@ fn subagents(rest: &str) -> Result<Subagents, WrongForm> {
             Ok(Subagents::Steer { task, message })
         }
         "send" => {
-            let (task, message) = told(rest).ok_or_else(|| wrong("steer"))?;
+            let (task, message) = told(rest).ok_or_else(|| wrong("send"))?;
             Ok(Subagents::Send { task, message })
         }
         "kill" | "cancel" if rest.eq_ignore_ascii_case("all") => Ok(Subagents::Kill(Victims::All)),
@@ -235,15 +236,12 @@ fn first_word(text: &str) -> (&str, &str) {
 /// The right forms of what was begun.
 fn form_of(name: &str) -> WrongForm {
     let begins = |form: &&str| {
-        let form = form.replace("steer|send", "steer");
         form.strip_prefix('/').is_some_and(|form| {
             form == name || form.strip_prefix(name).is_some_and(|rest| rest.starts_with(' '))
         })
     };
     let forms: Vec<&str> = TABLE.iter().map(|(form, _)| *form).filter(begins).collect();
-    let handles = if forms.iter().any(|form| form.contains("<task>|") || form.contains("<task> "))
-        || forms.iter().any(|form| form.ends_with("info <task>"))
-    {
+    let handles = if forms.iter().any(|form| form.contains("<task>")) {
         format!("\n{HANDLES}")
     } else {
         String::new()
@@ -382,7 +380,7 @@ mod tests {
             ("/queue shout",                "/queue steer|followup|collect|interrupt|default"),
             ("/queue steer cap:3",          "/queue steer|followup|collect|interrupt|default"),
             ("/subagents list all",         "/subagents list"),
-            ("/subagents dance",            "/subagents spawn <agentId> <task>"),
+            ("/subagents dance",            "/subagents spawn <agentId> <brief>"),
             ("/subagents info",             "/subagents info <task>"),
             ("/subagents info a b",         "/subagents info <task>"),
             ("/subagents info #0",          "/subagents info <task>"),
@@ -391,16 +389,16 @@ mod tests {
             ("/subagents log a 0",          "/subagents log <task> [lines]"),
             ("/subagents log a 201",        "/subagents log <task> [lines]"),
             ("/subagents log a many",       "/subagents log <task> [lines]"),
-            ("/subagents steer",            "/subagents steer|send <task> <message>"),
-            ("/subagents steer a",          "/subagents steer|send <task> <message>"),
-            ("/subagents send a",           "/subagents steer|send <task> <message>"),
+            ("/subagents steer",            "/subagents steer <task> <message>"),
+            ("/subagents steer a",          "/subagents steer <task> <message>"),
+            ("/subagents send a",           "/subagents send <task> <message>"),
             ("/subagents kill",             "/subagents kill <task>|all"),
             ("/subagents kill a b",         "/subagents kill <task>|all"),
-            ("/subagents spawn",            "/subagents spawn <agentId> <task>"),
-            ("/subagents spawn ops",        "/subagents spawn <agentId> <task>"),
-            ("/subagents spawn -x do it",   "/subagents spawn <agentId> <task>"),
-            ("/subagents spawn ops --model a/b", "/subagents spawn <agentId> <task>"),
-            ("/subagents spawn ops x --model",   "/subagents spawn <agentId> <task>"),
+            ("/subagents spawn",            "/subagents spawn <agentId> <brief>"),
+            ("/subagents spawn ops",        "/subagents spawn <agentId> <brief>"),
+            ("/subagents spawn -x do it",   "/subagents spawn <agentId> <brief>"),
+            ("/subagents spawn ops --model a/b", "/subagents spawn <agentId> <brief>"),
+            ("/subagents spawn ops x --model",   "/subagents spawn <agentId> <brief>"),
             ("/model",                      "There is no command /model"),
             ("/tmp is full",                "There is no command /tmp"),
         ];
@@ -408,7 +406,9 @@ mod tests {
             assert!(told(text).contains(form), "{text:?} is told {:?}", told(text));
         }
         assert!(told("/subagents kill").contains("`last`"), "how a task is named");
-        assert!(!told("/stop it").contains("`last`"));
+        for other in ["/stop it", "/subagents spawn ops"] {
+            assert!(!told(other).contains("`last`"), "{other}");
+        }
     }
 
     #[test]
@@ -416,9 +416,8 @@ mod tests {
         for (form, _) in TABLE {
             let text = form
                 .replace("steer|followup|collect|interrupt|default", "steer")
-                .replace("steer|send", "send")
                 .replace("<task>|all", "all")
-                .replace("spawn <agentId> <task> [--model <provider/model>]", "spawn ops do it")
+                .replace("spawn <agentId> <brief> [--model <provider/model>]", "spawn ops do it")
                 .replace("[lines]", "3")
                 .replace("<task>", "#1")
                 .replace("<message>", "words");

@@ -15,7 +15,10 @@ use protocol::command::{self, Command, Handle, Queue, Subagents, Victims, WrongF
 use store::StoreError;
 use store::query::{Query, ask};
 use store::view::{SessionView, TaskFilter, TaskView};
-use types::{InternalCall, SessionKey, SpawnRequest, TaskId, TaskTarget, Timestamp};
+use types::{
+    InternalCall, SendRequest, SendTarget, SessionKey, SessionRef, SpawnRequest, TaskId,
+    TaskTarget, Timestamp,
+};
 
 use crate::card::{self, Card};
 use crate::gateway::{Gateway, unreadable};
@@ -145,14 +148,22 @@ impl Asked<'_> {
                 let limit = limit as usize;
                 self.of_task(session.as_ref(), &task, |task| card.log(task, limit))?
             }
-            Command::Subagents(
-                Subagents::Steer { task, message } | Subagents::Send { task, message },
-            ) => self.call(session.as_ref(), &task, |target| InternalCall::Steer {
-                target,
-                message: message.clone(),
-            })?,
+            Command::Subagents(Subagents::Steer { task, message }) => {
+                self.call(session.as_ref(), &task, |task| InternalCall::Steer {
+                    target: target(task),
+                    message,
+                })?
+            }
+            Command::Subagents(Subagents::Send { task, message }) => {
+                self.call(session.as_ref(), &task, |task| {
+                    let to = SendTarget::Session(SessionRef::Full(task.session_key.clone()));
+                    InternalCall::Send(Box::new(SendRequest::to(to, &message)))
+                })?
+            }
             Command::Subagents(Subagents::Kill(Victims::One(task))) => {
-                self.call(session.as_ref(), &task, |target| InternalCall::Kill { target })?
+                self.call(session.as_ref(), &task, |task| InternalCall::Kill {
+                    target: target(task),
+                })?
             }
             // Those are no questions.
             Command::Help
@@ -184,10 +195,10 @@ impl Asked<'_> {
         &self,
         session: Option<&SessionView>,
         handle: &Handle,
-        call: impl FnOnce(TaskTarget) -> InternalCall,
+        call: impl FnOnce(&TaskView) -> InternalCall,
     ) -> Told<Act> {
         Ok(match self.find(session, handle)? {
-            Ok(task) => Act::Call(call(TaskTarget(task.id.to_string()))),
+            Ok(task) => Act::Call(call(&task)),
             Err(why) => wrong_form(why),
         })
     }
@@ -249,6 +260,10 @@ impl Asked<'_> {
         below.reverse();
         Ok(below)
     }
+}
+
+fn target(task: &TaskView) -> TaskTarget {
+    TaskTarget(task.id.to_string())
 }
 
 fn listed((answer, listed): (String, Vec<TaskId>)) -> Act {

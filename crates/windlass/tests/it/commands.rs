@@ -169,6 +169,11 @@ async fn a_person_spawns_a_sub_agent() {
     let heard = history(&house, &[]).await;
     assert!(heard.iter().any(|words| words.contains("[Subagent result]")), "{heard:?}");
     let more = typed(&house, "/subagents send last and now?", "m").await;
+    assert!(more.starts_with("Sent to agent:ops:subagent:"), "{more}");
+    house.quiet().await;
+    let heard = history(&house, &[]).await;
+    assert!(heard.iter().any(|words| words.contains("and now?")), "its answer: {heard:?}");
+    let more = typed(&house, "/subagents steer last once more", "o").await;
     assert!(more.starts_with("It had ended, and goes on as tsk_"), "{more}");
     house.quiet().await;
     judge::all_is_well(&house, &Default::default()).await;
@@ -240,6 +245,8 @@ async fn sessions_are_administered_from_the_command_line() {
     assert_eq!(house.ok(&["threads"]).await, "");
     assert!(!house.ok(&["sessions", "list"]).await.contains("plans"));
     assert_eq!(ask_database(&house, tokens), paid, "what was paid is known");
+    let listed = "select count(*) from v_sessions where key like '%plans'";
+    assert_eq!(ask_database(&house, listed), "0");
     let output = house.run(&["sessions", "delete", key]).await;
     assert!(stderr(&output).contains("no session"), "{}", stderr(&output));
     house.ok(&["agent", "--session-key", key, "--message", "hello again"]).await;
