@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::gateway::Gateway;
-use crate::methods::{administer, agents, chat, health, history, runs, sessions, tasks};
+use crate::methods::{administer, agents, chat, health, history, runs, sessions, tasks, tools};
 use crate::subscribe::Subscriber;
 
 /// The methods that clients are told of: all but the one that they have called to hear of it.
@@ -88,6 +88,8 @@ async fn result(gateway: &Gateway, client: &Subscriber, call: Call) -> Result<Va
         Call::SessionsReset(params) => json(&administer::reset(gateway, params).await?),
         Call::SessionsDelete(params) => json(&administer::delete(gateway, params).await?),
         Call::AgentsList(_) => json(&agents::list(gateway)),
+        Call::ToolsEffective(params) => json(&tools::effective(gateway, params).await?),
+        Call::ToolsCatalog(params) => json(&tools::catalog(gateway, params)?),
         Call::TasksList(params) => json(&tasks::list(gateway, params).await?),
         Call::SubagentsList(params) => json(&tasks::subagents(gateway, params).await?),
         // Answered elsewhere: `agent` twice, `connect` once.

@@ -9,3 +9,4 @@ pub mod health;
 pub mod runs;
 pub mod sessions;
 pub mod tasks;
+pub mod tools;

@@ -62,6 +62,11 @@ word_enum! {
 }
 
 impl Profile {
+    /// Is the tool one of it?
+    pub fn has(self, fact: &ToolFact) -> bool {
+        self.entries().iter().any(|text| Entry::of(text).names(fact))
+    }
+
     fn entries(self) -> &'static [&'static str] {
         match self {
             Profile::Minimal => &["session_status", "gateway"],
@@ -301,7 +306,7 @@ fn by_profile(
         Some(profile) => (format!("{entry}.tools.profile"), profile),
         None => ("tools.profile".to_owned(), rules.profile?),
     };
-    let in_profile = profile.entries().iter().any(|text| Entry::of(text).names(fact));
+    let in_profile = profile.has(fact);
     let also = match own.map(|own| &own.lists.also_allow) {
         Some(also) if !also.is_empty() => also,
         _ => &rules.lists.also_allow,

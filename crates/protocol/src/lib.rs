@@ -44,6 +44,7 @@ pub mod notice;
 pub mod scope;
 pub mod sessions;
 pub mod tasks;
+pub mod tools;
 
 pub use error::{Details, ErrorCode, ErrorShape};
 pub use event::Event;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::error::ErrorShape;
 use crate::fields::{Fields, InvalidField};
 use crate::scope::Scope;
-use crate::{administer, agent, agents, chat, handshake, health, sessions, tasks};
+use crate::{administer, agent, agents, chat, handshake, health, sessions, tasks, tools};
 
 /// Parameters of one method.
 pub trait Params: Sized {
@@ -76,6 +76,8 @@ methods! {
     SessionsReset(administer::ResetParams)    = "sessions.reset",     ADMIN, "<=2026.7";
     SessionsDelete(administer::DeleteParams)  = "sessions.delete",    ADMIN, "<=2026.7";
     AgentsList(agents::ListParams)            = "agents.list",        READ,  "<=2026.7";
+    ToolsEffective(tools::EffectiveParams)    = "tools.effective",    READ,  "<=2026.7";
+    ToolsCatalog(tools::CatalogParams)        = "tools.catalog",      READ,  "<=2026.7";
     TasksList(tasks::TasksListParams)         = "tasks.list",         READ,  "<=2026.7";
     SubagentsList(tasks::SubagentsListParams) = "subagents.list",     READ,  "windlass 0.1";
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{agent, agents, chat, config, db, demo, gateway, sessions, tasks};
+use crate::commands::{agent, agents, chat, config, db, demo, gateway, sessions, tasks, tools};
 
 /// The gateway for fleets of LLM agents that must not lose work
 #[derive(Debug, Parser)]
@@ -65,6 +65,9 @@ pub enum Command {
     /// Look at tasks
     #[command(subcommand)]
     Tasks(tasks::TasksCommand),
+    /// See which tools there are, and which a session has
+    #[command(subcommand)]
+    Tools(tools::ToolsCommand),
     /// Show what the gateway is doing
     Status,
     /// Ask the gateway whether it is well

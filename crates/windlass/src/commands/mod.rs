@@ -11,3 +11,4 @@ pub mod gateway;
 pub mod sessions;
 pub mod status;
 pub mod tasks;
+pub mod tools;

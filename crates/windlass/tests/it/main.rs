@@ -9,5 +9,6 @@ mod house;
 mod judge;
 mod kill;
 mod main_job;
+mod policy;
 mod status;
 mod stop;
