@@ -164,6 +164,7 @@ fn try_resume(
     let session = state.session(session).clone();
     let lineage = Lineage::of(state, &requester, caller.task);
     check_room(state, &requester, &lineage)?;
+    policy::for_existing(state, &requester.key, &session.key)?;
     // What it was asked before goes on, if it was asked from here.
     let ended = state.tx().task_of_session(&session.key);
     let ended = ended.map(|id| state.task(&id).clone());

@@ -49,6 +49,14 @@ pub fn for_existing(
     requester: &SessionKey,
     target: &SessionKey,
 ) -> Result<(), Reply> {
+    let mut above = Some(target.clone());
+    while let Some(key) = above {
+        // What is below got what it has from here.
+        if key == *requester {
+            return Ok(());
+        }
+        above = state.find_session(&key).and_then(|session| session.parent_key.clone());
+    }
     let (from, to) = (state.session(requester).clone(), state.session(target).clone());
     if from.access == Access::ReadOnly && to.access != Access::ReadOnly {
         let why = format!(

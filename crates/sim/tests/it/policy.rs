@@ -6,7 +6,10 @@ use machine::{Action, Limits};
 use serde_json::Value;
 use sim::plan::limits;
 use sim::script::{external, own, spawn};
-use types::{Access, AgentId, EffectClass, InternalCall, RunId, SessionKey};
+use types::{
+    Access, AgentId, EffectClass, InternalCall, RunId, SendMode, SendRequest, SendTarget,
+    SessionKey, SessionRef,
+};
 
 use crate::bench::{Bench, main_session};
 
@@ -167,4 +170,36 @@ fn a_child_that_could_do_nothing_is_not_made() {
     assert!(why.contains("tools.subagents.tools.deny is [\"*\"]"), "{why}");
     assert_eq!(bench.tasks().len(), 0);
     assert_eq!(bench.disk.world.sessions.len(), 1, "nothing is left of it");
+}
+
+/// What a session may not do itself it does not have done by another.
+#[test]
+fn a_read_only_session_sets_nobody_to_work_who_may_do_more() {
+    let (mut bench, run) = started(limits());
+    let plan: SessionKey = "agent:main:thread:plan".parse().unwrap();
+    bench.send(&plan, "hello");
+    let other = bench.open(&plan);
+    bench.say(other, "hello");
+    let order = |mode| {
+        let target = SendTarget::Session(SessionRef::Full(plan.clone()));
+        let request = SendRequest { mode, ..SendRequest::to(target, "change something") };
+        InternalCall::Send(Box::new(request))
+    };
+    let mut request = spawn("look");
+    request.access = Access::ReadOnly;
+    bench.call(run, "s0", InternalCall::spawn(request));
+    let child = bench.tasks()[0].run;
+    bench.answer(child, "", vec![own("r0", order(SendMode::Resume))]);
+    let told = bench.result(child, "r0");
+    assert_eq!(told["code"], "agent_not_allowed");
+    assert!(told["error"].as_str().unwrap().contains("this one is read-only"), "{told}");
+    assert_eq!(bench.tasks().len(), 1);
+    // It may speak to it: what comes of that is the other's to decide.
+    bench.answer(child, "", vec![own("r1", order(SendMode::Message))]);
+    assert_eq!(bench.result(child, "r1")["status"], "accepted");
+    // And whoever may do all that the other may, may set it to work.
+    let answered = bench.open(&plan);
+    bench.say(answered, "no");
+    let done = bench.call(run, "r2", order(SendMode::Resume));
+    assert_eq!(done["status"], "accepted", "{done}");
 }

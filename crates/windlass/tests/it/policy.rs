@@ -46,7 +46,7 @@ async fn a_denied_tool_is_not_run_although_the_model_names_it() {
         let plan = Plan::new().call("exec", touch("one")).say("so be it").to_brief();
         house.ask(&plan).await;
         assert!(!made("one"), "the tool was run");
-        assert!(transcript(&house, MAIN).await.contains(r#"tools.deny is [\\\"bash\\\"]"#));
+        assert!(transcript(&house, MAIN).await.contains(r#"tools.deny is [\"bash\"]"#));
         let why = explained(&house, &["--session", "main"]).await;
         let exec = removed(&why, "exec").unwrap();
         assert_eq!((&exec["rule"], &exec["key"]), (&json!("tools"), &json!("tools.deny")));
@@ -62,7 +62,7 @@ async fn a_denied_tool_is_not_run_although_the_model_names_it() {
         let made = |name: &str| house.folder.path().join("workspace").join(name).exists();
         assert!(!made("two") && !made("three"));
         let words = transcript(&house, MAIN).await;
-        assert!(words.contains(r#"tools.deny is [\\\"write\\\"]"#), "{words}");
+        assert!(words.contains(r#"tools.deny is [\"write\"]"#), "{words}");
         assert!(words.contains("comes with the next one"), "{words}");
         // Another session begins with the configuration of now.
         let plan = Plan::new().call("exec", touch("four")).say("well").to_brief();
