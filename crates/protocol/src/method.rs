@@ -236,6 +236,8 @@ mod tests {
         sessions.reset     operator.admin <=2026.7
         sessions.delete    operator.admin <=2026.7
         agents.list        operator.read  <=2026.7
+        tools.effective    operator.read  <=2026.7
+        tools.catalog      operator.read  <=2026.7
         tasks.list         operator.read  <=2026.7
         subagents.list     operator.read  windlass 0.1
         "#);
