@@ -101,7 +101,7 @@ fn a_full_file() {
     models.providers.stub.models [{"id":"m","name":null,"contextWindow":100000,"maxTokens":4096}]
     models.providers.stub.headers {"x-team":"[redacted]"}
     models.providers.stub.timeoutSeconds null
-    session {"scope":"per-sender"}
+    session {"scope":"per-sender","agentToAgent":{"maxPingPongTurns":5}}
     messages {"queue":{"mode":"collect","debounceMs":0,"cap":20,"drop":"summarize"}}
     tools.exec {"timeoutSeconds":60}
     tools.profile null
@@ -110,6 +110,8 @@ fn a_full_file() {
     tools.deny []
     tools.subagents {"tools":{"allow":null,"alsoAllow":[],"deny":[]}}
     tools.loopDetection {"enabled":true,"maxRepeats":3}
+    tools.agentToAgent {"enabled":true,"allow":["*"]}
+    tools.sessions {"visibility":"all"}
     logging {"level":"debug"}
     "#);
 }
