@@ -34,6 +34,7 @@ mod read;
 mod replace;
 pub mod scripted;
 pub mod sections;
+pub mod deliver;
 pub mod sessions;
 pub mod workspace;
 mod write;
