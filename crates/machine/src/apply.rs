@@ -4,7 +4,9 @@ use crate::effect::{Answer, Notice};
 use crate::event::Event;
 use crate::rows::JournalLine;
 use crate::state::State;
-use crate::{command, flow, inbox, internal, lane, node, recover, session, step, stop, timer};
+use crate::{
+    command, deliver, flow, inbox, internal, lane, node, recover, session, step, stop, timer,
+};
 
 /// Applies `event` to the rows that it concerns.
 ///
@@ -26,6 +28,9 @@ pub fn apply(state: &mut State<'_>, event: Event) -> Answer {
         }
         Event::ToolFinished { run, token, step, result } => {
             step::on_tool_finished(state, run, token, step, &result)
+        }
+        Event::Checked { run, token, step, missing } => {
+            deliver::on_checked(state, run, token, step, &missing)
         }
         Event::InternalCall { run, token, step, call } => {
             internal::carry_out(state, run, token, step, call)

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use types::{Hash, RunId, SessionId, SessionKey, TaskId, Timestamp};
 
+use crate::deliver;
 use crate::limits::{Limits, RETENTION};
 use crate::rows::{
     EntryKind, Episode, Flow, FlowNode, Gate, InboxKind, InboxRow, InboxState, Lane, LedgerRow,
@@ -264,6 +265,10 @@ fn transcripts(world: &World, found: &mut Found) {
             if open {
                 models_open.insert(step.run);
             }
+            continue;
+        }
+        // Nobody has called it, so nobody is answered.
+        if deliver::is_check(step) {
             continue;
         }
         let has = results.contains(&(step.run, step.n));

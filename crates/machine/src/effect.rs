@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use types::{
-    AgentId, FlowId, Hash, MessageId, NodeId, NodeName, RunId, SessionId, SessionKey, TaskId,
-    Timestamp,
+    AgentId, Deliverables, FlowId, Hash, MessageId, NodeId, NodeName, RunId, SessionId, SessionKey,
+    TaskId, Timestamp,
 };
 
 use crate::event::Token;
@@ -28,6 +28,8 @@ pub enum Action {
     },
     CallModel(ModelCall),
     StartTool(ToolStart),
+    /// Look whether what a task has to hand in is there.
+    Check(Check),
     /// Close the model stream and end the processes of this run.
     Abort {
         run: RunId,
@@ -67,6 +69,18 @@ pub struct ToolStart {
     pub call_id: String,
     /// It may have been begun before a crash.
     pub again: bool,
+}
+
+/// One look at what a task has to hand in. The answer is the entry of step `asked_by`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    pub run: RunId,
+    pub token: Token,
+    pub step: u32,
+    pub asked_by: u32,
+    pub session: SessionKey,
+    pub session_id: SessionId,
+    pub wanted: Deliverables,
 }
 
 /// What the submitter of an event is told, after the commit.

@@ -41,6 +41,14 @@ pub enum Event {
         step: u32,
         result: ToolDone,
     },
+    /// What a task has to hand in has been looked for.
+    Checked {
+        run: RunId,
+        token: Token,
+        step: u32,
+        /// A sentence for each thing; none if all of it is there.
+        missing: Vec<String>,
+    },
     /// A tool call that the machine carries out itself.
     InternalCall {
         run: RunId,
@@ -112,6 +120,7 @@ impl Event {
             Event::ModelReplied { .. } => "ModelReplied",
             Event::ModelFailed { .. } => "ModelFailed",
             Event::ToolFinished { .. } => "ToolFinished",
+            Event::Checked { .. } => "Checked",
             Event::InternalCall { .. } => "InternalCall",
             Event::Ask(_) => "Ask",
             Event::Command(_) => "Command",
@@ -139,6 +148,7 @@ impl Event {
             | Event::ModelReplied { run, .. }
             | Event::ModelFailed { run, .. }
             | Event::ToolFinished { run, .. }
+            | Event::Checked { run, .. }
             | Event::InternalCall { run, .. }
             | Event::Orphaned { run } => Some(*run),
             _ => None,

@@ -4,6 +4,7 @@ use types::{FailureClass, RunId, SessionKey, TaskId};
 
 use crate::announce;
 use crate::archive;
+use crate::deliver;
 use crate::effect::{Action, Notice, RunEnded};
 use crate::event::Event;
 use crate::flow;
@@ -136,6 +137,10 @@ fn close(state: &mut State<'_>, run: RunId, end: End) -> Closed {
 /// Every call that is out gets its one result, so that the history stays valid.
 fn close_open_steps(state: &mut State<'_>, run: RunId, outcome: Outcome) {
     for n in state.tx().open_steps(run) {
+        if deliver::is_check(state.step(&(run, n))) {
+            deliver::close(state, run, n, StepState::Failed);
+            continue;
+        }
         match state.step(&(run, n)).kind {
             StepKind::Model => step::fail_model_step(state, run, n, true),
             StepKind::Tool => {

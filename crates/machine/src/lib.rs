@@ -44,6 +44,7 @@ mod session;
 mod command;
 mod timer;
 pub mod deadline;
+pub mod deliver;
 mod node;
 mod restart;
 mod recover;

@@ -30,6 +30,7 @@ pub(crate) use place::Chosen;
 use place::choose;
 
 use crate::again;
+use crate::deliver;
 use crate::effect::Notice;
 use crate::inbox;
 use crate::internal::{Caller, Reply};
@@ -339,6 +340,7 @@ pub(crate) fn put_brief(
     // A chain of messages goes on through a task.
     let asking = state.session(&task.requester_key).open_run;
     let hops = asking.map_or(0, |run| state.run(&run).hops);
+    let brief = &deliver::brief(task, brief);
     let row = InboxRow {
         seq: 0,
         id: MessageId::new(state.at.mint()),

@@ -3,6 +3,7 @@
 use types::{EffectClass, Hash, RunId, TaskId, Timestamp, Usage};
 
 use crate::deadline;
+use crate::deliver;
 use crate::effect::{Action, Answer, ModelCall, Notice, ToolStart};
 use crate::event::{CallPlan, Event, ModelFailure, ModelReply, PlannedCall, Token, ToolDone};
 use crate::finish::{End, finish};
@@ -79,7 +80,7 @@ pub fn ends_here(state: &mut State<'_>, run: RunId) -> bool {
 }
 
 /// A draining gateway starts no step: the run goes on at the next start.
-fn drains_here(state: &mut State<'_>, run: RunId) -> bool {
+pub fn drains_here(state: &mut State<'_>, run: RunId) -> bool {
     let draining = state.this_node().is_none_or(|node| node.state != NodeState::Up);
     if draining {
         put_back(state, run);
@@ -115,7 +116,7 @@ pub fn stopped(state: &mut State<'_>, task: Option<TaskId>) -> bool {
     false
 }
 
-fn new_step(state: &mut State<'_>, run: RunId, kind: StepKind) -> u32 {
+pub fn new_step(state: &mut State<'_>, run: RunId, kind: StepKind) -> u32 {
     let started = state.now();
     let row = state.run_mut(&run);
     let n = row.next_step;
@@ -281,7 +282,20 @@ fn answer(state: &mut State<'_>, run: RunId, step: u32, text: String) {
         return;
     }
     let outcome = if text.trim().is_empty() { Outcome::NoResult } else { Outcome::Completed };
+    if outcome == Outcome::Completed && deliver::begin(state, run, step) {
+        return;
+    }
     finish(state, run, End { outcome, text: Some(text), error: None, quiet: false });
+}
+
+/// Lets a run that has answered go on, if something for it has come meanwhile.
+pub fn reads_on(state: &mut State<'_>, run: RunId) -> bool {
+    let unread = transcript::entering(state, run).iter().any(|row| !deadline::is_warning(row));
+    if unread {
+        transcript::feed(state, run);
+        call(state, run);
+    }
+    unread
 }
 
 /// Records the tool calls of an answer, and starts those that can be started. A yield comes last,
@@ -380,6 +394,11 @@ pub fn restart_tools(state: &mut State<'_>, run: RunId, open: Vec<u32>) {
     let policy = policy::now(state, &session);
     for n in open {
         let step = state.step(&(run, n)).clone();
+        // No policy denies the machine its own look.
+        if deliver::is_check(&step) {
+            deliver::start(state, run, n);
+            continue;
+        }
         let Some(why) = policy.refusal(&step.name.unwrap_or_default()) else {
             start_tool(state, run, n, true);
             continue;
@@ -435,7 +454,7 @@ pub fn after_tool(state: &mut State<'_>, run: RunId) {
 }
 
 /// The run is at a model boundary: it waits, if it has yielded, or takes inputs in and calls.
-fn go_on(state: &mut State<'_>, run: RunId) {
+pub fn go_on(state: &mut State<'_>, run: RunId) {
     if ends_here(state, run) {
         return;
     }

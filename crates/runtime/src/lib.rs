@@ -22,6 +22,7 @@ mod pin;
 mod model_call;
 mod session_tools;
 mod tool_call;
+mod deliver;
 mod perform;
 pub mod leftovers;
 pub mod driver;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
+use machine::effect::Check;
 use machine::event::{ModelFailure, ToolDone};
 use machine::{Action, Event};
 use tokio::sync::Notify;
@@ -16,7 +17,7 @@ use types::{FailureClass, RunId};
 use crate::clock::Clock;
 use crate::handle::Handle;
 use crate::model_call::{self, Prefixes};
-use crate::{pin, tool_call};
+use crate::{deliver, pin, tool_call};
 
 /// How long aborted tools have to end their processes when the gateway stops: the grace between
 /// SIGTERM and SIGKILL, and a second.
@@ -164,6 +165,15 @@ async fn perform(shared: &Shared, action: Action, cancel: CancellationToken) -> 
             }
         }
         Action::StartTool(start) => tool_call::call_tool(shared, &start, cancel).await,
+        Action::Check(check) => {
+            tokio::select! {
+                missing = deliver::missing(shared, &check) => {
+                    let Check { run, token, step, .. } = check;
+                    Some(Event::Checked { run, token, step, missing })
+                }
+                () = cancel.cancelled() => None,
+            }
+        }
         Action::Abort { .. } => None,
     }
 }
@@ -173,6 +183,7 @@ fn run_of(action: &Action) -> RunId {
         Action::Pin { run, .. } | Action::Abort { run } => *run,
         Action::CallModel(call) => call.run,
         Action::StartTool(start) => start.run,
+        Action::Check(check) => check.run,
     }
 }
 
@@ -187,6 +198,11 @@ fn on_panic(action: &Action) -> Option<Event> {
         Action::Abort { .. } => None,
         Action::CallModel(call) => Some(model_panicked(call)),
         Action::StartTool(start) => Some(tool_panicked(start)),
+        Action::Check(check) => {
+            let missing = vec!["it could not be looked for: the check panicked, a bug".to_owned()];
+            let (run, token, step) = (check.run, check.token, check.step);
+            Some(Event::Checked { run, token, step, missing })
+        }
     }
 }
 

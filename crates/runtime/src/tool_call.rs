@@ -1,12 +1,14 @@
 //! One tool call: find its arguments, run it, bound the result.
 
+use std::path::PathBuf;
+
 use machine::Event;
 use machine::effect::ToolStart;
 use machine::event::ToolDone;
 use tokio_util::sync::CancellationToken;
 use tools::sessions::SessionsCall;
 use tools::{Probe, Tool, ToolContext, ToolOutput};
-use types::{AssistantMessage, Hash};
+use types::{AssistantMessage, Hash, SessionKey};
 
 use crate::perform::Shared;
 use crate::session_tools;
@@ -70,7 +72,20 @@ async fn context(
     start: &ToolStart,
     cancel: CancellationToken,
 ) -> Result<ToolContext, String> {
-    let agent = &start.session.agent;
+    let workspace = workspace(shared, &start.session).await?;
+    let key = Hash::of(format!("{}/{}/{}", start.run, start.step, start.call_id));
+    Ok(ToolContext {
+        workspace,
+        run: start.run,
+        idempotency_key: key.to_string(),
+        cancel,
+        env: Vec::new(),
+    })
+}
+
+/// The folder that a session works in, made if it is not there.
+pub async fn workspace(shared: &Shared, key: &SessionKey) -> Result<PathBuf, String> {
+    let agent = &key.agent;
     let known = shared.handle.config().agents.get(agent);
     let known = known.ok_or_else(|| {
         format!("The agent \"{agent}\" is not configured any more, so it has no workspace.")
@@ -78,7 +93,7 @@ async fn context(
     let session = shared
         .handle
         .store()
-        .session(&start.session)
+        .session(key)
         .await
         .map_err(|error| format!("The session could not be read: {error}"))?;
     // `join` keeps an absolute `cwd` as it is; the file tools bind it to the workspace.
@@ -89,14 +104,7 @@ async fn context(
     if let Err(error) = tokio::fs::create_dir_all(&workspace).await {
         tracing::warn!(path = %workspace.display(), %error, "no workspace folder");
     }
-    let key = Hash::of(format!("{}/{}/{}", start.run, start.step, start.call_id));
-    Ok(ToolContext {
-        workspace,
-        run: start.run,
-        idempotency_key: key.to_string(),
-        cancel,
-        env: Vec::new(),
-    })
+    Ok(workspace)
 }
 
 /// Runs a tool, or finds out first whether a crash has cut it after it was done.

@@ -32,6 +32,12 @@ impl Sim {
             }
             Action::CallModel(call) => self.call_model(call),
             Action::StartTool(start) => self.start_tool(start),
+            Action::Check(check) => {
+                let (run, token, step) = (check.run, check.token, check.step);
+                let missing = if self.rng.chance(500) { vec!["a.md".to_owned()] } else { vec![] };
+                self.truth.checked.insert((run, step), missing.is_empty());
+                self.take_off(run, Event::Checked { run, token, step, missing }, 500);
+            }
             Action::Abort { run } => self.abort(run),
         }
     }

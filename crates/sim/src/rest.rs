@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use machine::check::World;
-use machine::deadline;
 use machine::event::Act;
 use machine::queue::Drop;
 use machine::rows::{
@@ -11,6 +10,7 @@ use machine::rows::{
     StepState, Task, TaskKind, Timer, TimerKind,
 };
 use machine::{Answer, Refusal};
+use machine::{deadline, deliver};
 use types::{Announce, Hash, InternalCall, Scope, SessionKey};
 
 use crate::order::What;
@@ -28,6 +28,7 @@ pub fn check(sim: &Sim) {
     announces(sim);
     told(sim);
     restarts(sim);
+    handed_in(sim);
     histories(sim);
     commands(sim);
     crate::allowed::check(sim);
@@ -167,6 +168,18 @@ fn told(sim: &Sim) {
             world.transcripts.iter().any(|t| Some(&t.session_key) == told && t.ended.is_some());
         let fine = count == usize::from(told.is_some()) || (gone || begun_anew) && count == 0;
         assert!(fine, "the person was told {count} times of {task:?}");
+    }
+}
+
+/// A task that had something to hand in has completed if and only if the last look found it.
+fn handed_in(sim: &Sim) {
+    let world = &sim.disk.world;
+    for task in world.tasks.iter().filter(|task| task.deliverables.is_some()) {
+        let mut steps = world.steps.iter().rev().filter(|step| step.run == task.run);
+        let last = steps.find(|step| deliver::is_check(step) && step.state == StepState::Done);
+        let found = last.is_some_and(|step| sim.truth.checked[&(step.run, step.n)]);
+        let completed = task.outcome == Some(Outcome::Completed);
+        assert!(!completed || found, "{} has completed without what it had to hand in", task.id);
     }
 }
 

@@ -13,9 +13,9 @@ use machine::check::World;
 use machine::event::{CallPlan, ModelFailure, ModelReply, PlannedCall};
 use machine::rows::{EntryKind, Run, Task};
 use types::{
-    Access, Announce, Cleanup, EffectClass, FailureClass, FlowId, FlowRequest, FlowTarget,
-    FlowTask, InternalCall, NodeName, OnFailure, SendMode, SendRequest, SendTarget, SessionRef,
-    SpawnRequest, TaskId, TaskTarget, Usage, WaitFor, WaitRequest, YieldRequest,
+    Access, Announce, Cleanup, Deliverables, EffectClass, FailureClass, FlowId, FlowRequest,
+    FlowTarget, FlowTask, InternalCall, NodeName, OnFailure, SendMode, SendRequest, SendTarget,
+    SessionRef, SpawnRequest, TaskId, TaskTarget, Usage, WaitFor, WaitRequest, YieldRequest,
 };
 use uuid::Uuid;
 
@@ -203,6 +203,9 @@ fn random_spawn(rng: &mut Rng) -> SpawnRequest {
     }
     if rng.chance(200) {
         request.cleanup = Cleanup::Delete;
+    }
+    if rng.chance(200) {
+        request.deliverables = Some(Deliverables { files: vec!["a.md".to_owned()], schema: None });
     }
     if rng.chance(250) {
         request.run_timeout = Some(Duration::from_millis(rng.below(30_000)));

@@ -36,6 +36,8 @@ pub struct Truth {
     ended_tasks: BTreeSet<TaskId>,
     /// The next number of each transcript, when its end was seen.
     ended_transcripts: BTreeMap<SessionId, i64>,
+    /// What was found of what a run had to hand in, by its last look at each answer.
+    pub checked: BTreeMap<(RunId, u32), bool>,
     /// Tasks whose result a person was told, and where.
     pub told: BTreeMap<TaskId, SessionKey>,
 }
@@ -49,6 +51,7 @@ impl Truth {
                 Action::Pin { run, .. } => Some(*run),
                 Action::CallModel(call) => Some(call.run),
                 Action::StartTool(start) => Some(start.run),
+                Action::Check(check) => Some(check.run),
                 Action::Abort { .. } => None,
             };
             let Some(run) = begins else { continue };

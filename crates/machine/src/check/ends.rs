@@ -2,16 +2,43 @@
 
 use std::collections::BTreeMap;
 
-use types::{Announce, TaskId};
+use types::{Announce, RunId, TaskId};
 
 use super::{Found, World};
 use crate::deadline::is_warning;
+use crate::deliver;
 use crate::person::RESTART;
-use crate::rows::{InboxKind, InboxState, Place, Task, Timer, TimerKind};
+use crate::rows::{InboxKind, InboxState, Outcome, Place, Step, StepState, Task, Timer, TimerKind};
 
 pub(super) fn check(world: &World, found: &mut Found) {
     warnings(world, found);
     held_for_people(world, found);
+    handed_in(world, found);
+}
+
+/// A task that had something to hand in has completed behind a look at it, and was told of what was
+/// missing twice at most.
+fn handed_in(world: &World, found: &mut Found) {
+    let mut looks: BTreeMap<RunId, u32> = BTreeMap::new();
+    let done = |step: &&Step| deliver::is_check(step) && step.state == StepState::Done;
+    for step in world.steps.iter().filter(done) {
+        *looks.entry(step.run).or_default() += 1;
+    }
+    let has_to = |task: &&Task| {
+        let wanted = task.deliverables.as_ref();
+        wanted.is_some_and(|wanted| !wanted.files.is_empty() || wanted.schema.is_some())
+    };
+    for task in world.tasks.iter().filter(has_to) {
+        let looked = looks.contains_key(&task.run);
+        found.unless(looked || task.outcome != Some(Outcome::Completed), "deliverables", || {
+            format!("{} has completed, and nobody has looked", task.id)
+        });
+        let missing = format!("missing:{}:", task.run);
+        let told = world.inbox.iter().filter(|row| row.idem_key.starts_with(&missing)).count();
+        found.unless(told <= 2, "deliverables", || {
+            format!("{} was told {told} times of what was missing", task.id)
+        });
+    }
 }
 
 /// A warning's timer is set for a run with a deadline, before it; and its row lives no longer than

@@ -182,6 +182,10 @@ impl Twins {
                 let result = ToolDone { text: "42".to_owned(), is_error: unknown, unknown };
                 Event::ToolFinished { run, token, step, result }
             }
+            Action::Check(check) => {
+                let (run, token, step) = (check.run, check.token, check.step);
+                Event::Checked { run, token, step, missing: Vec::new() }
+            }
             Action::Abort { .. } => unreachable!("never kept"),
         })
     }
@@ -257,6 +261,7 @@ fn run_of(action: &Action) -> types::RunId {
         Action::Pin { run, .. } | Action::Abort { run } => *run,
         Action::CallModel(call) => call.run,
         Action::StartTool(start) => start.run,
+        Action::Check(check) => check.run,
     }
 }
 

@@ -62,7 +62,7 @@ fn result(action: Action) -> Option<Event> {
             let (run, token, step) = (call.run, call.token, call.step);
             Some(Event::ModelReplied { run, token, step, reply })
         }
-        Action::StartTool(_) | Action::Abort { .. } => None,
+        Action::StartTool(_) | Action::Check(_) | Action::Abort { .. } => None,
     }
 }
 
