@@ -6,13 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use types::{AgentId, RunId, SessionKey};
+use types::{RunId, SessionKey};
 
 use crate::effect::{Cut, Notice};
 use crate::inbox;
 use crate::limits::SWEEP_PAGE;
 use crate::person;
-use crate::rows::NodeState;
+use crate::rows::{Lifecycle, NodeState};
 use crate::state::State;
 
 /// Runs that one restart is asked for. More than lanes have slots would be a bug.
@@ -38,8 +38,8 @@ struct Work {
     runs: u64,
     cut: Cut,
     given_up: u64,
-    /// Where a run's answer goes, and the agent at the head of its tree.
-    to: Option<(String, AgentId)>,
+    /// Where a run's answer goes, and the session at the head of its tree.
+    to: Option<(String, SessionKey)>,
 }
 
 /// Tells each owner, once, what this restart has cut of his work. It wakes nobody.
@@ -58,18 +58,26 @@ pub fn tell(state: &mut State<'_>) {
         work.cut.tokens += cut.tokens;
         work.cut.unknown += cut.unknown;
         work.given_up += u64::from(cut.given_up);
-        work.to.get_or_insert((row.origin, row.root_key.agent));
+        work.to.get_or_insert((row.origin, row.root_key));
     }
     for (owner, work) in owners {
-        let Some((origin, agent)) = &work.to else { continue };
-        let main = SessionKey::main(agent.clone());
-        // A main session that is archived, or somebody else's, is no place for it.
-        let open = inbox::open_session(state, &main, &owner).is_ok();
-        if open && person::main_session(state, &owner, agent).is_some() {
+        let Some((origin, head)) = &work.to else { continue };
+        if let Some(place) = place(state, &owner, head) {
             let key = format!("{}{node}", person::RESTART);
-            person::hold(state, &main, origin, key, words(&work));
+            person::hold(state, &place, origin, key, words(&work));
         }
     }
+}
+
+/// Where an owner is told: in the main session of the agent, made if need be, or where the work was
+/// asked for, if that one is archived.
+fn place(state: &mut State<'_>, owner: &str, head: &SessionKey) -> Option<SessionKey> {
+    let main = SessionKey::main(head.agent.clone());
+    if inbox::open_session(state, &main, owner).is_ok() && state.session(&main).owner == owner {
+        return Some(main);
+    }
+    let open = state.session(head).lifecycle == Lifecycle::Open;
+    open.then(|| head.clone())
 }
 
 /// What a line of a take-over says was cut.
