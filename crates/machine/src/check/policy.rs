@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use types::{SessionId, SessionKey};
 
 use super::{Found, World};
+use crate::deliver;
 use crate::policy::Policy;
 use crate::rows::{Session, StepKind};
 
@@ -25,7 +26,8 @@ pub fn tools_are_allowed(world: &World, found: &mut Found) {
     let began = began(world);
     let runs: BTreeMap<_, _> = world.runs.iter().map(|run| (run.id, run)).collect();
     let tools = world.steps.iter().filter(|step| step.kind == StepKind::Tool);
-    for step in tools.filter(|step| step.effect.is_some()) {
+    // The machine's own look at what was handed in is nobody's call.
+    for step in tools.filter(|step| step.effect.is_some() && !deliver::is_check(step)) {
         let Some(run) = runs.get(&step.run) else { continue };
         let Some((session, policy)) = policies.get(&run.session_key) else { continue };
         // What is kept is the policy of the present episode; earlier ones had others.
