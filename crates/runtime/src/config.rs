@@ -26,6 +26,9 @@ pub struct Config {
 pub struct Agent {
     /// Folder that its file tools work in.
     pub workspace: PathBuf,
+    pub name: Option<String>,
+    /// What it is good for, as other agents read it.
+    pub description: Option<String>,
 }
 
 /// A model that can be called.

@@ -3,13 +3,15 @@
 //! An agent sees what belongs to the owner of its own session, and of tasks those below itself.
 //! What it is told of a run is derived by `machine::status`, as everywhere.
 
+use machine::limits::{AllowAgents, Relation};
 use machine::rows::{EntryKind, Lifecycle};
+use machine::run::WaitKind;
 use serde_json::{Value, json};
 use store::StoreError;
 use store::view::{EntryView, SessionFilter, SessionView, TaskFilter, TaskView};
 use tools::ToolOutput;
-use tools::sessions::{SessionKind, SessionsRead};
-use types::{AssistantMessage, SessionKey, TaskTarget, Timestamp, ToolResult};
+use tools::sessions::{ListRequest, SessionsRead};
+use types::{AssistantMessage, RunId, SessionKey, TaskTarget, Timestamp, ToolResult};
 
 use crate::perform::Shared;
 
@@ -19,6 +21,9 @@ const MESSAGE_BYTES_MIN: usize = 4_000;
 /// Bytes of a page, which its messages share: one that is asked for alone is there whole, also an
 /// answer that was too long for its announce.
 const PAGE_BYTES: usize = 128 * 1024;
+
+/// Sessions that are read at a time to fill a page.
+const PAGE_ROWS: usize = 200;
 
 /// Tasks that a tree is searched for.
 const TASKS_MAX: usize = 1_000;
@@ -38,9 +43,9 @@ type Told = Result<Value, Unanswered>;
 pub async fn read(shared: &Shared, caller: &SessionKey, question: SessionsRead) -> ToolOutput {
     let asked = Asked { shared, caller };
     let told = match question {
-        SessionsRead::List { limit, kinds, active_minutes } => {
-            asked.list(limit, kinds, active_minutes).await
-        }
+        SessionsRead::List(request) => asked.list(request).await,
+        SessionsRead::Status { session_key } => asked.status(session_key.as_deref()).await,
+        SessionsRead::Agents => Ok(asked.agents()),
         SessionsRead::History { session_key, limit, include_tools, offset } => {
             asked.history(&session_key, limit, include_tools, offset).await
         }
@@ -69,49 +74,157 @@ impl Asked<'_> {
         self.shared.clock.now()
     }
 
-    async fn owner(&self) -> Result<String, StoreError> {
-        let session = self.store().session(self.caller).await?;
-        Ok(session.map(|session| session.owner).unwrap_or_default())
-    }
-
-    async fn list(
-        &self,
-        limit: u32,
-        kinds: Option<Vec<SessionKind>>,
-        active_minutes: Option<u32>,
-    ) -> Told {
+    /// A page of the sessions that the caller may see.
+    async fn list(&self, request: ListRequest) -> Told {
         let now = self.now();
         let since = |minutes: u32| Timestamp(now.ms() - i64::from(minutes) * 60_000);
-        let owner = self.owner().await?;
-        let limit = limit as usize;
-        let filter = SessionFilter {
-            active_since: active_minutes.map(since),
-            limit: limit + 1,
+        let own = self.own().await?;
+        let limit = request.limit as usize;
+        let lifecycle = if request.archived { Lifecycle::Archived } else { Lifecycle::Open };
+        let mut filter = SessionFilter {
+            owner: Some(own.owner.clone()),
+            agent: request.agent,
+            active_since: request.active_minutes.map(since),
+            kinds: request.kinds.unwrap_or_default(),
+            label: request.label,
+            search: request.search,
+            lifecycle: Some(lifecycle),
+            open_only: request.active_only,
+            limit: PAGE_ROWS,
+            offset: request.offset as usize,
             ..SessionFilter::default()
         };
-        let sessions = self.store().sessions(filter).await?;
-        let has_more = sessions.len() > limit;
-        let of_kind = |session: &SessionView| {
-            kinds.as_ref().is_none_or(|kinds| kinds.contains(&SessionKind::of(&session.key.scope)))
+        let mut rows = Vec::new();
+        // What may not be seen is not counted; so the next offset is found on the way.
+        loop {
+            let page = self.store().sessions(filter.clone()).await?;
+            for (at, session) in page.iter().enumerate() {
+                if self.may_see(&own, session) {
+                    if rows.len() == limit {
+                        return Ok(json!({
+                            "count": rows.len(), "hasMore": true,
+                            "nextOffset": filter.offset + at, "sessions": rows,
+                        }));
+                    }
+                    rows.push(session_row(session, now));
+                }
+            }
+            if page.len() < filter.limit {
+                return Ok(json!({ "count": rows.len(), "hasMore": false, "sessions": rows }));
+            }
+            filter.offset += page.len();
+        }
+    }
+
+    /// The caller's own session.
+    async fn own(&self) -> Result<SessionView, Unanswered> {
+        let own = self.store().session(self.caller).await?;
+        own.ok_or_else(|| Unanswered(format!("There is no session {}.", self.caller)))
+    }
+
+    /// May the caller see this session? One of another owner is not there.
+    fn may_see(&self, own: &SessionView, other: &SessionView) -> bool {
+        let visibility = self.shared.handle.config().limits.send.visibility;
+        own.owner == other.owner && visibility.shows(relation(own), relation(other))
+    }
+
+    async fn find_session(&self, key: &str) -> Result<SessionView, Unanswered> {
+        let key = SessionKey::resolve(key, &self.caller.agent)
+            .map_err(|error| Unanswered(error.to_string()))?;
+        let own = self.own().await?;
+        let session = self.store().session(&key).await?;
+        let session = session.filter(|session| session.owner == own.owner);
+        let Some(session) = session else {
+            return Err(Unanswered(format!("There is no session {key}.")));
         };
-        let rows: Vec<Value> = sessions
-            .iter()
-            .take(limit)
-            .filter(|session| session.owner == owner && of_kind(session))
-            .map(|session| session_row(session, now))
-            .collect();
-        Ok(json!({ "count": rows.len(), "hasMore": has_more, "sessions": rows }))
+        if !self.may_see(&own, &session) {
+            let visibility = self.shared.handle.config().limits.send.visibility;
+            return Err(Unanswered(format!(
+                "This session may not see {key}: tools.sessions.visibility is \"{visibility}\"."
+            )));
+        }
+        Ok(session)
+    }
+
+    /// How a session stands, with what it waits for.
+    async fn status(&self, key: Option<&str>) -> Told {
+        let session = match key {
+            Some(key) => self.find_session(key).await?,
+            None => self.own().await?,
+        };
+        let now = self.now();
+        let limits = &self.shared.handle.config().limits;
+        let mut row = session_row(&session, now);
+        row["sessionKey"] = json!(session.key);
+        row["agentId"] = json!(session.agent);
+        row["usage"] = json!(session.usage);
+        row["queued"] = json!(session.queued);
+        let agent = limits.agents.get(&session.agent);
+        let model = session.model.clone().or_else(|| agent.map(|agent| agent.model.clone()));
+        row["contextLimit"] = json!(model.as_ref().and_then(|model| limits.models.get(model)));
+        row["model"] = json!(model);
+        let children = TaskFilter {
+            requester: Some(session.key.clone()),
+            open_only: true,
+            limit: TASKS_MAX,
+            ..TaskFilter::default()
+        };
+        let children = self.store().tasks(children).await?;
+        row["children"] = children.iter().map(|task| task_row(task, now)).collect();
+        if let Some(open) = &session.open_run {
+            row["runId"] = json!(open.wire_id);
+            row["lane"] = json!(open.lane);
+            row["waitsFor"] = self.waits(open.id, open.wait_kind, &children);
+        }
+        Ok(row)
+    }
+
+    /// What a run that waits is waiting for.
+    fn waits(&self, run: RunId, kind: Option<WaitKind>, children: &[TaskView]) -> Value {
+        match kind {
+            None => Value::Null,
+            Some(WaitKind::Children) => {
+                let waited = children.iter().filter(|task| task.waited_by == Some(run));
+                let rows = waited.map(|task| {
+                    json!({ "taskId": task.id, "taskName": task.task_name,
+                        "sessionKey": task.session_key })
+                });
+                json!({ "kind": "children", "children": rows.collect::<Vec<_>>() })
+            }
+            Some(kind) => json!({ "kind": kind }),
+        }
+    }
+
+    /// The agents of this gateway, and which of them the caller may spawn.
+    fn agents(&self) -> Value {
+        let config = self.shared.handle.config();
+        let own = &self.caller.agent;
+        let allowed = config.limits.agents.get(own).map(|agent| &agent.allow_agents);
+        let rows = config.limits.agents.iter().map(|(id, agent)| {
+            let may = id == own
+                || match allowed {
+                    Some(AllowAgents::All) => true,
+                    Some(AllowAgents::These(these)) => these.contains(id),
+                    None => false,
+                };
+            let known = config.agents.get(id);
+            let why_not =
+                (!may).then(|| format!("it is not in agents.entries.{own}.subagents.allowAgents"));
+            json!({
+                "id": id,
+                "name": known.and_then(|known| known.name.as_ref()),
+                "description": known.and_then(|known| known.description.as_ref()),
+                "model": agent.model,
+                "maySpawn": may,
+                "whyNot": why_not,
+            })
+        });
+        let any = matches!(allowed, Some(AllowAgents::All));
+        json!({ "requester": own, "allowAny": any, "agents": rows.collect::<Vec<_>>() })
     }
 
     async fn history(&self, key: &str, limit: u32, include_tools: bool, offset: u32) -> Told {
-        let key = SessionKey::resolve(key, &self.caller.agent)
-            .map_err(|error| Unanswered(error.to_string()))?;
-        let owner = self.owner().await?;
-        let session = self.store().session(&key).await?;
-        // A session of another owner is not there.
-        let session = session
-            .filter(|session| session.owner == owner)
-            .ok_or_else(|| Unanswered(format!("There is no session {key}.")))?;
+        let session = self.find_session(key).await?;
         self.transcript(&session, limit, include_tools, offset).await
     }
 
@@ -203,10 +316,14 @@ impl Asked<'_> {
     }
 }
 
+fn relation(session: &SessionView) -> Relation<'_> {
+    Relation { key: &session.key, parent: session.parent_key.as_ref(), root: &session.root_key }
+}
+
 fn session_row(session: &SessionView, now: Timestamp) -> Value {
     let mut row = json!(session.words(now));
     row["key"] = json!(session.key);
-    row["kind"] = json!(SessionKind::of(&session.key.scope));
+    row["kind"] = json!(session.key.scope.kind());
     row["label"] = json!(session.label);
     row["model"] = json!(session.model);
     row["contextTokens"] = json!(session.context_tokens);

@@ -12,7 +12,7 @@ mod send;
 mod spawn;
 mod wait;
 
-use types::{EffectClass, InternalCall, Scope, TaskTarget, ToolSpec, word_enum};
+use types::{AgentId, EffectClass, InternalCall, ScopeKind, TaskTarget, ToolSpec, word_enum};
 
 use crate::arguments::{Arguments, Refused};
 
@@ -55,13 +55,13 @@ impl SessionsCall {
 /// A question about sessions and tasks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionsRead {
-    List {
-        limit: u32,
-        /// All kinds if none.
-        kinds: Option<Vec<SessionKind>>,
-        /// Only sessions active within so many minutes.
-        active_minutes: Option<u32>,
+    List(ListRequest),
+    /// How one session stands: the caller's own if none is named.
+    Status {
+        session_key: Option<String>,
     },
+    /// Which agents there are, and which of them the caller may spawn.
+    Agents,
     History {
         /// Short or full; resolved under the caller's agent.
         session_key: String,
@@ -83,31 +83,23 @@ pub enum SessionsRead {
     },
 }
 
-word_enum! {
-    /// The kinds of sessions that `sessions_list` tells apart.
-    pub enum SessionKind {
-        Main = "main",
-        Thread = "thread",
-        Subagent = "subagent",
-        Acp = "acp",
-        Cron = "cron",
-        Hook = "hook",
-        Other = "other",
-    }
-}
-
-impl SessionKind {
-    pub fn of(scope: &Scope) -> SessionKind {
-        match scope {
-            Scope::Main => SessionKind::Main,
-            Scope::Thread(_) => SessionKind::Thread,
-            Scope::Subagent(_) | Scope::WarmSubagent(_) => SessionKind::Subagent,
-            Scope::Acp(_) => SessionKind::Acp,
-            Scope::Cron { .. } => SessionKind::Cron,
-            Scope::Hook(_) => SessionKind::Hook,
-            Scope::Other(_) => SessionKind::Other,
-        }
-    }
+/// `sessions_list`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListRequest {
+    pub limit: u32,
+    pub offset: u32,
+    /// All kinds if none.
+    pub kinds: Option<Vec<ScopeKind>>,
+    /// Only sessions active within so many minutes.
+    pub active_minutes: Option<u32>,
+    /// Only those with an open run.
+    pub active_only: bool,
+    pub label: Option<String>,
+    pub agent: Option<AgentId>,
+    /// A part of the key or label.
+    pub search: Option<String>,
+    /// Those that are archived, instead of those that are open.
+    pub archived: bool,
 }
 
 word_enum! {
@@ -117,6 +109,7 @@ word_enum! {
         Info = "info",
         Log = "log",
         Steer = "steer",
+        Wait = "wait",
         Kill = "kill",
         /// OpenClaw's word for kill.
         Cancel = "cancel",
@@ -157,6 +150,13 @@ pub fn parse(name: &str, arguments: &str) -> Result<SessionsCall, String> {
             Ok(SessionsCall::Internal(InternalCall::Send(request)))
         }
         "subagents" => subagents(&read(SUBAGENTS_REFUSED)?),
+        "session_status" => {
+            let arguments = read(STATUS_REFUSED)?;
+            let key = arguments.word("sessionKey", NAME_BYTES_MAX)?;
+            let session_key = key.filter(|key| *key != "current").map(str::to_owned);
+            Ok(SessionsCall::Read(SessionsRead::Status { session_key }))
+        }
+        "agents_list" => read(&[]).map(|_| SessionsCall::Read(SessionsRead::Agents)),
         "sessions_list" => list(&read(LIST_REFUSED)?).map(SessionsCall::Read),
         _ => history(&read(HISTORY_REFUSED)?).map(SessionsCall::Read),
     }
@@ -164,16 +164,11 @@ pub fn parse(name: &str, arguments: &str) -> Result<SessionsCall, String> {
 
 const SUBAGENTS_REFUSED: &[Refused] = &[
     ("taskId", "use `target`"),
-    ("taskIds", "use `target`, one task a call; to wait for tasks use `sessions_yield`"),
-    ("timeoutSeconds", "this tool does not wait; use `sessions_yield`"),
     ("sessionKey", "use `target`, which takes a session key too"),
     ("runId", "use `target` with the task's id"),
 ];
 
 fn subagents(arguments: &Arguments) -> Result<SessionsCall, String> {
-    if arguments.text("action")? == Some("wait") {
-        return Err("`subagents` has no action `wait`: call `sessions_yield`".to_owned());
-    }
     let action = arguments.choice("action")?.unwrap_or(Action::List);
     let only = |name: &str, actions: &[Action]| match arguments.says(name) {
         true if !actions.contains(&action) => {
@@ -184,6 +179,12 @@ fn subagents(arguments: &Arguments) -> Result<SessionsCall, String> {
     only("recentMinutes", &[Action::List])?;
     only("limit", &[Action::Log])?;
     only("message", &[Action::Steer])?;
+    only("timeoutSeconds", &[Action::Wait])?;
+    only("taskIds", &[Action::Wait])?;
+    if action == Action::Wait {
+        let request = wait::for_tasks(arguments)?;
+        return Ok(SessionsCall::Internal(InternalCall::Wait(request)));
+    }
     if action != Action::List && !arguments.says("target") {
         return Err(format!("`target` is missing: the action `{action}` needs a task"));
     }
@@ -206,14 +207,13 @@ fn subagents(arguments: &Arguments) -> Result<SessionsCall, String> {
             let message = arguments.message("message", MESSAGE_BYTES_MAX)?.to_owned();
             internal(InternalCall::Steer { target: target()?, message })
         }
+        Action::Wait => unreachable!("it is read above"),
         Action::Kill | Action::Cancel => internal(InternalCall::Kill { target: target()? }),
     }
 }
 
 const NOT_IN_LIST: &str = "not in this version; narrow the list with `kinds` or `activeMinutes`";
 const LIST_REFUSED: &[Refused] = &[
-    ("offset", NOT_IN_LIST),
-    ("activeOnly", NOT_IN_LIST),
     ("excludeSubagents", "name the kinds you want in `kinds`"),
     ("relationship", NOT_IN_LIST),
     ("ownerId", NOT_IN_LIST),
@@ -222,22 +222,34 @@ const LIST_REFUSED: &[Refused] = &[
     ("workspaceDir", NOT_IN_LIST),
     ("group", NOT_IN_LIST),
     ("pinned", NOT_IN_LIST),
-    ("label", NOT_IN_LIST),
-    ("agentId", NOT_IN_LIST),
-    ("search", NOT_IN_LIST),
-    ("archived", NOT_IN_LIST),
     ("messageLimit", "read messages with `sessions_history`"),
     ("includeDerivedTitles", NOT_IN_LIST),
     ("includeLastMessage", "read messages with `sessions_history`"),
 ];
 
 fn list(arguments: &Arguments) -> Result<SessionsRead, String> {
-    Ok(SessionsRead::List {
+    let word = |name| arguments.word(name, NAME_BYTES_MAX).map(|text| text.map(str::to_owned));
+    let agent = arguments
+        .word("agentId", NAME_BYTES_MAX)?
+        .map(|text| text.parse().map_err(|error| format!("`agentId` is not valid: {error}")));
+    Ok(SessionsRead::List(ListRequest {
         limit: arguments.integer("limit", 1..=LIST_LIMIT_MAX)?.unwrap_or(LIST_LIMIT),
+        offset: arguments.integer("offset", 0..=u32::MAX)?.unwrap_or(0),
         kinds: arguments.choices("kinds")?,
         active_minutes: arguments.integer("activeMinutes", 1..=MINUTES_MAX)?,
-    })
+        active_only: arguments.flag("activeOnly")?.unwrap_or(false),
+        label: word("label")?,
+        agent: agent.transpose()?,
+        search: word("search")?,
+        archived: arguments.flag("archived")?.unwrap_or(false),
+    }))
 }
+
+const STATUS_REFUSED: &[Refused] = &[
+    ("model", "not in this version; a person changes the model of a session"),
+    ("changesSince", "not in this version; what changes comes to you as messages"),
+    ("sessionId", "use `sessionKey`"),
+];
 
 const HISTORY_REFUSED: &[Refused] = &[
     ("pendingBefore", "not in this version; what waits in an inbox is not shown"),

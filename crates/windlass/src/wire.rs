@@ -185,8 +185,10 @@ fn runtime_config(setup: &Setup, limits: Arc<Limits>) -> anyhow::Result<runtime:
     let config = &setup.config;
     let tools = tools_config(config);
     let agents = config.agents.entries.iter();
-    let agents =
-        agents.map(|(id, agent)| (id.clone(), Agent { workspace: agent.workspace.clone() }));
+    let agents = agents.map(|(id, agent)| {
+        let (name, description) = (agent.name.clone(), agent.description.clone());
+        (id.clone(), Agent { workspace: agent.workspace.clone(), name, description })
+    });
     Ok(runtime::Config {
         limits,
         agents: agents.collect(),

@@ -3,17 +3,18 @@
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
-use types::ToolSpec;
+use types::{ScopeKind, ToolSpec};
 
 use super::send::WAIT_SECONDS;
-use super::wait::TASKS_MAX;
+use super::wait::{TASKS_MAX, WAIT_SECONDS as TASK_WAIT_SECONDS};
 use super::{
     HISTORY_LIMIT, HISTORY_LIMIT_MAX, LIST_LIMIT, LIST_LIMIT_MAX, LOG_LIMIT, LOG_LIMIT_MAX,
-    MINUTES_MAX, RECENT_MINUTES, SECONDS_MAX, SessionKind,
+    MINUTES_MAX, RECENT_MINUTES, SECONDS_MAX,
 };
 
-static SPECS: LazyLock<Vec<ToolSpec>> =
-    LazyLock::new(|| vec![spawn(), wait(), send(), subagents(), list(), history()]);
+static SPECS: LazyLock<Vec<ToolSpec>> = LazyLock::new(|| {
+    vec![spawn(), wait(), send(), subagents(), list(), history(), status(), agents()]
+});
 
 /// Returns the specs of all session tools, in a stable order.
 pub fn specs() -> &'static [ToolSpec] {
@@ -35,6 +36,10 @@ fn tool(name: &str, description: &str, properties: Value, required: &[&str]) -> 
 
 fn text(description: &str) -> Value {
     json!({ "type": "string", "description": description })
+}
+
+fn flag(description: &str) -> Value {
+    json!({ "type": "boolean", "description": description })
 }
 
 fn integer(min: u32, max: u32, description: &str) -> Value {
@@ -171,14 +176,24 @@ fn send() -> ToolSpec {
 fn subagents() -> ToolSpec {
     let description = "See and control the sub-agents that you started, and theirs. `list` shows \
         them; `info` and `log` show one; `steer` sends one a message, while it works or to go on \
-        after its end; `kill` stops one and everything below it. Not for waiting: that is \
+        after its end; `wait` suspends your turn until the named ones have ended, whose results \
+        come as messages; `kill` stops one and everything below it. To wait for all of them, use \
         sessions_yield.";
     let properties = json!({
         "action": word(
-            &["list", "info", "log", "steer", "kill", "cancel"],
+            &["list", "info", "log", "steer", "wait", "kill", "cancel"],
             "`list` if left out; `cancel` is the same as `kill`."),
         "target": text("The task: its taskId, taskName or session key. For all but `list`."),
         "message": text("For `steer`: what to tell it."),
+        "taskIds": {
+            "type": "array",
+            "items": { "type": "string" },
+            "minItems": 1,
+            "maxItems": TASKS_MAX,
+            "description": "For `wait`: several tasks instead of `target`.",
+        },
+        "timeoutSeconds": integer(1, SECONDS_MAX, &format!(
+            "For `wait`: go on after so long in any case; {TASK_WAIT_SECONDS} if left out.")),
         "recentMinutes": integer(1, MINUTES_MAX, &format!(
             "For `list`: also show what ended so recently; {RECENT_MINUTES} if left out.")),
         "limit": integer(1, LOG_LIMIT_MAX, &format!(
@@ -188,7 +203,7 @@ fn subagents() -> ToolSpec {
 }
 
 fn list() -> ToolSpec {
-    let words: Vec<&str> = SessionKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    let words: Vec<&str> = ScopeKind::ALL.iter().map(|kind| kind.as_str()).collect();
     let properties = json!({
         "limit": integer(1, LIST_LIMIT_MAX, &format!(
             "At most so many sessions; {LIST_LIMIT} if left out.")),
@@ -199,10 +214,31 @@ fn list() -> ToolSpec {
             "description": "Only sessions of these kinds.",
         },
         "activeMinutes": integer(1, MINUTES_MAX, "Only sessions active within so many minutes."),
+        "activeOnly": flag("Only sessions with an open run."),
+        "label": text("Only sessions with exactly this label."),
+        "agentId": text("Only sessions of this agent."),
+        "search": text("Only sessions with this in their key or label."),
+        "archived": flag("Those that are archived, instead of those that are open."),
+        "offset": integer(0, u32::MAX, "Skip so many, to read on where a list was cut."),
     });
     let description = "List the sessions you may see, most recently active first, with what each \
         is doing now.";
     tool("sessions_list", description, properties, &[])
+}
+
+fn status() -> ToolSpec {
+    let properties = json!({
+        "sessionKey": text("The session; your own if left out."),
+    });
+    let description = "See how a session stands: what it does now and what it waits for, how its \
+        last run ended, its model, context and usage, and what lies in its inbox.";
+    tool("session_status", description, properties, &[])
+}
+
+fn agents() -> ToolSpec {
+    let description = "List the agents of this gateway: which of them you may spawn, and why not \
+        the others.";
+    tool("agents_list", description, json!({}), &[])
 }
 
 fn history() -> ToolSpec {

@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use types::{
     Access, Announce, Cleanup, Deliverables, Name, Reuse, SendMode, SendRequest, SendTarget,
-    SpawnContext, SpawnRequest, TaskId, WaitFor, WhenBusy, YieldRequest,
+    SpawnContext, SpawnRequest, TaskId, WaitFor, WaitRequest, WhenBusy, YieldRequest,
 };
 use uuid::Uuid;
 
@@ -253,7 +253,7 @@ fn no_argument_is_both_taken_and_refused() {
             assert!(properties.get(argument).is_none(), "{name} {argument}");
         }
     }
-    assert_eq!(specs().len(), 6);
+    assert_eq!(specs().len(), 8);
 }
 
 fn send(arguments: Value) -> SendRequest {
@@ -380,7 +380,8 @@ fn subagents_reads_and_decides() {
 #[test]
 fn bad_reads_are_refused_by_name() {
     let table = [
-        ("subagents", json!({"action": "wait"}), "call `sessions_yield`"),
+        ("subagents", json!({"action": "wait"}), "the action `wait` needs a task"),
+        ("subagents", json!({"action": "wait", "taskIds": []}), "a list of tasks"),
         ("subagents", json!({"action": "spawn"}), "`action` must be one of `list`, `info`"),
         (
             "subagents",
@@ -416,10 +417,11 @@ fn bad_reads_are_refused_by_name() {
         ),
         (
             "sessions_list",
-            json!({"kinds": ["main", "group"]}),
+            json!({"kinds": ["main", "node"]}),
             "`kinds[1]` must be one of `main`, `thread`",
         ),
-        ("sessions_list", json!({"search": "x"}), "does not take `search`"),
+        ("sessions_list", json!({"group": "x"}), "does not take `group`"),
+        ("session_status", json!({"model": "x"}), "does not take `model`"),
         ("sessions_history", json!({}), "`sessionKey` is missing"),
         (
             "sessions_history",
@@ -451,12 +453,14 @@ fn bad_reads_are_refused_by_name() {
 
 #[test]
 fn lists_and_histories() {
-    let list = SessionsRead::List {
+    let list = SessionsRead::List(ListRequest {
         limit: 100,
-        kinds: Some(vec![SessionKind::Main, SessionKind::Subagent]),
+        kinds: Some(vec![ScopeKind::Main, ScopeKind::Subagent]),
         active_minutes: Some(5),
-    };
-    let arguments = json!({"kinds": ["main", "subagent"], "activeMinutes": 5});
+        search: Some("lake".to_owned()),
+        ..ListRequest::default()
+    });
+    let arguments = json!({"kinds": ["main", "subagent"], "activeMinutes": 5, "search": "lake"});
     assert_eq!(call("sessions_list", arguments), Ok(SessionsCall::Read(list)));
 
     let history = SessionsRead::History {
@@ -467,6 +471,27 @@ fn lists_and_histories() {
     };
     let arguments = json!({"sessionKey": "thread:budget", "includeTools": true, "offset": 10});
     assert_eq!(call("sessions_history", arguments), Ok(SessionsCall::Read(history)));
+}
+
+#[test]
+fn tasks_are_waited_for_by_name() {
+    let arguments = json!({"action": "wait", "target": "map", "taskIds": ["lakes", "ponds"]});
+    let names = ["map", "lakes", "ponds"].map(|name| TaskTarget(name.to_owned()));
+    let wait = WaitRequest { targets: names.to_vec(), timeout: Duration::from_secs(30) };
+    assert_eq!(call("subagents", arguments), Ok(SessionsCall::Internal(InternalCall::Wait(wait))));
+}
+
+#[test]
+fn a_status_is_of_the_own_session_if_none_is_named() {
+    for (arguments, session_key) in [
+        (json!({}), None),
+        (json!({"sessionKey": "current"}), None),
+        (json!({"sessionKey": "main"}), Some("main".to_owned())),
+    ] {
+        let status = SessionsRead::Status { session_key };
+        assert_eq!(call("session_status", arguments), Ok(SessionsCall::Read(status)));
+    }
+    assert_eq!(call("agents_list", json!({})), Ok(SessionsCall::Read(SessionsRead::Agents)));
 }
 
 proptest::proptest! {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use types::{TaskId, WaitFor, YieldRequest};
+use types::{TaskId, TaskTarget, WaitFor, WaitRequest, YieldRequest};
 
 use super::{MESSAGE_BYTES_MAX, SECONDS_MAX};
 use crate::arguments::{Arguments, Refused, wrong};
@@ -43,6 +43,32 @@ pub(super) fn parse(arguments: &Arguments) -> Result<YieldRequest, String> {
         at_least,
         timeout: seconds.map(|seconds| Duration::from_secs(seconds.into())),
     })
+}
+
+/// How long `subagents` waits if it does not say.
+pub(super) const WAIT_SECONDS: u32 = 30;
+
+/// The arguments of `subagents`, action `wait`.
+pub(super) fn for_tasks(arguments: &Arguments) -> Result<WaitRequest, String> {
+    let mut targets = Vec::new();
+    if let Some(target) = arguments.word("target", super::NAME_BYTES_MAX)? {
+        targets.push(TaskTarget(target.to_owned()));
+    }
+    if let Some(value) = arguments.value("taskIds") {
+        let items = value.as_array().filter(|items| (1..=TASKS_MAX).contains(&items.len()));
+        let named = items.map(|items| items.iter().map(|item| item.as_str()).collect());
+        let Some(Some(named)) =
+            named.map(|named: Vec<Option<&str>>| named.into_iter().collect::<Option<Vec<&str>>>())
+        else {
+            return Err(wrong("taskIds", "a list of tasks, not empty", value));
+        };
+        targets.extend(named.into_iter().map(|name| TaskTarget(name.trim().to_owned())));
+    }
+    if targets.is_empty() {
+        return Err("`target` is missing: the action `wait` needs a task, or `taskIds`".to_owned());
+    }
+    let seconds = arguments.integer("timeoutSeconds", 1..=SECONDS_MAX)?.unwrap_or(WAIT_SECONDS);
+    Ok(WaitRequest { targets, timeout: Duration::from_secs(seconds.into()) })
 }
 
 fn wait_for(value: Option<&Value>) -> Result<WaitFor, String> {

@@ -10,5 +10,6 @@ mod judge;
 mod kill;
 mod main_job;
 mod policy;
+mod send;
 mod status;
 mod stop;

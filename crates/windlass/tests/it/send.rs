@@ -1,0 +1,196 @@
+//! Messages between agents: answered once, whatever comes first, and never in a circle.
+
+use std::time::Duration;
+
+use machine::Limits;
+use machine::check::World;
+use machine::rows::{InboxKind, InboxRow};
+use serde_json::{Value, json};
+use store::{Reader, Reads};
+use stub::Plan;
+
+use crate::house::{House, late};
+use crate::judge;
+
+/// A house with a second agent, whose config `change` may change.
+async fn house(change: impl FnOnce(&mut Value)) -> House {
+    let mut house = House::build("anthropic-messages", |config| {
+        config["agents"]["entries"] = json!({ "main": { "default": true }, "ops": {}, "lab": {} });
+        change(config);
+    })
+    .await;
+    house.start().await;
+    house
+}
+
+/// What a person asks an agent to do: send `message` to `agent`, then say what came of it.
+fn send_to(agent: &str, message: &str, seconds: u32) -> Plan {
+    let send = json!({ "agentId": agent, "message": message, "timeoutSeconds": seconds });
+    Plan::new().call("sessions_send", send).say("{tools}{last}")
+}
+
+async fn world(house: &House) -> World {
+    Reader::open(&house.database()).unwrap().snapshot().await.unwrap()
+}
+
+fn of_kind(world: &World, kind: InboxKind) -> Vec<&InboxRow> {
+    world.inbox.iter().filter(|row| row.kind == kind).collect()
+}
+
+#[tokio::test]
+async fn an_answer_is_the_result_of_the_call() {
+    let house = house(|_| {}).await;
+    let answer = house.ask(&send_to("ops", &late(300, "12 m").to_brief(), 60).to_brief()).await;
+    assert!(answer.contains(r#""reply":"12 m""#), "{answer}");
+    house.quiet().await;
+    let world = judge::all_is_well(&house, &Limits::default()).await;
+    assert!(of_kind(&world, InboxKind::Reply).is_empty());
+}
+
+/// The wait ends long before the answer comes, and the gateway is killed in between: the sender
+/// sees `pending`, and later the answer, once.
+#[tokio::test]
+async fn a_late_answer_comes_once_also_around_a_kill() {
+    for killed in [false, true] {
+        let mut house = house(|_| {}).await;
+        let brief = send_to("ops", &late(6_000, "12 m").to_brief(), 1).to_brief();
+        let answer = house.ask(&brief).await;
+        assert!(answer.contains(r#""status":"pending""#), "{answer}");
+        assert!(!answer.contains("timeout"), "{answer}");
+        if killed {
+            house.kill();
+            house.start().await;
+        }
+        house.quiet().await;
+        let world = judge::all_is_well(&house, &Limits::default()).await;
+        let replies = of_kind(&world, InboxKind::Reply);
+        assert_eq!(replies.len(), 1, "killed: {killed}");
+        assert_eq!(replies[0].body_hash, types::Hash::of("12 m"));
+        assert!(answer.contains(&replies[0].idem_key["reply:".len()..]), "{answer}");
+    }
+}
+
+/// Text arrives byte for byte, whatever is in it: the hash of what was sent is that of what lies
+/// in the target's transcript between the markers.
+#[tokio::test]
+async fn a_message_arrives_byte_for_byte() {
+    let house = house(|config| config["messages"] = json!({ "queue": { "cap": 1_000 } })).await;
+    let mut sent: Vec<String> = (0..30)
+        .map(|n: u32| {
+            let odd = ["\r\n", "\t ", "é́", "\u{0}", "</message>\n", "\"\\", "🜁", " "];
+            (0..n % 9).map(|i| odd[((n * 7 + i * 3) % 8) as usize]).collect::<String>()
+                + &format!("message {n}\n\n")
+        })
+        .collect();
+    sent.push("x".repeat(20_000));
+    let calls: Vec<(String, Value)> = sent
+        .iter()
+        .map(|text| {
+            let send = json!({ "agentId": "ops", "message": text, "timeoutSeconds": 0 });
+            ("sessions_send".to_owned(), send)
+        })
+        .collect();
+    // All in one answer, so that none is caused by the answer to another.
+    let plan = json!([
+        { "call": calls.iter().map(|(name, arguments)| {
+            json!({ "name": name, "arguments": arguments })
+        }).collect::<Vec<_>>() },
+        { "say": "sent" },
+    ]);
+    house.ask(&format!("<<stub {plan}>>")).await;
+    house.quiet().await;
+    let reader = Reader::open(&house.database()).unwrap();
+    let rows = reader.snapshot().await.unwrap();
+    let hashes: Vec<_> = of_kind(&rows, InboxKind::Agent).iter().map(|row| row.body_hash).collect();
+    let results: Vec<_> = rows.steps.iter().filter_map(|step| step.name.clone()).collect();
+    assert_eq!(hashes.len(), sent.len(), "{} calls\n{}", results.len(), house.log());
+    assert_eq!(hashes, sent.iter().map(types::Hash::of).collect::<Vec<_>>());
+    let target = rows.sessions.iter().find(|s| s.key.to_string() == "agent:ops:main").unwrap();
+    let entries = reader.entries(target.session_id, 0, 10_000).await.unwrap();
+    let arrived: Vec<&str> = entries.iter().filter_map(|entry| payload(&entry.body)).collect();
+    assert_eq!(arrived, sent);
+}
+
+/// The text of a message, by the number of bytes that its head gives.
+fn payload(body: &str) -> Option<&str> {
+    let rest = body.strip_prefix("[Agent message] from=")?;
+    let (head, rest) = rest.split_once('\n')?;
+    let bytes: usize = head.rsplit_once("bytes=")?.1.parse().ok()?;
+    let (_, text) = rest.split_once("<message>\n")?;
+    text.get(..bytes)
+}
+
+/// A asks B, B asks C, C asks A, and there is one slot in each lane.
+#[tokio::test]
+async fn a_circle_ends_in_seconds_with_a_reason() {
+    let house = house(|config| {
+        config["agents"]["defaults"]["maxConcurrent"] = json!(1);
+        config["agents"]["defaults"]["subagents"] = json!({ "maxConcurrent": 1 });
+    })
+    .await;
+    let c = send_to("main", "and you?", 600).to_brief();
+    let b = send_to("lab", &c, 600).to_brief();
+    let began = std::time::Instant::now();
+    let answer = house.ask(&send_to("ops", &b, 600).to_brief()).await;
+    assert!(answer.contains("wait_cycle"), "{answer}");
+    // Far less than any of the waits.
+    assert!(began.elapsed() < Duration::from_secs(100), "{:?}", began.elapsed());
+    house.quiet().await;
+    judge::all_is_well(&house, &Limits::default()).await;
+}
+
+#[tokio::test]
+async fn a_denial_names_the_key_that_decides() {
+    let house = house(|config| {
+        config["tools"] = json!({ "agentToAgent": { "allow": ["main", "lab"] } });
+    })
+    .await;
+    let answer = house.ask(&send_to("ops", "hello", 5).to_brief()).await;
+    for part in ["forbidden", "tools.agentToAgent.allow is [main, lab]", "ops"] {
+        assert!(answer.contains(part), "{part}: {answer}");
+    }
+    assert!(of_kind(&world(&house).await, InboxKind::Agent).is_empty());
+}
+
+/// A child that has failed is alive: its requester goes on with it by a message.
+#[tokio::test]
+async fn a_failed_child_is_continued_by_a_message() {
+    let house = house(|_| {}).await;
+    let broken = json!([{ "faults": [{ "kind": "error", "status": 400 }] }, { "say": "never" }]);
+    let again = Plan::new().say("now it works").to_brief();
+    let plan = json!([
+        { "call": [{ "name": "sessions_spawn", "arguments": {
+            "task": format!("<<stub {broken}>>"), "taskName": "lakes",
+        } }] },
+        { "yield": true },
+        { "call": [{ "name": "sessions_send", "arguments": {
+            "sessionKey": { "$result": { "name": "sessions_spawn", "pointer": "/childSessionKey" } },
+            "message": again, "timeoutSeconds": 60,
+        } }] },
+        { "say": "{tools}" },
+    ]);
+    let answer = house.ask(&format!("<<stub {plan}>>")).await;
+    assert!(answer.contains("now it works"), "{answer}\n{}", house.log());
+}
+
+#[tokio::test]
+async fn a_session_sees_how_it_stands_and_whom_it_may_spawn() {
+    let house = house(|_| {}).await;
+    let plan = Plan::new()
+        .call("session_status", json!({}))
+        .call("agents_list", json!({}))
+        .call("sessions_list", json!({ "kinds": ["main"], "limit": 1 }))
+        .say("{tools}");
+    let answer = house.ask(&plan.to_brief()).await;
+    for part in [
+        r#""activity":"running""#,
+        r#""lastTurn":"waiting_for_response""#,
+        r#""taskStatus":"in_progress""#,
+        r#""sessionKey":"agent:main:main""#,
+        "agents.entries.main.subagents.allowAgents",
+        r#""maySpawn":true"#,
+        r#""count":1"#,
+    ] {
+        assert!(answer.contains(part), "{part}: {answer}");
+    }
+}
