@@ -9,6 +9,7 @@ mod flows;
 mod full;
 mod io_error;
 mod life;
+mod lanes;
 mod lists;
 mod reads;
 mod repeats;
