@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! profile ─▶ tools ─▶ agents.entries.<id>.tools ─▶ place in the tree ─▶ tools.subagents.tools
-//!         ─▶ what the requester may give ─▶ access
+//!         ─▶ access ─▶ what the requester may give
 //! ```
 //!
 //! A layer only takes away, so their order decides nothing but which of them is named as the
@@ -251,8 +251,9 @@ fn removed(limits: &Limits, subject: &Subject<'_>, fact: &ToolFact) -> Option<Re
             child
                 .then(|| lists(fact, Rule::Subagents, "tools.subagents.tools", &rules.subagents))?
         })
-        .or_else(|| by_requester(rules, subject, fact))
+        // A grant to the requester would not help one that is read-only, so that is named first.
         .or_else(|| by_access(subject.access, fact))
+        .or_else(|| by_requester(rules, subject, fact))
 }
 
 impl Removed {

@@ -178,3 +178,32 @@ async fn a_loop_is_blocked_also_when_the_gateway_is_killed_in_the_middle() {
     let session = &house.json(&["sessions", "show", "main", "--json"]).await[0];
     assert!(session["lastRunError"].as_str().unwrap().contains("loop guard"), "{session}");
 }
+
+/// A read-only child names tools that change things, and so does what it spawns: nothing happens.
+#[tokio::test]
+async fn a_read_only_tree_changes_nothing() {
+    let mut house = House::build(WIRES[1], |_| {}).await;
+    house.start().await;
+    let write = json!({ "path": "written", "content": "x" });
+    let tries = |plan: Plan| plan.call("exec", touch("made")).call("write", write.clone());
+    let grandchild = tries(Plan::new()).say("I could not").to_brief();
+    let below = json!({ "task": grandchild, "access": "full" });
+    let child = tries(Plan::new()).call("sessions_spawn", below).yield_().say("nor could I");
+    let spawn = json!({ "task": child.to_brief(), "access": "read-only" });
+    let plan = Plan::new().call("sessions_spawn", spawn).yield_().say("all: {results}").to_brief();
+    house.ask(&plan).await;
+    house.quiet().await;
+    for name in ["made", "written"] {
+        assert!(!house.folder.path().join("workspace").join(name).exists(), "{name}");
+    }
+    let tasks = house.json(&["tasks", "list", "--json"]).await;
+    assert_eq!(tasks.len(), 2, "{tasks:?}");
+    for task in &tasks {
+        let key = task["childSessionKey"].as_str().unwrap();
+        let words = transcript(&house, key).await;
+        assert!(words.contains("this session is read-only"), "{words}");
+        let why = explained(&house, &["--session", key]).await;
+        assert_eq!(why["access"], "read-only");
+        assert_eq!(removed(&why, "edit").unwrap()["rule"], "access");
+    }
+}
