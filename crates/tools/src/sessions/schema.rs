@@ -46,10 +46,6 @@ fn integer(min: u32, max: u32, description: &str) -> Value {
     json!({ "type": "integer", "minimum": min, "maximum": max, "description": description })
 }
 
-fn flag(description: &str) -> Value {
-    json!({ "type": "boolean", "description": description })
-}
-
 fn word(words: &[&str], description: &str) -> Value {
     json!({ "type": "string", "enum": words, "description": description })
 }
