@@ -10,7 +10,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::gateway::Gateway;
-use crate::methods::{administer, agents, chat, health, history, runs, sessions, tasks, tools};
+use crate::methods::{
+    administer, agents, chat, flows, health, history, runs, sessions, tasks, tools,
+};
 use crate::subscribe::Subscriber;
 
 /// The methods that clients are told of: all but the one that they have called to hear of it.
@@ -91,6 +93,12 @@ async fn result(gateway: &Gateway, client: &Subscriber, call: Call) -> Result<Va
         Call::ToolsEffective(params) => json(&tools::effective(gateway, params).await?),
         Call::ToolsCatalog(params) => json(&tools::catalog(gateway, params)?),
         Call::TasksList(params) => json(&tasks::list(gateway, params).await?),
+        Call::TasksGet(params) => json(&tasks::get(gateway, params.task).await?),
+        Call::TasksCancel(params) => json(&tasks::cancel(gateway, params.task).await?),
+        Call::TasksFlowStart(params) => json(&flows::start(gateway, params).await?),
+        Call::TasksFlowList(params) => json(&flows::list(gateway, params).await?),
+        Call::TasksFlowGet(params) => json(&flows::get(gateway, params).await?),
+        Call::TasksFlowCancel(params) => json(&flows::cancel(gateway, params).await?),
         Call::SubagentsList(params) => json(&tasks::subagents(gateway, params).await?),
         // Answered elsewhere: `agent` twice, `connect` once.
         Call::Agent(_) | Call::Connect(_) => Err(ErrorShape::unknown_method("connect")),

@@ -5,6 +5,7 @@ pub mod chat;
 pub mod administer;
 pub mod commands;
 pub mod history;
+pub mod flows;
 pub mod health;
 pub mod runs;
 pub mod sessions;

@@ -232,6 +232,18 @@ impl<'a> Fields<'a> {
         self.read(name, "an array of strings", read).map(Option::unwrap_or_default)
     }
 
+    /// A value as it came, for whoever reads it with an own reader.
+    pub fn value(&self, name: &str) -> Option<Value> {
+        self.get(name).cloned()
+    }
+
+    /// What that reader has found wrong.
+    pub fn fault(&self, name: &str, fault: &types::FlowFault) -> InvalidField {
+        let (dot, path) = (if fault.path.is_empty() { "" } else { "." }, &fault.path);
+        let field = format!("{}{dot}{path}", self.path(name));
+        wrong(field, "a flow that can be carried out", fault.why.clone())
+    }
+
     pub fn object(&self, name: &str) -> Result<Option<Fields<'a>>, InvalidField> {
         let prefix = format!("{}.", self.path(name));
         let map = self.read(name, "an object", Value::as_object)?;

@@ -34,6 +34,7 @@ pub mod command;
 pub mod error;
 pub mod event;
 pub mod fields;
+pub mod flows;
 pub mod frame;
 pub mod handshake;
 pub mod health;

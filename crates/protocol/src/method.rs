@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::error::ErrorShape;
 use crate::fields::{Fields, InvalidField};
 use crate::scope::Scope;
-use crate::{administer, agent, agents, chat, handshake, health, sessions, tasks, tools};
+use crate::{administer, agent, agents, chat, flows, handshake, health, sessions, tasks, tools};
 
 /// Parameters of one method.
 pub trait Params: Sized {
@@ -79,6 +79,12 @@ methods! {
     ToolsEffective(tools::EffectiveParams)    = "tools.effective",    READ,  "<=2026.7";
     ToolsCatalog(tools::CatalogParams)        = "tools.catalog",      READ,  "<=2026.7";
     TasksList(tasks::TasksListParams)         = "tasks.list",         READ,  "<=2026.7";
+    TasksFlowStart(flows::StartParams)        = "tasks.flow.start",   WRITE, "windlass 0.1";
+    TasksFlowList(flows::ListParams)          = "tasks.flow.list",    READ,  "windlass 0.1";
+    TasksFlowGet(flows::FlowParams)           = "tasks.flow.get",     READ,  "windlass 0.1";
+    TasksFlowCancel(flows::FlowParams)        = "tasks.flow.cancel",  WRITE, "windlass 0.1";
+    TasksGet(tasks::TaskParams)               = "tasks.get",          READ,  "<=2026.7";
+    TasksCancel(tasks::TaskParams)            = "tasks.cancel",       WRITE, "<=2026.7";
     SubagentsList(tasks::SubagentsListParams) = "subagents.list",     READ,  "windlass 0.1";
 }
 
@@ -239,6 +245,12 @@ mod tests {
         tools.effective    operator.read  <=2026.7
         tools.catalog      operator.read  <=2026.7
         tasks.list         operator.read  <=2026.7
+        tasks.flow.start   operator.write windlass 0.1
+        tasks.flow.list    operator.read  windlass 0.1
+        tasks.flow.get     operator.read  windlass 0.1
+        tasks.flow.cancel  operator.write windlass 0.1
+        tasks.get          operator.read  <=2026.7
+        tasks.cancel       operator.write <=2026.7
         subagents.list     operator.read  windlass 0.1
         "#);
     }

@@ -1,7 +1,7 @@
 //! `tasks.list`, the ledger of detached work; and `subagents.list`, the same as a tree.
 
 use serde::{Deserialize, Serialize};
-use types::{AgentId, RunId, SessionKey, TaskId, Timestamp, word_enum};
+use types::{AgentId, FlowId, RunId, SessionKey, TaskId, Timestamp, word_enum};
 
 use crate::fields::{Fields, InvalidField, SessionRef};
 use crate::message::WireUsage;
@@ -52,6 +52,52 @@ impl Params for TasksListParams {
     }
 }
 
+/// Names one task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskParams {
+    pub task: TaskId,
+}
+
+impl Params for TaskParams {
+    fn read(fields: &Fields<'_>) -> Result<TaskParams, InvalidField> {
+        let expected = "a task id: `tsk_` and 32 hex digits";
+        let task = fields.parsed("taskId", expected)?;
+        Ok(TaskParams { task: fields.required("taskId", expected, task)? })
+    }
+}
+
+/// One task, and those below it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskGetResult {
+    pub task: TaskSummary,
+    /// How it stands, in one sentence.
+    pub note: String,
+    /// The whole result, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<String>,
+    /// Depth first.
+    pub below: Vec<TaskSummary>,
+}
+
+/// What a cancel has done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskCancelResult {
+    pub found: bool,
+    pub cancelled: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Tasks that have ended with it, itself among them.
+    #[serde(default)]
+    pub stopped: Vec<TaskId>,
+    /// Tasks below it that have not ended yet.
+    #[serde(default)]
+    pub stopping: Vec<TaskId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskSummary>,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TasksListResult {
@@ -64,8 +110,11 @@ pub struct TasksListResult {
 #[serde(rename_all = "camelCase")]
 pub struct TaskSummary {
     pub id: TaskId,
-    /// Always `subagent` so far.
+    /// Who carries it: `subagent`, `cli`, `flow`, `flow_node`.
     pub runtime: String,
+    /// The flow that it stands for, or is a task of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flow_id: Option<FlowId>,
     pub status: TaskStatus,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,

@@ -378,6 +378,7 @@ fn task() -> TaskSummary {
     TaskSummary {
         id: "tsk_0193a5f06c7e7cc2a1b2d3e4f5a6b7c8".parse().unwrap(),
         runtime: "subagent".to_owned(),
+        flow_id: None,
         status: TaskStatus::TimedOut,
         title: Some("split the map".to_owned()),
         agent_id: main_agent(),

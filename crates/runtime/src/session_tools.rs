@@ -4,14 +4,17 @@
 //! What it is told of a run is derived by `machine::status`, as everywhere.
 
 use machine::limits::{AllowAgents, Relation};
-use machine::rows::{EntryKind, Lifecycle};
+use machine::rows::{EntryKind, FlowNodeState, Lifecycle, TaskKind};
 use machine::run::WaitKind;
 use serde_json::{Value, json};
 use store::StoreError;
-use store::view::{EntryView, SessionFilter, SessionView, TaskFilter, TaskView};
+use store::query::ask;
+use store::view::{
+    EntryView, FlowNodeView, FlowView, SessionFilter, SessionView, TaskFilter, TaskView,
+};
 use tools::ToolOutput;
 use tools::sessions::{ListRequest, SessionsRead};
-use types::{AssistantMessage, RunId, SessionKey, TaskTarget, Timestamp, ToolResult};
+use types::{AssistantMessage, FlowTarget, RunId, SessionKey, TaskTarget, Timestamp, ToolResult};
 
 use crate::perform::Shared;
 
@@ -50,6 +53,8 @@ pub async fn read(shared: &Shared, caller: &SessionKey, question: SessionsRead) 
             asked.history(&session_key, limit, include_tools, offset).await
         }
         SessionsRead::SubagentsList { recent_minutes } => asked.subagents(recent_minutes).await,
+        SessionsRead::FlowsList => asked.flows().await,
+        SessionsRead::FlowsShow { flow } => asked.flow(flow).await,
         SessionsRead::SubagentsInfo { target } => asked.info(&target).await,
         SessionsRead::SubagentsLog { target, limit } => asked.log(&target, limit).await,
     };
@@ -282,6 +287,32 @@ impl Asked<'_> {
         }))
     }
 
+    async fn flows(&self) -> Told {
+        let now = self.now();
+        let mut rows = Vec::new();
+        for task in self.below().await?.iter().filter(|task| task.kind == TaskKind::Flow) {
+            let target = FlowTarget::Task(task.id);
+            let flow = ask(self.store(), move |rows| rows.flow(target)).await?;
+            rows.extend(flow.map(|flow| flow_row(&flow, now)));
+        }
+        Ok(json!({ "flows": rows }))
+    }
+
+    async fn flow(&self, target: FlowTarget) -> Told {
+        let now = self.now();
+        let flow = ask(self.store(), move |rows| rows.flow(target)).await?;
+        let below = self.below().await?;
+        let own = flow.filter(|flow| below.iter().any(|task| task.id == flow.task.id));
+        let flow = own.ok_or_else(|| {
+            Unanswered(format!(
+                "There is no flow `{target}` below this session; the action \"list\" shows them."
+            ))
+        })?;
+        let mut row = flow_row(&flow, now);
+        row["nodes"] = flow.nodes.iter().map(|node| node_row(node, now)).collect();
+        Ok(row)
+    }
+
     async fn find(&self, target: &TaskTarget) -> Result<TaskView, Unanswered> {
         let text = target.0.as_str();
         let found = self.below().await?.into_iter().rev().find(|task| {
@@ -347,6 +378,29 @@ fn task_row(task: &TaskView, now: Timestamp) -> Value {
         row["runtimeMs"] = json!(ended.since(started).as_millis() as u64);
     }
     row
+}
+
+fn flow_row(flow: &FlowView, now: Timestamp) -> Value {
+    let mut row = task_row(&flow.task, now);
+    row["flowId"] = json!(flow.id);
+    row["name"] = json!(flow.name);
+    row["tasks"] = json!(flow.nodes.len());
+    for state in FlowNodeState::ALL {
+        row[state.as_str()] = json!(flow.count(&[*state]));
+    }
+    row
+}
+
+fn node_row(node: &FlowNodeView, now: Timestamp) -> Value {
+    json!({
+        "id": node.name,
+        "state": node.state,
+        "dependsOn": node.after,
+        "agentId": node.agent,
+        "attempt": node.attempt,
+        "error": node.error,
+        "task": node.task.as_ref().map(|task| task_row(task, now)),
+    })
 }
 
 /// How many bytes of each message fit into a page of so many.

@@ -6,14 +6,17 @@
 use async_trait::async_trait;
 use machine::check::World;
 use machine::rows::CommandRow;
-use types::{AssistantMessage, Hash, RunId, SessionId, SessionKey, TaskId, Timestamp};
+use types::{
+    AssistantMessage, FlowId, FlowTarget, Hash, RunId, SessionId, SessionKey, TaskId, Timestamp,
+};
 
 use crate::error::StoreError;
 use crate::view::{
-    EntryView, GateView, HistoryPage, InputView, JournalView, LaneView, LedgerScope, LedgerTotal,
-    LineView, NodeView, QueuedView, RunView, SessionFilter, SessionView, Tally, TaskFilter,
-    TaskView, TranscriptView,
+    EntryView, FlowNodeView, FlowView, GateView, HistoryPage, InputView, JournalView, LaneView,
+    LedgerScope, LedgerTotal, LineView, NodeView, QueuedView, RunView, SessionFilter, SessionView,
+    Tally, TaskFilter, TaskView, TranscriptView,
 };
+use machine::rows::{Flow, FlowNode};
 
 /// Rows as they are between two commits.
 pub trait Query {
@@ -82,6 +85,8 @@ pub trait Query {
 
     fn tasks(&self, filter: &TaskFilter) -> Result<Vec<TaskView>, StoreError>;
     fn task(&self, id: TaskId) -> Result<Option<TaskView>, StoreError>;
+    /// A flow, and its nodes in the order of the declaration.
+    fn flow_rows(&self, id: FlowId) -> Result<Option<(Flow, Vec<FlowNode>)>, StoreError>;
     fn lanes(&self) -> Result<Vec<LaneView>, StoreError>;
 
     /// Runs that have stood in line since `before`, longest first.
@@ -99,6 +104,26 @@ pub trait Query {
 
     /// All rows, for checks of the invariants. Each table by its key.
     fn snapshot(&self) -> Result<World, StoreError>;
+
+    /// A flow with its tasks, by its own id or by that of its task.
+    fn flow(&self, target: FlowTarget) -> Result<Option<FlowView>, StoreError> {
+        let id = match target {
+            FlowTarget::Flow(id) => Some(id),
+            FlowTarget::Task(task) => self.task(task)?.and_then(|task| task.flow),
+        };
+        let Some(id) = id else { return Ok(None) };
+        let Some((flow, nodes)) = self.flow_rows(id)? else { return Ok(None) };
+        let Some(task) = self.task(flow.task)? else { return Ok(None) };
+        let mut views = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            let task = match node.task {
+                Some(task) => self.task(task)?,
+                None => None,
+            };
+            views.push(FlowNodeView::new(node, task));
+        }
+        Ok(Some(FlowView::new(flow, task, views)))
+    }
 
     /// Text of the last answer of a run. None if it has given none.
     fn final_text(&self, run: RunId) -> Result<Option<String>, StoreError> {

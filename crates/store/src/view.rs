@@ -16,6 +16,10 @@ use types::{
     NodeId, RunId, ScopeKind, SessionId, SessionKey, TaskId, Timestamp, Usage,
 };
 
+mod flow;
+
+pub use flow::{FlowNodeView, FlowView};
+
 fn phase_word<S: Serializer>(phase: &Phase, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(phase.word())
 }
@@ -317,6 +321,7 @@ pub struct TaskFilter {
     pub root: Option<SessionKey>,
     pub requester: Option<SessionKey>,
     pub open_only: bool,
+    pub kind: Option<TaskKind>,
     /// Only those made before this one: the page after it.
     pub before: Option<TaskId>,
     pub limit: usize,
@@ -324,7 +329,14 @@ pub struct TaskFilter {
 
 impl Default for TaskFilter {
     fn default() -> TaskFilter {
-        TaskFilter { root: None, requester: None, open_only: false, before: None, limit: 100 }
+        TaskFilter {
+            root: None,
+            requester: None,
+            open_only: false,
+            kind: None,
+            before: None,
+            limit: 100,
+        }
     }
 }
 

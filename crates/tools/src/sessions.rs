@@ -7,12 +7,15 @@
 //! The names are OpenClaw's. An argument that this version does not have is refused by name and
 //! not ignored: a model that believes it has set a limit must not be wrong about it.
 
+mod flows;
 mod schema;
 mod send;
 mod spawn;
 mod wait;
 
-use types::{AgentId, EffectClass, InternalCall, ScopeKind, TaskTarget, ToolSpec, word_enum};
+use types::{
+    AgentId, EffectClass, FlowTarget, InternalCall, ScopeKind, TaskTarget, ToolSpec, word_enum,
+};
 
 use crate::arguments::{Arguments, Refused};
 
@@ -76,6 +79,11 @@ pub enum SessionsRead {
     },
     SubagentsInfo {
         target: TaskTarget,
+    },
+    /// Flows that the caller has started, and what is below it has.
+    FlowsList,
+    FlowsShow {
+        flow: FlowTarget,
     },
     SubagentsLog {
         target: TaskTarget,
@@ -149,6 +157,7 @@ pub fn parse(name: &str, arguments: &str) -> Result<SessionsCall, String> {
             let request = Box::new(send::parse(&arguments)?);
             Ok(SessionsCall::Internal(InternalCall::Send(request)))
         }
+        "flows" => flows::parse(&read(flows::REFUSED)?),
         "subagents" => subagents(&read(SUBAGENTS_REFUSED)?),
         "session_status" => {
             let arguments = read(STATUS_REFUSED)?;

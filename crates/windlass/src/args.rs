@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{agent, agents, chat, config, db, demo, gateway, sessions, tasks, tools};
+use crate::commands::{
+    agent, agents, chat, config, db, demo, flow, gateway, sessions, tasks, tools,
+};
 
 /// The gateway for fleets of LLM agents that must not lose work
 #[derive(Debug, Parser)]
@@ -62,12 +64,15 @@ pub enum Command {
     /// Look at sub-agents, as a tree
     #[command(subcommand)]
     Subagents(tasks::SubagentsCommand),
-    /// Look at tasks
+    /// Look at tasks, and stop them
     #[command(subcommand)]
     Tasks(tasks::TasksCommand),
     /// See which tools there are, and which a session has
     #[command(subcommand)]
     Tools(tools::ToolsCommand),
+    /// Start, watch and stop declared flows of tasks
+    #[command(subcommand)]
+    Flow(flow::FlowCommand),
     /// Show what the gateway is doing
     Status,
     /// Ask the gateway whether it is well

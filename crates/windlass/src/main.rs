@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::{Cli, Command};
 use crate::commands::{
-    agent, agents, chat, config, db, demo, doctor, gateway, sessions, status, tasks, tools,
+    agent, agents, chat, config, db, demo, doctor, flow, gateway, sessions, status, tasks, tools,
 };
 use crate::setup::Setup;
 use windlass::config::Level;
@@ -109,6 +109,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Subagents(command) => tasks::subagents(command, &setup()?, out).await,
         Command::Tasks(command) => tasks::tasks(command, &setup()?, out).await,
         Command::Tools(command) => tools::run(command, &setup()?, out).await,
+        Command::Flow(command) => flow::run(command, &setup()?, out).await,
         Command::Status => status::status(&setup()?, out).await,
         Command::Health => status::health(&setup()?, out).await,
         Command::Config(command) => config::run(command, &cli.global, out),

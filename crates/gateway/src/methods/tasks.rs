@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use machine::rows::{InboxState, Lifecycle};
+use machine::rows::{InboxState, Lifecycle, Outcome, TaskKind};
+use machine::{Answer, Event};
 use protocol::ErrorShape;
 use protocol::tasks::{
-    DeliveryStatus, SubagentRow, SubagentsListParams, SubagentsListResult, TaskStatus, TaskSummary,
-    TasksListParams, TasksListResult,
+    DeliveryStatus, SubagentRow, SubagentsListParams, SubagentsListResult, TaskCancelResult,
+    TaskGetResult, TaskStatus, TaskSummary, TasksListParams, TasksListResult,
 };
 use store::StoreError;
 use store::query::{Query, ask};
@@ -14,6 +15,8 @@ use store::view::{InputView, TaskFilter, TaskView};
 use types::{Announce, SessionKey, TaskId, Timestamp};
 
 use crate::gateway::{Gateway, unreadable};
+use crate::methods::chat::OWNER;
+use crate::refusal::{not_submitted, refused, unexpected};
 use crate::view;
 
 /// Tasks that are read at a time, until a page of those that are wanted is full.
@@ -78,7 +81,7 @@ fn page(
     Ok(TasksListResult { tasks: tasks.collect::<Result<_, _>>()?, next_cursor })
 }
 
-fn task_status(task: &TaskView, now: Timestamp) -> TaskStatus {
+pub fn task_status(task: &TaskView, now: Timestamp) -> TaskStatus {
     // The words are OpenClaw's, and so are those of the enum: only `idle`, of a task whose run
     // is gone, has none.
     task.words(Lifecycle::Open, now).status.parse().unwrap_or(TaskStatus::Queued)
@@ -86,15 +89,13 @@ fn task_status(task: &TaskView, now: Timestamp) -> TaskStatus {
 
 fn summary(rows: &dyn Query, task: TaskView, now: Timestamp) -> Result<TaskSummary, StoreError> {
     let status = task_status(&task, now);
-    let result = match task.outcome {
-        Some(_) => rows.final_text(task.run_id)?,
-        None => None,
-    };
+    let result = result(rows, &task)?;
     let announce = rows.input(&task.requester_key, &format!("announce:{}", task.id))?;
     let run = task.run.as_ref();
     Ok(TaskSummary {
         id: task.id,
-        runtime: "subagent".to_owned(),
+        runtime: task.kind.to_string(),
+        flow_id: task.flow,
         status,
         title: task.label.clone().or_else(|| task.task_name.clone()),
         agent_id: task.session_key.agent.clone(),
@@ -125,6 +126,81 @@ fn delivery(task: &TaskView, announce: Option<InputView>) -> DeliveryStatus {
         Some(InboxState::Dropped | InboxState::Cancelled) => DeliveryStatus::Dismissed,
         Some(InboxState::Dead) => DeliveryStatus::Failed,
     }
+}
+
+/// The result of a task that has ended: of a flow what was announced, else its last answer.
+fn result(rows: &dyn Query, task: &TaskView) -> Result<Option<String>, StoreError> {
+    match (task.outcome, task.kind, task.result_hash) {
+        (None, ..) => Ok(None),
+        (Some(_), TaskKind::Flow, Some(hash)) => rows.blob(hash),
+        (Some(_), ..) => rows.final_text(task.run_id),
+    }
+}
+
+/// `tasks.get`
+pub async fn get(gateway: &Gateway, id: TaskId) -> Result<TaskGetResult, ErrorShape> {
+    let now = gateway.now();
+    let found = ask(gateway.handle.store(), move |rows| {
+        let Some(task) = rows.task(id)? else { return Ok(None) };
+        let note = task.words(Lifecycle::Open, now).note.to_owned();
+        let below = below_task(rows, &task)?.into_iter().map(|task| summary(rows, task, now));
+        let below = below.collect::<Result<_, _>>()?;
+        let result = result(rows, &task)?;
+        Ok(Some(TaskGetResult { note, result, below, task: summary(rows, task, now)? }))
+    });
+    found.await.map_err(unreadable)?.ok_or_else(|| unknown(id))
+}
+
+fn unknown(id: TaskId) -> ErrorShape {
+    ErrorShape::invalid_request(format!("no task `{id}`; tasks.list shows those there are"))
+}
+
+/// Tasks below one, depth first.
+fn below_task(rows: &dyn Query, top: &TaskView) -> Result<Vec<TaskView>, StoreError> {
+    let root = Some(top.root_key.clone());
+    let all = rows.tasks(&TaskFilter { root, limit: SCAN_MAX, ..TaskFilter::default() })?;
+    let mut above = std::collections::BTreeSet::from([top.id]);
+    let ordered = in_tree_order(all, None);
+    Ok(ordered
+        .into_iter()
+        .filter(|task| task.parent.is_some_and(|id| above.contains(&id)) && above.insert(task.id))
+        .collect())
+}
+
+/// `tasks.cancel`: the task and all below it. Answers when the stop is committed; what of it had
+/// not ended by then is named.
+pub async fn cancel(gateway: &Gateway, id: TaskId) -> Result<TaskCancelResult, ErrorShape> {
+    let asked = gateway.now();
+    let before = gateway.handle.store().task(id).await.map_err(unreadable)?;
+    let before = before.ok_or_else(|| unknown(id))?;
+    if before.outcome.is_none() {
+        let event = Event::StopTask { task: id, by: OWNER.to_owned() };
+        match gateway.handle.submit(event).await {
+            Ok(Answer::Stopped(_)) => {}
+            Ok(Answer::Refused(refusal)) => return Err(refused(&refusal)),
+            Ok(answer) => return Err(unexpected(&answer)),
+            Err(error) => return Err(not_submitted(&error)),
+        }
+    }
+    let now = gateway.now();
+    let was_open = before.outcome.is_none();
+    let answer = ask(gateway.handle.store(), move |rows| {
+        let Some(task) = rows.task(id)? else { return Ok(None) };
+        let all = std::iter::once(task.clone()).chain(below_task(rows, &task)?);
+        let (ended, open): (Vec<_>, Vec<_>) = all.partition(|task| task.outcome.is_some());
+        let by_this = |task: &&TaskView| {
+            task.outcome == Some(Outcome::Cancelled) && task.ended >= Some(asked)
+        };
+        Ok(Some(TaskCancelResult {
+            found: true,
+            cancelled: was_open && task.outcome == Some(Outcome::Cancelled),
+            reason: (!was_open).then(|| "it had ended before".to_owned()),
+            stopped: ended.iter().filter(by_this).map(|task| task.id).collect(),
+            stopping: open.iter().map(|task| task.id).collect(),
+            task: Some(summary(rows, task, now)?),
+        }))
+    });
+    answer.await.map_err(unreadable)?.ok_or_else(|| unknown(id))
 }
 
 /// `subagents.list`
@@ -298,7 +374,7 @@ mod tests {
             Some(InputView { message, state, run: None })
         };
         let open = task(1, None);
-        let ended = TaskView { outcome: Some(machine::rows::Outcome::Completed), ..open.clone() };
+        let ended = TaskView { outcome: Some(Outcome::Completed), ..open.clone() };
         let silent = TaskView { announce: Announce::None, ..ended.clone() };
         assert_eq!(delivery(&open, None), DeliveryStatus::Pending);
         assert_eq!(delivery(&ended, None), DeliveryStatus::ParentMissing);

@@ -2,10 +2,11 @@
 
 use machine::check::{EntryHead, World};
 use machine::rows::{
-    CommandRow, EntryKind, GateState, LedgerRow, NodeState, Run, Session, Task, Transcript,
+    CommandRow, EntryKind, Flow, FlowNode, GateState, LedgerRow, NodeState, Run, Session, Task,
+    Transcript,
 };
 use machine::status::{Activity, activity};
-use types::{Hash, RunId, SessionId, SessionKey, TaskId, Timestamp};
+use types::{FlowId, Hash, RunId, SessionId, SessionKey, TaskId, Timestamp};
 
 use super::tables::Tables;
 use super::tx::RUN_MIN;
@@ -279,6 +280,7 @@ impl Query for Tables {
             filter.root.as_ref().is_none_or(|root| *root == task.root_key)
                 && filter.requester.as_ref().is_none_or(|key| *key == task.requester_key)
                 && filter.before.is_none_or(|before| task.id < before)
+                && filter.kind.is_none_or(|kind| task.kind == kind)
                 && !(filter.open_only && task.outcome.is_some())
         };
         let newest = self.tasks.values().rev().filter(wanted).take(filter.limit);
@@ -287,6 +289,11 @@ impl Query for Tables {
 
     fn task(&self, id: TaskId) -> Result<Option<TaskView>, StoreError> {
         Ok(self.tasks.get(&id).map(|task| self.task_view(task)))
+    }
+
+    fn flow_rows(&self, id: FlowId) -> Result<Option<(Flow, Vec<FlowNode>)>, StoreError> {
+        let flow = self.flows.get(&id).cloned();
+        Ok(flow.map(|flow| (flow, self.nodes_of(id).cloned().collect())))
     }
 
     fn lanes(&self) -> Result<Vec<LaneView>, StoreError> {

@@ -1,7 +1,7 @@
 //! The questions of readers, in SQL.
 
 use machine::check::{EntryHead, World};
-use machine::rows::{CommandRow, FlowNode, InboxKind, InboxState, LaneName, Place};
+use machine::rows::{CommandRow, Flow, FlowNode, InboxKind, InboxState, LaneName, Place};
 use rusqlite::params;
 use types::{
     AgentId, FlowId, Hash, MessageId, NodeName, RunId, SessionId, SessionKey, TaskId, Timestamp,
@@ -405,13 +405,15 @@ impl Query for Snapshot<'_> {
                 (filter.requester.is_some(), "requester_key = ?2"),
                 (filter.open_only, "ended_ms is null"),
                 (filter.before.is_some(), "id < ?3"),
+                (filter.kind.is_some(), "kind = ?4"),
             ],
-            "order by id desc limit ?4",
+            "order by id desc limit ?5",
         );
         let params = params![
             filter.root.as_ref().map(Text),
             filter.requester.as_ref().map(Text),
             filter.before.map(Text),
+            filter.kind.map(|kind| kind.as_str()),
             int(filter.limit as u64),
         ];
         let rows = self.link.rows(&sql, params, columns::task)?;
@@ -422,6 +424,12 @@ impl Query for Snapshot<'_> {
         let sql = concat!("select ", columns!(tasks), " from tasks where id = ?1");
         let row = self.link.row(sql, [Text(id)], columns::task)?;
         row.map(|row| self.task_view(row)).transpose()
+    }
+
+    fn flow_rows(&self, id: FlowId) -> Result<Option<(Flow, Vec<FlowNode>)>, StoreError> {
+        let sql = concat!("select ", columns!(flows), " from flows where id = ?1");
+        let Some(flow) = self.link.row(sql, [Text(id)], columns::flow)? else { return Ok(None) };
+        Ok(Some((flow, flow_nodes(self.link, id)?)))
     }
 
     fn lanes(&self) -> Result<Vec<LaneView>, StoreError> {

@@ -13,7 +13,7 @@ use super::{
 };
 
 static SPECS: LazyLock<Vec<ToolSpec>> = LazyLock::new(|| {
-    vec![spawn(), wait(), send(), subagents(), list(), history(), status(), agents()]
+    vec![spawn(), wait(), send(), subagents(), flows(), list(), history(), status(), agents()]
 });
 
 /// Returns the specs of all session tools, in a stable order.
@@ -196,6 +196,53 @@ fn subagents() -> ToolSpec {
             "For `log`: at most so many entries; {LOG_LIMIT} if left out.")),
     });
     tool("subagents", description, properties, &[])
+}
+
+fn flows() -> ToolSpec {
+    let task = json!({
+        "type": "object",
+        "properties": {
+            "id": text("A name within the flow: a letter, then letters, digits, `_`, `-`."),
+            "task": text("The whole brief. The results of `dependsOn` are added to it."),
+            "dependsOn": {
+                "type": "array",
+                "items": { "type": "string" },
+                "description": "Ids of tasks that must have completed first.",
+            },
+            "agentId": text("The agent to run it; you yourself if left out."),
+            "label": text("A title for people."),
+            "model": text("Another model than the agent's own."),
+            "retries": integer(0, 20, "Further attempts after one that failed; 0 if left out."),
+            "timeoutSeconds": integer(0, SECONDS_MAX, "Bound on each attempt; 0 means none."),
+            "access": word(&["full", "read-only"], "`read-only`: it cannot change anything."),
+        },
+        "required": ["id", "task"],
+        "additionalProperties": false,
+    });
+    let properties = json!({
+        "action": word(&["start", "list", "show", "cancel"], "`list` if left out."),
+        "name": text("For `start`: a title."),
+        "tasks": {
+            "type": "array",
+            "items": task,
+            "minItems": 1,
+            "description": "For `start`: the tasks. Those that depend on nothing start at once.",
+        },
+        "maxParallel": integer(1, 1_000, "For `start`: how many run at a time; all if left out."),
+        "onFailure": word(
+            &["stop", "continue"],
+            "For `start`, when a task has failed for good: start nothing more (if left out), or \
+                go on with what does not depend on it."),
+        "announce": word(&["parent", "person", "none"], "For `start`: who gets the result."),
+        "idempotencyKey": text("For `start`: the same key is the same flow."),
+        "target": text("For `show` and `cancel`: the flowId, or the flow's taskId."),
+    });
+    let description = "Start a whole graph of sub-agents at once: each task begins by itself when \
+        those that it depends on have completed, with their results in its brief. You get one \
+        message at the end, with the outcome of each and the last results: call sessions_yield \
+        after `start`. For tasks that do not depend on each other's results, sessions_spawn is \
+        enough.";
+    tool("flows", description, properties, &[])
 }
 
 fn list() -> ToolSpec {

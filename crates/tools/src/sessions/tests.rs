@@ -253,7 +253,7 @@ fn no_argument_is_both_taken_and_refused() {
             assert!(properties.get(argument).is_none(), "{name} {argument}");
         }
     }
-    assert_eq!(specs().len(), 8);
+    assert_eq!(specs().len(), 9);
 }
 
 fn send(arguments: Value) -> SendRequest {

@@ -7,6 +7,7 @@ pub mod config;
 pub mod db;
 pub mod demo;
 pub mod doctor;
+pub mod flow;
 pub mod gateway;
 pub mod sessions;
 pub mod status;

@@ -5,11 +5,12 @@ use std::io::Write;
 
 use clap::{Args, Subcommand};
 use protocol::Method;
-use protocol::tasks::{SubagentsListResult, TaskStatus, TasksListResult};
+use protocol::tasks::{SubagentsListResult, TaskGetResult, TaskStatus, TasksListResult};
 use serde_json::json;
 use types::TaskId;
 
 use crate::client::Client;
+use crate::commands::flow::{self, FlowCommand};
 use crate::output::{json_lines, one_line, table};
 use crate::setup::Setup;
 
@@ -17,6 +18,13 @@ use crate::setup::Setup;
 pub enum TasksCommand {
     /// List tasks, newest first
     List(TasksArgs),
+    /// Show a task, and those below it
+    Show(TaskArgs),
+    /// Stop a task and everything below it
+    Cancel(TaskArgs),
+    /// Look at declared flows, and stop them
+    #[command(subcommand)]
+    Flow(FlowCommand),
 }
 
 #[derive(Debug, Args)]
@@ -28,6 +36,12 @@ pub struct TasksArgs {
     /// Show at most this many tasks
     #[arg(long, default_value_t = 50, value_name = "COUNT")]
     limit: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct TaskArgs {
+    /// The task's id
+    id: TaskId,
 }
 
 #[derive(Debug, Subcommand)]
@@ -61,7 +75,16 @@ pub async fn tasks(
     setup: &Setup,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
-    let TasksCommand::List(args) = command;
+    let args = match command {
+        TasksCommand::List(args) => args,
+        TasksCommand::Show(args) => return show(args, setup, out).await,
+        TasksCommand::Cancel(args) => {
+            let mut client = Client::connect(&setup.target()?).await?;
+            let done = client.get(Method::TasksCancel, json!({ "taskId": args.id })).await?;
+            return flow::cancelled(&done, setup, out);
+        }
+        TasksCommand::Flow(command) => return flow::run(command, setup, out).await,
+    };
     let mut client = Client::connect(&setup.target()?).await?;
     let mut params = json!({ "limit": args.limit });
     if !args.status.is_empty() {
@@ -88,6 +111,41 @@ pub async fn tasks(
         })
         .collect();
     Ok(table(out, &["TASK", "STATUS", "SESSION", "TITLE"], &rows)?)
+}
+
+/// Prints a task: how it stands, how to go on with it, and what is below it.
+async fn show(args: TaskArgs, setup: &Setup, out: &mut impl Write) -> anyhow::Result<()> {
+    let mut client = Client::connect(&setup.target()?).await?;
+    let shown: TaskGetResult = client.get(Method::TasksGet, json!({ "taskId": args.id })).await?;
+    if setup.json {
+        return Ok(json_lines(out, &[shown])?);
+    }
+    let task = &shown.task;
+    writeln!(out, "{}  {}  {}", task.id, task.runtime, task.status)?;
+    writeln!(out, "session    {}", task.child_session_key)?;
+    writeln!(out, "requester  {}", task.session_key)?;
+    if let Some(run) = task.run_id.filter(|_| task.runtime != "flow") {
+        writeln!(out, "run        {run}")?;
+    }
+    if let Some(flow) = task.flow_id {
+        writeln!(out, "flow       {flow}")?;
+    }
+    if let Some(error) = &task.error {
+        writeln!(out, "error      {error}")?;
+    }
+    writeln!(out, "{}", shown.note)?;
+    if !task.status.is_open() && task.runtime != "flow" {
+        let key = &task.child_session_key;
+        writeln!(out, "continue it with: windlass agent --session-key {key} --message …")?;
+    }
+    for below in &shown.below {
+        let title = one_line(below.title.as_deref().unwrap_or(""), 60);
+        writeln!(out, "  {}  {}  {title}", below.id, below.status)?;
+    }
+    if let Some(result) = &shown.result {
+        writeln!(out, "\n{result}")?;
+    }
+    Ok(())
 }
 
 pub async fn subagents(

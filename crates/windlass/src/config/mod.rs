@@ -19,10 +19,10 @@
 
 mod agents;
 mod between;
-mod document;
+pub(crate) mod document;
 mod gateway;
 mod inventory;
-mod key_path;
+pub(crate) mod key_path;
 mod lookup;
 mod model_ref;
 mod models;

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use machine::check::{self, World};
-use machine::rows::{EntryKind, InboxKind, InboxState, Outcome, Place, StepKind, StepState};
+use machine::rows::{EntryKind, InboxKind, InboxState, Outcome, Place, StepKind, StepState, Task};
 use store::{Reader, Reads};
 
 use crate::house::House;
@@ -37,7 +37,10 @@ fn nothing_is_open(world: &World) {
 
 /// The result of each task that has completed is in its requester's transcript exactly once.
 fn every_result_arrived_once(world: &World) {
-    for task in world.tasks.iter().filter(|task| task.outcome == Some(Outcome::Completed)) {
+    let heard = |task: &&Task| {
+        task.outcome == Some(Outcome::Completed) && task.announce.reaches_requester()
+    };
+    for task in world.tasks.iter().filter(heard) {
         let arrived = world.inbox.iter().filter(|row| {
             row.kind == InboxKind::Announce
                 && row.task == Some(task.id)

@@ -5,6 +5,7 @@ mod commands;
 mod demo;
 mod disk;
 mod errors;
+mod flow;
 mod house;
 mod judge;
 mod kill;
