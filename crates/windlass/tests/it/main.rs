@@ -15,4 +15,6 @@ mod policy;
 mod send;
 mod status;
 mod stop;
+mod threads;
 mod truth;
+mod warm;
