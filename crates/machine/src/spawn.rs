@@ -212,7 +212,11 @@ fn try_resume(
     add_task(state, &task);
     let timeout = state.limits.agents.get(&session.agent).and_then(|agent| agent.child_timeout);
     put_brief(state, &task, message, timeout);
-    Ok(Reply::ok(json!({
+    Ok(resumed_reply(&task))
+}
+
+fn resumed_reply(task: &Task) -> Reply {
+    Reply::ok(json!({
         "status": "accepted",
         "taskId": task.id,
         "runId": task.run,
@@ -220,7 +224,7 @@ fn try_resume(
         "resumed": true,
         "note": "The task had ended, so this is a new one in its session. Its result will come as \
                  a message marked as a sub-agent's result.",
-    })))
+    }))
 }
 
 /// A session of the pool that has been taken for other work has forgotten the ended task.

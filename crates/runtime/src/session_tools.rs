@@ -3,6 +3,8 @@
 //! An agent sees what belongs to the owner of its own session, and of tasks those below itself.
 //! What it is told of a run is derived by `machine::status`, as everywhere.
 
+use std::collections::BTreeSet;
+
 use machine::limits::{AllowAgents, Relation};
 use machine::rows::{EntryKind, FlowNodeState, Lifecycle, TaskKind};
 use machine::run::WaitKind;
@@ -28,8 +30,9 @@ const PAGE_BYTES: usize = 128 * 1024;
 /// Sessions that are read at a time to fill a page.
 const PAGE_ROWS: usize = 200;
 
-/// Tasks that a tree is searched for.
+/// Tasks that a tree is searched for, and trees that one session has worked for.
 const TASKS_MAX: usize = 1_000;
+const TREES_MAX: usize = 100;
 
 /// Why a question has no answer: words for the model.
 struct Unanswered(String);
@@ -260,10 +263,21 @@ impl Asked<'_> {
         let Some(session) = self.store().session(self.caller).await? else {
             return Ok(Vec::new());
         };
-        let filter =
-            TaskFilter { root: Some(session.root_key), limit: TASKS_MAX, ..TaskFilter::default() };
-        let mut tasks = self.store().tasks(filter).await?;
-        tasks.reverse();
+        // A session with a name may work for a tree that it was not made in.
+        let asked = TaskFilter {
+            requester: Some(self.caller.clone()),
+            limit: TASKS_MAX,
+            ..TaskFilter::default()
+        };
+        let asked = self.store().tasks(asked).await?;
+        let mut roots: BTreeSet<SessionKey> = asked.into_iter().map(|task| task.root_key).collect();
+        roots.insert(session.root_key);
+        let mut tasks = Vec::new();
+        for root in roots.into_iter().take(TREES_MAX) {
+            let filter = TaskFilter { root: Some(root), limit: TASKS_MAX, ..TaskFilter::default() };
+            tasks.extend(self.store().tasks(filter).await?);
+        }
+        tasks.sort_by_key(|task| task.id);
         let mut below: Vec<TaskView> = Vec::new();
         for task in tasks {
             let child_of_ours = below.iter().any(|above| Some(above.id) == task.parent);

@@ -377,7 +377,7 @@ impl TaskView {
     }
 
     pub(crate) fn new(task: Task, run: Option<RunFacts>) -> TaskView {
-        let run = run.or_else(|| flow_facts(&task));
+        let run = run.or_else(|| Some(facts_without_run(&task)));
         TaskView {
             id: task.id,
             kind: task.kind,
@@ -408,13 +408,15 @@ impl TaskView {
 }
 
 /// A flow has no run. What it does is what a run does that waits for its children, and so it is
-/// told.
-fn flow_facts(task: &Task) -> Option<RunFacts> {
-    if task.kind != TaskKind::Flow {
-        return None;
-    }
-    let phase = task.outcome.map_or(Phase::Waiting(WaitKind::Children), Phase::Ended);
-    Some(RunFacts {
+/// told. A task in line in a busy session has none yet, and one that was stopped there never had.
+fn facts_without_run(task: &Task) -> RunFacts {
+    let open = match task.kind {
+        TaskKind::Flow => Phase::Waiting(WaitKind::Children),
+        _ => Phase::Queued,
+    };
+    let phase = task.outcome.map_or(open, Phase::Ended);
+    let started = (task.kind == TaskKind::Flow).then_some(task.created);
+    RunFacts {
         id: task.run,
         wire_id: task.run.to_string(),
         phase,
@@ -426,9 +428,9 @@ fn flow_facts(task: &Task) -> Option<RunFacts> {
         error_class: None,
         error: None,
         queued: task.created,
-        started: Some(task.created),
+        started,
         ended: task.ended,
-    })
+    }
 }
 
 /// A lane, and how busy it is.

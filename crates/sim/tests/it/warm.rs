@@ -138,7 +138,7 @@ fn a_taken_session_sees_nothing_of_its_earlier_task() {
     assert_eq!((&reply["context"], &reply["reused"]), (&"isolated".into(), &true.into()));
     let task = last_task(&bench);
     let row = session(&bench, &task.session_key);
-    let episodes: Vec<_> = bench.disk.world.episodes.iter().cloned().collect();
+    let episodes: Vec<_> = bench.disk.world.episodes.clone();
     let episode = episodes.iter().find(|e| e.reason == EpisodeReason::Pool).unwrap();
     assert_eq!((episode.session_id, episode.n, episode.first_seq), (row.session_id, 2, 3));
     assert_eq!(row.label.as_deref(), Some("Second"));

@@ -9,7 +9,7 @@ use machine::rows::{Lifecycle, Outcome};
 use machine::run::{Phase, WaitKind};
 use machine::status::Standing;
 use rusqlite::Connection;
-use store::{Sqlite, Store};
+use store::{Reads, Sqlite, Store};
 use types::Timestamp;
 
 use crate::bench::{block_on, event, moment, scripted, sqlite};
@@ -147,4 +147,37 @@ fn the_shell_of_the_system_reads_the_live_file() {
     let runs = ask("select queued_at from v_runs limit 1").unwrap();
     assert_eq!(said(&runs), "1970-01-01 00:00:00");
     assert_eq!(said(&ask("pragma integrity_check").unwrap()), "ok");
+}
+
+/// A task that stands in line in a busy session has no run, and says so all the same.
+#[test]
+fn a_task_in_line_is_queued_until_it_is_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = sqlite(dir.path(), scripted);
+    let in_line = event(|state: &mut State<'_>| {
+        plant(state, 3);
+        let open = rows::task(2);
+        let mut stopped = rows::task(3);
+        (stopped.outcome, stopped.ended) = (Some(Outcome::Cancelled), Some(Timestamp(1)));
+        state.tx().put_task(&open);
+        state.tx().put_task(&stopped);
+    });
+    block_on(store.commit(moment(1), vec![in_line])).unwrap();
+    let file = Connection::open(store.path()).unwrap();
+    for (n, words) in [
+        (2, ["queued", "waiting_for_response", "in_progress"]),
+        (3, ["idle", "halted", "cancelled"]),
+    ] {
+        let sql = "select activity, last_turn, task_status from v_tasks where id = ?1";
+        let found: [String; 3] = file
+            .query_row(sql, [rows::task_id(n).to_string()], |row| {
+                Ok([row.get(0)?, row.get(1)?, row.get(2)?])
+            })
+            .unwrap();
+        assert_eq!(found, words);
+        let task = block_on(store.task(rows::task_id(n))).unwrap().unwrap();
+        let said = task.words(Lifecycle::Open, Timestamp(2));
+        assert_eq!(said.activity.as_str(), words[0]);
+        assert_eq!(said.task_status.as_str(), words[2]);
+    }
 }
