@@ -7,7 +7,7 @@ use types::{AgentId, Name, Reuse, SessionKey, word_enum};
 
 use crate::policy::ToolRules;
 use crate::queue::{Drop, QueueMode};
-use crate::rows::LaneName;
+use crate::rows::{LaneName, Session};
 
 /// Events in one transaction at most: one fsync covers them, and their answers wait for it.
 pub const BATCH: usize = 64;
@@ -137,6 +137,13 @@ pub struct Relation<'a> {
     pub key: &'a SessionKey,
     pub parent: Option<&'a SessionKey>,
     pub root: &'a SessionKey,
+}
+
+impl<'a> Relation<'a> {
+    pub fn of(session: &'a Session) -> Relation<'a> {
+        let Session { key, parent_key, root_key, .. } = session;
+        Relation { key, parent: parent_key.as_ref(), root: root_key }
+    }
 }
 
 impl Visibility {

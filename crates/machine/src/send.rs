@@ -274,7 +274,7 @@ fn check_policy(state: &State<'_>, own: &Session, other: &Session) -> Result<(),
         return Err(not_found(&other.key));
     }
     let limits = &state.limits.send;
-    if !limits.visibility.shows(relation(own), relation(other)) {
+    if !limits.visibility.shows(Relation::of(own), Relation::of(other)) {
         let why = format!(
             "session {} may not see {}: tools.sessions.visibility is \"{}\"",
             own.key, other.key, limits.visibility
@@ -308,10 +308,6 @@ fn check_policy(state: &State<'_>, own: &Session, other: &Session) -> Result<(),
             Err(Reply::error("forbidden", &why))
         }
     }
-}
-
-fn relation(session: &Session) -> Relation<'_> {
-    Relation { key: &session.key, parent: session.parent_key.as_ref(), root: &session.root_key }
 }
 
 /// Counts the message in its chain, and stops a chain that is too long.

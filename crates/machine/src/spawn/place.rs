@@ -21,7 +21,7 @@ use super::{Lineage, pool};
 use crate::archive;
 use crate::inbox;
 use crate::internal::Reply;
-use crate::limits::AgentLimits;
+use crate::limits::{AgentLimits, Relation};
 use crate::policy;
 use crate::rows::{FlowNodeState, Lifecycle, Place, Session, TaskKind};
 use crate::session::begin_again;
@@ -77,10 +77,11 @@ pub(super) fn choose(
             if key.scope == Scope::Main && !agent.allow_reuse_main {
                 return Err(main_refused(&key));
             }
-            match visible(state, &key, &draft)? {
+            match own(state, &key, &draft)? {
                 None => Ok(made(state, key, draft, what)),
                 Some(_) if !may_exist => Err(exists(&key)),
                 Some(session) => {
+                    check_seen(state, requester, &session)?;
                     check_circle(state, &requester.key, request.announce, lineage, &key)?;
                     check_alike(request, &session, &draft)?;
                     check_tools(state, requester, &session)?;
@@ -138,12 +139,8 @@ fn main_refused(key: &SessionKey) -> Reply {
     Reply::error("session_not_found", &why)
 }
 
-/// The session of a key, as far as the caller may know of it; none if it can be made.
-fn visible(
-    state: &mut State<'_>,
-    key: &SessionKey,
-    draft: &Session,
-) -> Result<Option<Session>, Reply> {
+/// The session of a key, if it is of the caller's owner; none if it can be made.
+fn own(state: &mut State<'_>, key: &SessionKey, draft: &Session) -> Result<Option<Session>, Reply> {
     // Of a deleted one only the key is left, and that is free.
     let found = state.find_session(key).filter(|session| session.deleted.is_none()).cloned();
     let makes = matches!(key.scope, Scope::Thread(_) | Scope::WarmSubagent(_) | Scope::Main);
@@ -264,6 +261,19 @@ fn check_alike(request: &SpawnRequest, session: &Session, draft: &Session) -> Re
         return differs("access", session.access.as_str(), draft.access.as_str());
     }
     Ok(())
+}
+
+/// What the caller may not see it may not set to work either.
+fn check_seen(state: &State<'_>, requester: &Session, session: &Session) -> Result<(), Reply> {
+    let visibility = state.limits.send.visibility;
+    if visibility.shows(Relation::of(requester), Relation::of(session)) {
+        return Ok(());
+    }
+    let why = format!(
+        "session {} may not see {}: tools.sessions.visibility is \"{visibility}\"",
+        requester.key, session.key
+    );
+    Err(Reply::error("forbidden", &why))
 }
 
 /// A name is no way to tools that the caller could not give. That a main session may be used at

@@ -10,8 +10,8 @@ use sim::plan::{inbound, limits};
 use sim::script::{Said, internal, spawn, wait};
 use sim::{Plan, Sim};
 use types::{
-    Access, AgentId, Announce, InternalCall, Reuse, SessionKey, SpawnRequest, TaskTarget, WaitFor,
-    WhenBusy,
+    Access, AgentId, Announce, FlowRequest, FlowTask, InternalCall, Reuse, SessionKey,
+    SpawnRequest, TaskTarget, WaitFor, WhenBusy,
 };
 
 use crate::bench::{Bench, key, main_session};
@@ -349,6 +349,43 @@ fn standing_helpers() {
     assert_eq!(busy["reused"], false, "a busy main session is left alone: {busy}");
     let row = session(&bench, &key("agent:ops:main"));
     assert_eq!((row.depth, &row.parent_key), (0, &None));
+}
+
+/// Tasks of a flow that name one session are done there, one after the other; the next flow goes on
+/// with it.
+#[test]
+fn nodes_of_a_flow_share_a_thread() {
+    let mut bench = started();
+    let thread = key("agent:main:thread:budget");
+    let node = |id: &str| FlowTask {
+        session_key: Some("thread:budget".parse().unwrap()),
+        ..FlowTask::of(id.parse().unwrap(), &format!("do {id}"))
+    };
+    for (n, name) in ["first", "second"].into_iter().enumerate() {
+        let flow = FlowRequest::of(name, vec![node("a"), node("b")]);
+        let main = bench.open(&main_session());
+        let reply = bench.call(main, name, InternalCall::StartFlow(Box::new(flow)));
+        assert_eq!(reply["status"], "accepted", "{reply}");
+        for _ in 0..2 {
+            let run = bench.open(&thread);
+            bench.say(run, "done");
+        }
+        assert_eq!(briefs_in(&bench, &thread), 2 * (n + 1));
+    }
+    assert!(bench.outcomes().iter().all(|outcome| *outcome == Some(Outcome::Completed)));
+    let ours = |row: &&Session| row.key.scope != types::Scope::Main;
+    assert_eq!(bench.disk.world.sessions.iter().filter(ours).count(), 1);
+}
+
+/// What an agent may not see it cannot set to work by its name.
+#[test]
+fn a_name_shows_no_more_than_may_be_seen() {
+    let mut bench = started();
+    bench.send(&key("agent:main:thread:budget"), "hello");
+    bench.limits.send.visibility = machine::limits::Visibility::Tree;
+    let reply = ask(&mut bench, &main_session(), "c", named("thread:budget", "x"));
+    assert_eq!(reply["code"], "forbidden", "{reply}");
+    assert!(reply["error"].as_str().unwrap().contains("tools.sessions.visibility"), "{reply}");
 }
 
 /// The same name twice with everything going wrong in between: one session, both briefs in it.
