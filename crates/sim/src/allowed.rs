@@ -57,6 +57,13 @@ fn repeated(sim: &Sim) {
     for entry in world.entries.iter().filter(|entry| entry.kind == EntryKind::User) {
         *orders.entry(&runs[&entry.run].root_key).or_default() += 1;
     }
+    // So does what somebody asks for in the name of a session.
+    for order in &sim.orders {
+        let session = world.sessions.iter().find(|session| session.key == order.session);
+        if let Some(session) = session {
+            *orders.entry(&session.root_key).or_default() += 1;
+        }
+    }
     let mut made: BTreeMap<(&SessionKey, &str), u32> = BTreeMap::new();
     for step in &world.steps {
         let run = runs[&step.run];

@@ -75,6 +75,7 @@ pub mod fault;
 pub mod plan;
 pub mod order;
 pub mod allowed;
+pub mod coverage;
 pub mod disk;
 pub mod script;
 pub mod truth;

@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use machine::rows::EntryKind;
 
+use crate::coverage::Coverage;
 use crate::plan::Plan;
 use crate::script;
 use crate::world::Sim;
@@ -19,7 +20,7 @@ const WATCHED: u64 = 8;
 const SHOWN: usize = 40;
 
 /// A life that has come to rest with all its promises kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lived {
     pub commits: u64,
     pub crashes: u64,
@@ -27,6 +28,7 @@ pub struct Lived {
     pub tasks: usize,
     /// Results of children that were taken in.
     pub heard: usize,
+    pub coverage: Coverage,
 }
 
 impl AddAssign for Lived {
@@ -36,12 +38,13 @@ impl AddAssign for Lived {
         self.runs += other.runs;
         self.tasks += other.tasks;
         self.heard += other.heard;
+        self.coverage += &other.coverage;
     }
 }
 
 impl fmt::Display for Lived {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Lived { commits, crashes, runs, tasks, heard } = self;
+        let Lived { commits, crashes, runs, tasks, heard, .. } = self;
         write!(f, "{commits} commits, {crashes} crashes, {runs} runs, {tasks} tasks, ")?;
         write!(f, "{heard} results taken in")
     }
@@ -99,6 +102,8 @@ fn attempt(sim: &mut Sim) -> Result<Lived, String> {
     catch_unwind(AssertUnwindSafe(|| {
         sim.run_to_idle();
         let world = &sim.disk.world;
+        let mut coverage = sim.disk.coverage.clone();
+        coverage.rest(world);
         let heard = world.entries.iter().filter(|entry| entry.kind == EntryKind::Announce);
         Lived {
             commits: sim.commits,
@@ -106,6 +111,7 @@ fn attempt(sim: &mut Sim) -> Result<Lived, String> {
             runs: world.runs.len(),
             tasks: world.tasks.len(),
             heard: heard.count(),
+            coverage,
         }
     }))
     .map_err(|payload| reason(&*payload))

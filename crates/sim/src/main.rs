@@ -91,6 +91,7 @@ fn many(range: Range<u64>) -> u64 {
     for failure in failures.iter().take(SHOWN) {
         println!("{failure}");
     }
+    print!("{}", lived.coverage);
     println!("{lived}");
     let failed = failures.len();
     println!("{} passed, {failed} failed", todo.len() - failed);

@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
-use machine::event::{Act, Change, Command, Patch};
+use machine::event::{Act, Asked, Change, Command, Patch};
 use machine::queue::QueueMode;
-use machine::rows::EndReason;
+use machine::rows::{EndReason, Task};
 use machine::status::TaskStatus;
 use machine::{Answer, Event, Refusal};
-use types::{InternalCall, SessionKey, SpawnRequest, TaskTarget, Timestamp};
+use types::{
+    FlowId, FlowRequest, FlowTarget, InternalCall, SessionKey, SpawnRequest, TaskTarget, Timestamp,
+};
+use uuid::Uuid;
 
 use crate::plan::BIRTH;
 use crate::rng::Rng;
+use crate::script;
 
 /// Something that a person wants done, and asks for until he hears that it is.
 #[derive(Clone, Debug)]
@@ -19,8 +23,12 @@ pub struct Order {
     pub session: SessionKey,
     /// Instead of `session`, that of a child, whichever there is then.
     pub of_child: bool,
+    /// A task that is there then is meant, by the session at the head of its tree.
+    pub of_task: bool,
     pub what: What,
     pub on_way: bool,
+    /// How often it was sent.
+    pub sent: usize,
     /// What he has heard at last.
     pub heard: Option<Answer>,
 }
@@ -32,6 +40,11 @@ pub enum What {
     Act {
         key: String,
         act: Act,
+    },
+    /// Asked for by a program, under this mark, in the name of the session.
+    Ask {
+        mark: String,
+        call: InternalCall,
     },
 }
 
@@ -48,7 +61,29 @@ impl Order {
                 idem_key: key,
                 act,
             }),
+            What::Ask { mark, call } => {
+                Event::Ask(Asked { session, owner: by, origin: "web".to_owned(), mark, call })
+            }
         }
+    }
+
+    /// Means this task, if it is one that a task can be named in.
+    pub fn aim(&mut self, task: &Task) {
+        let call = match &mut self.what {
+            What::Act { act: Act::Call(call), .. } | What::Ask { call, .. } => call,
+            _ => return,
+        };
+        match call {
+            InternalCall::Kill { target } | InternalCall::Steer { target, .. } => {
+                *target = TaskTarget(task.id.to_string());
+            }
+            InternalCall::CancelFlow { target } => match task.flow {
+                Some(flow) => *target = FlowTarget::Flow(flow),
+                None => *target = FlowTarget::Task(task.id),
+            },
+            _ => return,
+        }
+        self.session = task.root_key.clone();
     }
 
     /// Takes the answer in. Says whether to ask again, and when.
@@ -70,6 +105,14 @@ impl Order {
             }
             Answer::Commanded(told) => {
                 assert!(matches!(self.what, What::Act { .. }) && !told.answer.is_empty());
+                self.heard = Some(answer.clone());
+                None
+            }
+            Answer::Told { text, .. } => {
+                assert!(matches!(self.what, What::Ask { .. }) && !text.is_empty());
+                if text.contains(r#""code":"draining""#) {
+                    return Some(Duration::from_secs(2));
+                }
                 self.heard = Some(answer.clone());
                 None
             }
@@ -109,8 +152,55 @@ pub fn random(seed: u64, session: impl Fn(&mut Rng) -> SessionKey) -> Vec<Order>
             at: BIRTH + Duration::from_millis(rng.below(120_000)),
             session: session(rng),
             of_child: rng.chance(250),
+            of_task: false,
             what,
             on_way: false,
+            sent: 0,
+            heard: None,
+        });
+    }
+    orders
+}
+
+/// What programs ask for in this life, and orders about work that is there.
+pub fn asks(seed: u64, session: impl Fn(&mut Rng) -> SessionKey) -> Vec<Order> {
+    let rng = &mut Rng::about(seed, "asks");
+    let mut orders = Vec::new();
+    if !rng.chance(500) {
+        return orders;
+    }
+    for n in 0..1 + rng.below(5) {
+        let mark = format!("ask-{n}");
+        let call = match rng.below(10) {
+            0..3 => InternalCall::spawn(SpawnRequest {
+                idempotency_key: Some(mark.clone()),
+                ..script::random_spawn(rng)
+            }),
+            3..5 => InternalCall::StartFlow(Box::new(FlowRequest {
+                idempotency_key: Some(mark.clone()),
+                ..script::random_flow(rng)
+            })),
+            5..7 => InternalCall::Kill { target: TaskTarget("n1".to_owned()) },
+            7 => InternalCall::CancelFlow { target: FlowTarget::Flow(FlowId::new(Uuid::nil())) },
+            _ => {
+                let message = "go on with this".to_owned();
+                InternalCall::Steer { target: TaskTarget("n1".to_owned()), message }
+            }
+        };
+        // Also as a person types it.
+        let typed = rng.chance(300);
+        let what = match typed && !matches!(call, InternalCall::StartFlow(_)) {
+            true => What::Act { key: format!("typed-{n}"), act: Act::Call(call) },
+            false => What::Ask { mark, call },
+        };
+        orders.push(Order {
+            at: BIRTH + Duration::from_millis(rng.below(120_000)),
+            session: session(rng),
+            of_child: false,
+            of_task: true,
+            what,
+            on_way: false,
+            sent: 0,
             heard: None,
         });
     }

@@ -101,6 +101,7 @@ impl Plan {
             }
         }
         plan.orders = order::random(seed, session);
+        plan.orders.extend(order::asks(seed, session));
         plan
     }
 }

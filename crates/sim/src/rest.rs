@@ -13,7 +13,7 @@ use machine::{Answer, Refusal};
 use machine::{deadline, deliver};
 use types::{Announce, Hash, InternalCall, Scope, SessionKey};
 
-use crate::order::What;
+use crate::order::{Order, What};
 use crate::world::Sim;
 
 /// Looks at a life that has come to rest.
@@ -217,7 +217,14 @@ fn commands(sim: &Sim) {
     let mut spawned = 0;
     for order in &sim.orders {
         assert!(order.heard.is_some(), "nobody has heard of {:?}", order.what);
-        let What::Act { key, act } = &order.what else { continue };
+        let (key, act) = match &order.what {
+            What::Act { key, act } => (key, act),
+            What::Ask { mark, call } => {
+                spawned += asked(sim, order, mark, call);
+                continue;
+            }
+            What::Change(_) => continue,
+        };
         let row = sim.disk.commands.get(&(order.session.clone(), key.clone()));
         let carried_out = matches!(order.heard, Some(Answer::Commanded(_)));
         assert!(row.is_some() || !carried_out, "the answer to {key} is not kept");
@@ -227,4 +234,26 @@ fn commands(sim: &Sim) {
     let tasks = sim.disk.world.tasks.iter().filter(|task| task.kind == TaskKind::Cli);
     let (tasks, most) = (tasks.count(), spawned);
     assert!(tasks <= most, "{tasks} tasks were begun by {most} commands");
+}
+
+/// What a program has asked for was begun once, if it was told that it is. Returns how many tasks
+/// there may be for it.
+fn asked(sim: &Sim, order: &Order, mark: &str, call: &InternalCall) -> usize {
+    let Some(Answer::Told { text, .. }) = &order.heard else { return 0 };
+    let accepted = text.contains(r#""status":"accepted""#);
+    match call {
+        InternalCall::Spawn(_) | InternalCall::StartFlow(_) => {
+            let tasks = sim.disk.world.tasks.iter();
+            let of_mark = tasks.filter(|task| {
+                task.requester_key == order.session && task.idem_key.as_deref() == Some(mark)
+            });
+            let count = of_mark.count();
+            assert!(count <= 1, "`{mark}` has begun {count} tasks");
+            assert!(count == 1 || !accepted, "`{mark}` was accepted, and there is no task of it");
+            1
+        }
+        // Each time that it is sent, the session may be at rest.
+        InternalCall::Steer { .. } => order.sent,
+        _ => 0,
+    }
 }

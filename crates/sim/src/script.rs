@@ -189,7 +189,7 @@ fn call(rng: &mut Rng, asked: &Asked<'_>, id: &str) -> PlannedCall {
     }
 }
 
-fn random_spawn(rng: &mut Rng) -> SpawnRequest {
+pub(crate) fn random_spawn(rng: &mut Rng) -> SpawnRequest {
     let name = |rng: &mut Rng| format!("n{}", rng.below(6));
     let mut request = spawn(format!("brief {}", rng.below(8)));
     if rng.chance(500) {
@@ -223,7 +223,7 @@ fn random_spawn(rng: &mut Rng) -> SpawnRequest {
 }
 
 /// A graph of a few tasks, now and then one that cannot be carried out.
-fn random_flow(rng: &mut Rng) -> FlowRequest {
+pub(crate) fn random_flow(rng: &mut Rng) -> FlowRequest {
     let count = 1 + rng.below(5);
     let name = |n: u64| -> NodeName { format!("n{n}").parse().expect("a name") };
     let mut tasks = Vec::new();

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use machine::check::World;
 use machine::event::Inbound;
-use machine::rows::NodeState;
+use machine::rows::{NodeState, Task};
 use machine::{Answer, At, Event, Limits, Refusal};
 use types::{NodeId, SessionKey, TaskId, Timestamp};
 use uuid::Uuid;
@@ -197,6 +197,7 @@ impl Sim {
     /// Memory and work in flight are gone; what was committed is not.
     pub fn crash(&mut self) {
         self.note(|| "crash".to_owned());
+        self.disk.coverage.meets("crash", &self.disk.world);
         self.crashes += 1;
         self.node = None;
         self.left.clear();
@@ -283,7 +284,13 @@ impl Sim {
             if std::mem::take(&mut order.of_child) && !tasks.is_empty() {
                 order.session = self.rng.pick(tasks).session_key.clone();
             }
+            if std::mem::take(&mut order.of_task) && !tasks.is_empty() {
+                let open: Vec<&Task> = tasks.iter().filter(|task| task.ended.is_none()).collect();
+                let one = if open.is_empty() { self.rng.pick(tasks) } else { self.rng.pick(&open) };
+                order.aim(one);
+            }
             order.on_way = true;
+            order.sent += 1;
             self.pending.push_back(Post { event: order.event(), from: From::Order(n) });
         }
     }

@@ -1,0 +1,195 @@
+//! What lives have exercised, counted: a promise that no life has put to the test is kept by luck.
+//!
+//! Three sorts of words are counted. What happens: each event, with what it asks for and what came
+//! of it (`call Spawn accepted`, `ask Spawn depth_exceeded`). What meets what: an event that
+//! strikes a run, with where that run stood (`Stop meets Waiting(Children)`), and a crash or a
+//! drain with all that was open (`crash meets an open flow`). And what is left at the end: kinds
+//! of rows and outcomes (`task cli`, `run timed_out`).
+//!
+//! [`EXPECTED`] says what a thousand lives must have done. A new operation belongs there: what is
+//! not in it is counted, and nobody misses it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Debug, Write};
+use std::ops::AddAssign;
+
+use machine::check::World;
+use machine::event::{Act, Change};
+use machine::rows::{FlowNodeState, InboxState, Lifecycle, StepKind, StepState};
+use machine::run::Phase;
+use machine::{Answer, Event, Notice};
+
+/// How often each thing was seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage(BTreeMap<String, u64>);
+
+impl Coverage {
+    pub fn count(&mut self, what: String) {
+        *self.0.entry(what).or_default() += 1;
+    }
+
+    pub fn of(&self, what: &str) -> u64 {
+        self.0.get(what).copied().unwrap_or(0)
+    }
+
+    /// What should have been seen and was not.
+    pub fn missing<'a>(&self, expected: &[&'a str]) -> Vec<&'a str> {
+        expected.iter().filter(|what| self.of(what) == 0).copied().collect()
+    }
+
+    /// An event has been applied; `result` is what a tool call was told.
+    pub fn event(&mut self, event: &Event, answer: &Answer, result: Option<&str>) {
+        let word = word(event);
+        let came = match (answer, result) {
+            (Answer::Refused(refusal), _) => variant(refusal),
+            (Answer::Told { text, .. }, _) => told(text),
+            (Answer::Done, Some(body)) => told_by(body),
+            (Answer::Accepted(accepted), _) if accepted.duplicate => "duplicate".to_owned(),
+            (Answer::Commanded(told), _) if told.duplicate => "duplicate".to_owned(),
+            (Answer::Commanded(told), _) if told.is_error => "error".to_owned(),
+            (Answer::Fenced, _) => "fenced".to_owned(),
+            _ => "done".to_owned(),
+        };
+        self.count(format!("{word} {came}"));
+    }
+
+    pub fn notice(&mut self, notice: &Notice) {
+        self.count(format!("news {}", variant(notice)));
+    }
+
+    /// An event strikes a run that stands there, or a session in which none is open.
+    pub fn strikes(&mut self, event: &Event, phase: Option<Phase>) {
+        let word = word(event);
+        match phase {
+            Some(phase) => self.count(format!("{word} meets {phase:?}")),
+            None => self.count(format!("{word} meets Idle")),
+        }
+    }
+
+    /// Something strikes all at once: what is open then?
+    pub fn meets(&mut self, what: &str, world: &World) {
+        let mut open: BTreeSet<String> = BTreeSet::new();
+        for run in world.runs.iter().filter(|run| !run.phase.ended()) {
+            open.insert(format!("{:?}", run.phase));
+        }
+        for step in world.steps.iter().filter(|step| step.state == StepState::Intent) {
+            let effect = step.effect.map_or("none", |effect| effect.as_str());
+            if step.kind == StepKind::Tool {
+                open.insert(format!("an open {effect} tool"));
+            }
+        }
+        if world.flow_nodes.iter().any(|node| node.state == FlowNodeState::Running) {
+            open.insert("an open flow".to_owned());
+        }
+        if world.tasks.iter().any(|task| task.cancelled.is_some() && task.outcome.is_none()) {
+            open.insert("a stop under way".to_owned());
+        }
+        if world.inbox.iter().any(|row| row.state == InboxState::Queued) {
+            open.insert("a waiting row".to_owned());
+        }
+        for other in open {
+            self.count(format!("{what} meets {other}"));
+        }
+    }
+
+    /// What is left of a life.
+    pub fn rest(&mut self, world: &World) {
+        for run in &world.runs {
+            if let Phase::Ended(outcome) = run.phase {
+                self.count(format!("run {outcome}"));
+            }
+        }
+        for task in &world.tasks {
+            self.count(format!("task {}", task.kind));
+            if task.attempt > 1 {
+                self.count("task tried again".to_owned());
+            }
+        }
+        for row in &world.inbox {
+            self.count(format!("row {} {}", row.kind, row.state));
+        }
+        for episode in &world.episodes {
+            self.count(format!("episode {}", episode.reason));
+        }
+        for node in &world.flow_nodes {
+            self.count(format!("node {}", node.state));
+        }
+        for step in world.steps.iter().filter(|step| step.kind == StepKind::Tool) {
+            self.count(format!("tool {}", step.state));
+        }
+        for session in &world.sessions {
+            if session.lifecycle == Lifecycle::Archived {
+                self.count("session archived".to_owned());
+            }
+            if session.deleted.is_some() {
+                self.count("session deleted".to_owned());
+            }
+        }
+        let ends = world.transcripts.iter().filter_map(|row| row.ended);
+        ends.for_each(|(_, reason)| self.count(format!("transcript {reason}")));
+    }
+}
+
+/// An event in a word or two: what it asks for, and of which kind it is.
+fn word(event: &Event) -> String {
+    match event {
+        Event::InternalCall { call, .. } => format!("call {}", variant(call)),
+        Event::Ask(asked) => format!("ask {}", variant(&asked.call)),
+        Event::Command(command) => match &command.act {
+            Act::Call(call) => format!("command {}", variant(call)),
+            act => format!("command {}", variant(act)),
+        },
+        Event::Change { change: Change::Reset(reason), .. } => format!("change {reason}"),
+        Event::Change { change, .. } => format!("change {}", variant(change)),
+        Event::Due(timer) => format!("due {}", timer.kind),
+        event => event.name().to_owned(),
+    }
+}
+
+/// What a call was told: the code of its refusal, or the word of its success.
+fn told(text: &str) -> String {
+    let value: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let word = |name: &str| value[name].as_str().map(str::to_owned);
+    word("code").or_else(|| word("status")).or_else(|| word("state")).unwrap_or("done".to_owned())
+}
+
+/// The same, from the entry of a tool's result.
+fn told_by(body: &str) -> String {
+    let value: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+    told(value["text"].as_str().unwrap_or_default())
+}
+
+/// The name of a variant, without what it carries.
+fn variant(value: &impl Debug) -> String {
+    /// Takes a word in, and stops at its end.
+    struct Word(String);
+
+    impl Write for Word {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let word = text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+            self.0 += word;
+            if word.len() < text.len() { Err(fmt::Error) } else { Ok(()) }
+        }
+    }
+    let mut word = Word(String::new());
+    let _ = write!(word, "{value:?}");
+    word.0
+}
+
+impl AddAssign<&Coverage> for Coverage {
+    fn add_assign(&mut self, other: &Coverage) {
+        for (what, times) in &other.0 {
+            *self.0.entry(what.clone()).or_default() += times;
+        }
+    }
+}
+
+/// A line for each thing.
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (what, times) in &self.0 {
+            writeln!(f, "{times:>9}  {what}")?;
+        }
+        Ok(())
+    }
+}
