@@ -64,6 +64,7 @@ fn alone(seed: u64, verbose: bool) -> u64 {
 const SHOWN: usize = 1;
 
 fn many(range: Range<u64>) -> u64 {
+    let lives = range.end - range.start;
     let mut todo = seeds::kept();
     todo.extend(range);
     let next = AtomicU64::new(0);
@@ -93,7 +94,11 @@ fn many(range: Range<u64>) -> u64 {
     }
     print!("{}", lived.coverage);
     println!("{lived}");
+    let missing = lived.coverage.missing(lives);
+    for what in &missing {
+        println!("no life has exercised `{what}`; see coverage.txt");
+    }
     let failed = failures.len();
     println!("{} passed, {failed} failed", todo.len() - failed);
-    failed as u64
+    failed as u64 + missing.len() as u64
 }

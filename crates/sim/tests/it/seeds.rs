@@ -1,10 +1,7 @@
 //! Whole lives: those that once failed, some new ones, and one of them twice.
 
-use std::collections::BTreeMap;
-
-use machine::rows::{EpisodeReason, Lifecycle, Outcome, Task};
-use sim::{life, live, meta, seeds};
-use types::Scope;
+use machine::rows::Outcome;
+use sim::{Lived, life, live, meta, seeds};
 
 #[test]
 fn seeds_that_once_failed() {
@@ -15,48 +12,14 @@ fn seeds_that_once_failed() {
 
 #[test]
 fn two_hundred_lives() {
-    let mut heard = 0;
+    let mut lived = Lived::default();
     for seed in 0..200 {
-        heard += live(seed).unwrap_or_else(|failure| panic!("{failure}")).heard;
+        lived += live(seed).unwrap_or_else(|failure| panic!("{failure}"));
     }
     // Lives in which nothing is handed on would prove nothing.
-    assert!(heard > 500, "only {heard} results were taken in");
-}
-
-/// Lives in which no session is named, taken from the pool, branched or put away would prove
-/// nothing about those that are.
-#[test]
-fn lives_hold_every_way_to_a_session() {
-    let mut found = [0; 6];
-    for seed in 0..150 {
-        let mut sim = life::sim(seed);
-        sim.run_to_idle();
-        let world = &sim.disk.world;
-        let carried: BTreeMap<_, usize> = world.tasks.iter().fold(BTreeMap::new(), |mut map, t| {
-            *map.entry(&t.session_key).or_default() += 1;
-            map
-        });
-        let twice = |scope: fn(&Scope) -> bool| {
-            carried.iter().filter(|(key, count)| **count > 1 && scope(&key.scope)).count()
-        };
-        let unborn = |task: &&Task| world.runs.iter().all(|run| run.id != task.run);
-        let counts = [
-            twice(|scope| matches!(scope, Scope::Thread(_))),
-            twice(|scope| matches!(scope, Scope::WarmSubagent(_))),
-            world.episodes.iter().filter(|row| row.reason == EpisodeReason::Pool).count(),
-            world.transcripts.iter().filter(|row| row.base.is_some()).count(),
-            world.sessions.iter().filter(|row| row.lifecycle == Lifecycle::Archived).count(),
-            world.tasks.iter().filter(unborn).count(),
-        ];
-        for (sum, count) in found.iter_mut().zip(counts) {
-            *sum += count;
-        }
-    }
-    let names = ["thread", "helper", "pool", "fork", "archived", "stopped in line"];
-    for (name, count) in names.iter().zip(found) {
-        assert!(count > 0, "{name}: none, of {names:?} {found:?}");
-    }
-    println!("{names:?} {found:?}");
+    assert!(lived.heard > 500, "only {} results were taken in", lived.heard);
+    let missing = lived.coverage.missing(200);
+    assert!(missing.is_empty(), "no life has exercised {missing:?}");
 }
 
 /// Without this, a seed that failed could not be looked at.
@@ -78,4 +41,13 @@ fn a_broken_promise_is_seen() {
         task.outcome = Some(Outcome::Completed);
     }
     sim.check();
+}
+
+/// What nobody has done is missed, and only by so many lives as should have done it.
+#[test]
+fn what_was_not_exercised_is_missed() {
+    let none = Lived::default().coverage;
+    assert!(none.missing(199).is_empty());
+    let (some, all) = (none.missing(200), none.missing(1_000));
+    assert!(some.contains(&"call Yield waiting") && some.len() < all.len());
 }
