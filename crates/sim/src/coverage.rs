@@ -20,6 +20,8 @@ use machine::run::Phase;
 use machine::{Answer, Event, Notice};
 use types::SessionKey;
 
+use crate::disk::Disk;
+
 /// One thing a line; what is rare is marked.
 const TEXT: &str = include_str!("../coverage.txt");
 
@@ -142,6 +144,57 @@ impl Coverage {
         let ends = world.transcripts.iter().filter_map(|row| row.ended);
         ends.for_each(|(_, reason)| self.count(format!("transcript {reason}")));
     }
+}
+
+/// An event that is about to be applied, and the run that it strikes from outside, if it does:
+/// where that stands, or none if nothing is open in its session.
+#[derive(Debug)]
+pub struct Seen {
+    event: Event,
+    strikes: Option<Option<Phase>>,
+}
+
+pub fn before(disk: &Disk, event: &Event) -> Seen {
+    Seen { event: event.clone(), strikes: strikes(disk, event) }
+}
+
+/// The event has been applied.
+pub fn after(disk: &mut Disk, seen: Seen, answer: &Answer, news: &[Notice]) {
+    let Seen { event, strikes } = seen;
+    let told = match &event {
+        Event::InternalCall { run, step, .. } => {
+            let call = disk.step_row((*run, *step)).and_then(|step| step.call_id.clone());
+            call.and_then(|call| disk.results.get(&(*run, call)))
+        }
+        _ => None,
+    };
+    disk.coverage.event(&event, answer, told.map(String::as_str));
+    if let Some(phase) = strikes {
+        disk.coverage.strikes(&event, phase);
+    }
+    news.iter().for_each(|notice| disk.coverage.notice(notice));
+    if matches!(event, Event::Drain) {
+        disk.coverage.meets("drain", &disk.world);
+    }
+}
+
+fn strikes(disk: &Disk, event: &Event) -> Option<Option<Phase>> {
+    let session = match event {
+        Event::MessageReceived(inbound) => &inbound.session,
+        Event::Stop { session, .. } | Event::Change { session, .. } => session,
+        Event::Command(command) => &command.session,
+        Event::StopTask { task, .. } | Event::StopBelow { task, .. } => {
+            &disk.world.tasks.iter().find(|row| row.id == *task)?.session_key
+        }
+        Event::Due(timer) if timer.kind.of_run() => {
+            let run = timer.subject.parse().ok().and_then(|run| disk.run_row(run))?;
+            return Some(Some(run.phase));
+        }
+        _ => return None,
+    };
+    let row = disk.world.sessions.iter().find(|row| row.key == *session);
+    let open = row.and_then(|row| row.open_run);
+    Some(open.and_then(|run| disk.run_row(run)).map(|run| run.phase))
 }
 
 /// An event in a word or two: what it asks for, and of which kind it is.

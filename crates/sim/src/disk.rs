@@ -19,7 +19,7 @@ use machine::run::{Phase, WaitKind};
 use machine::{Action, Answer, At, Event, Limits, Notice, State, Tx};
 use types::{FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
 
-use crate::coverage::Coverage;
+use crate::coverage::{self, Coverage};
 
 /// Raised events of one commit after which they are said to have no end. A start after a crash
 /// raises some hundreds.
@@ -60,10 +60,6 @@ pub struct Disk {
     /// What was typed to the gateway itself.
     pub commands: BTreeMap<(SessionKey, String), CommandRow>,
 }
-
-/// Where the run stands that an event strikes; none if nothing is open in its session.
-#[derive(Clone, Copy, Debug)]
-struct Struck(Option<Phase>);
 
 /// What came of one commit.
 #[derive(Clone, Debug, Default)]
@@ -113,7 +109,7 @@ impl Disk {
         done: &mut Done,
         raised: &mut VecDeque<Event>,
     ) -> Answer {
-        let before = (event.clone(), self.struck_by(&event));
+        let seen = coverage::before(self, &event);
         let mut state = State::new(self, at, limits);
         let answer = machine::apply(&mut state, event);
         state.flush();
@@ -121,46 +117,8 @@ impl Disk {
         done.actions.append(&mut state.actions);
         done.notices.append(&mut state.notices);
         raised.extend(state.raised.drain(..));
-        self.cover(before, &answer, &done.notices[news..]);
+        coverage::after(self, seen, &answer, &done.notices[news..]);
         answer
-    }
-
-    fn cover(&mut self, before: (Event, Option<Struck>), answer: &Answer, news: &[Notice]) {
-        let (event, struck) = before;
-        let told = match &event {
-            Event::InternalCall { run, step, .. } => {
-                let call = self.step_row((*run, *step)).and_then(|step| step.call_id.clone());
-                call.and_then(|call| self.results.get(&(*run, call)))
-            }
-            _ => None,
-        };
-        self.coverage.event(&event, answer, told.map(String::as_str));
-        if let Some(Struck(phase)) = struck {
-            self.coverage.strikes(&event, phase);
-        }
-        news.iter().for_each(|notice| self.coverage.notice(notice));
-        if matches!(event, Event::Drain) {
-            self.coverage.meets("drain", &self.world);
-        }
-    }
-
-    /// The run that an event is about to strike from outside.
-    fn struck_by(&self, event: &Event) -> Option<Struck> {
-        let session = match event {
-            Event::MessageReceived(inbound) => &inbound.session,
-            Event::Stop { session, .. } | Event::Change { session, .. } => session,
-            Event::Command(command) => &command.session,
-            Event::StopTask { task, .. } | Event::StopBelow { task, .. } => {
-                &self.world.tasks[*self.tasks.get(task)?].session_key
-            }
-            Event::Due(timer) if timer.kind.of_run() => {
-                let run = timer.subject.parse().ok().and_then(|run| self.run_row(run))?;
-                return Some(Struck(Some(run.phase)));
-            }
-            _ => return None,
-        };
-        let open = self.sessions.get(session).and_then(|at| self.world.sessions[*at].open_run);
-        Some(Struck(open.and_then(|run| self.run_row(run)).map(|run| run.phase)))
     }
 
     /// When the earliest timer is due, of those that something waits for. The look for what is
