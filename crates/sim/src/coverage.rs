@@ -18,7 +18,7 @@ use machine::event::{Act, Change};
 use machine::rows::{FlowNodeState, InboxState, Lifecycle, StepKind, StepState, TaskKind};
 use machine::run::Phase;
 use machine::{Answer, Event, Notice};
-use types::SessionKey;
+use types::{RunId, SessionKey};
 
 use crate::disk::Disk;
 
@@ -143,6 +143,27 @@ impl Coverage {
         self.reuse(world);
         let ends = world.transcripts.iter().filter_map(|row| row.ended);
         ends.for_each(|(_, reason)| self.count(format!("transcript {reason}")));
+    }
+}
+
+impl Coverage {
+    /// The ways to a session that is there already.
+    fn reuse(&mut self, world: &World) {
+        let mut carried: BTreeMap<&SessionKey, u32> = BTreeMap::new();
+        let begun: BTreeSet<RunId> = world.runs.iter().map(|run| run.id).collect();
+        for task in &world.tasks {
+            *carried.entry(&task.session_key).or_default() += 1;
+            if task.kind != TaskKind::Flow && !begun.contains(&task.run) {
+                self.count("task stopped in line".to_owned());
+            }
+        }
+        for (key, _) in carried.iter().filter(|(_, count)| **count > 1) {
+            self.count(format!("session {} takes another task", variant(&key.scope)));
+        }
+        let branches = world.transcripts.iter().filter(|row| row.base.is_some());
+        branches.for_each(|_| self.count("transcript branched".to_owned()));
+        let pooled = world.sessions.iter().filter(|row| row.pool_key.is_some());
+        pooled.for_each(|_| self.count("session in the pool".to_owned()));
     }
 }
 
