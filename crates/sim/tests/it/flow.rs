@@ -54,8 +54,8 @@ fn says(bench: &mut Bench, node: &str, text: &str) {
 }
 
 fn body(bench: &mut Bench, session: &SessionKey, kind: InboxKind) -> String {
-    let rows = bench.disk.world.inbox.iter();
-    let row = rows.filter(|row| row.session_key == *session && row.kind == kind).next_back();
+    let mut rows = bench.disk.world.inbox.iter();
+    let row = rows.rfind(|row| row.session_key == *session && row.kind == kind);
     let seq = row.expect("there is such a row").seq;
     machine::Tx::inbox_body(&mut bench.disk, seq).expect("a row has a body")
 }
@@ -229,6 +229,26 @@ fn a_person_starts_a_flow_and_stops_the_session() {
     let flow = bench.tasks().iter().find(|task| task.kind == TaskKind::Flow).unwrap();
     assert_eq!(flow.outcome, Some(Outcome::Cancelled));
     assert!(bench.disk.world.inbox.iter().all(|row| row.kind != InboxKind::Announce));
+}
+
+/// A node that names a session goes on in it; two that name one are done in it one after the other.
+#[test]
+fn a_node_may_have_a_session_of_a_name() {
+    let mut bench = Bench::new(limits());
+    let mut request = flow("a; b; c: a");
+    for task in &mut request.tasks {
+        task.session_key = Some("thread:plan".parse().unwrap());
+    }
+    let (_, reply) = started(&mut bench, request);
+    assert_eq!(reply["status"], "accepted", "{reply}");
+    let plan: SessionKey = "agent:main:thread:plan".parse().unwrap();
+    for text in ["a", "b", "c"] {
+        let run = bench.open(&plan);
+        bench.say(run, text);
+    }
+    assert_eq!(states(&bench), ["completed", "completed", "completed"]);
+    let of_plan = |task: &&machine::rows::Task| task.session_key == plan;
+    assert_eq!(bench.tasks().iter().filter(of_plan).count(), 3);
 }
 
 /// A start loses nothing of a flow: what ran goes on, and what comes next still comes.

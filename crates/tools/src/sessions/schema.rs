@@ -210,6 +210,7 @@ fn flows() -> ToolSpec {
                 "description": "Ids of tasks that must have completed first.",
             },
             "agentId": text("The agent to run it; you yourself if left out."),
+            "sessionKey": text("A stable session to do it in; a new one if left out."),
             "label": text("A title for people."),
             "model": text("Another model than the agent's own."),
             "retries": integer(0, 20, "Further attempts after one that failed; 0 if left out."),
