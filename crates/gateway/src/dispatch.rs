@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::gateway::Gateway;
 use crate::methods::{
-    administer, agents, chat, flows, health, history, runs, sessions, tasks, tools,
+    administer, agents, chat, flows, health, history, runs, sessions, spawn, tasks, tools,
 };
 use crate::subscribe::Subscriber;
 
@@ -89,6 +89,7 @@ async fn result(gateway: &Gateway, client: &Subscriber, call: Call) -> Result<Va
         Call::SessionsAbort(params) => json(&administer::abort(gateway, params).await?),
         Call::SessionsReset(params) => json(&administer::reset(gateway, params).await?),
         Call::SessionsDelete(params) => json(&administer::delete(gateway, params).await?),
+        Call::SessionsSpawn(params) => spawn::spawn(gateway, params).await,
         Call::AgentsList(_) => json(&agents::list(gateway)),
         Call::ToolsEffective(params) => json(&tools::effective(gateway, params).await?),
         Call::ToolsCatalog(params) => json(&tools::catalog(gateway, params)?),

@@ -9,5 +9,6 @@ pub mod flows;
 pub mod health;
 pub mod runs;
 pub mod sessions;
+pub mod spawn;
 pub mod tasks;
 pub mod tools;

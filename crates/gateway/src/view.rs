@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use machine::person;
 use machine::rows::{EntryKind, Outcome};
 use machine::run::Phase;
 use protocol::message::{ChatMessage, ChatRole, Provenance, ProvenanceKind};
@@ -10,7 +11,7 @@ use serde_json::Value;
 use store::StoreError;
 use store::query::Query;
 use store::view::{EntryView, RunFacts, SessionView};
-use types::{AssistantMessage, RunId, Scope, SessionKey, Timestamp, ToolResult};
+use types::{Announce, AssistantMessage, RunId, Scope, SessionKey, Timestamp, ToolResult};
 
 /// Children that a row names. More are counted, and listed by `spawnedBy`.
 const CHILDREN_MAX: usize = 50;
@@ -177,6 +178,31 @@ pub fn told(answer: &str, at: Timestamp) -> ChatMessage {
     }
 }
 
+/// A result that was to go to a person, as he reads it: the child's own words, whole, and marked as
+/// the child's.
+pub fn for_person(
+    rows: &dyn Query,
+    kind: EntryKind,
+    body: &str,
+    at: Timestamp,
+) -> Result<Option<ChatMessage>, StoreError> {
+    let brings = matches!(kind, EntryKind::Announce | EntryKind::System);
+    let Some(id) = person::told_of(body).filter(|_| brings) else { return Ok(None) };
+    let Some(task) = rows.task(id)?.filter(|task| task.announce == Announce::Person) else {
+        return Ok(None);
+    };
+    let text = rows.final_text(task.run_id)?;
+    let name = task.task_name.as_deref().or(task.label.as_deref());
+    let error = task.run.as_ref().and_then(|run| run.error.as_deref());
+    let outcome = task.outcome.unwrap_or(Outcome::Interrupted);
+    let words = person::words(name, outcome, error, text.as_deref());
+    let source = task.session_key.clone();
+    Ok(Some(ChatMessage {
+        provenance: Some(Provenance::of_session(source)),
+        ..ChatMessage::text(ChatRole::Assistant, words, at)
+    }))
+}
+
 /// Entries as messages. The message that began a run carries the run's id, by which clients
 /// recognise what they have sent.
 pub fn messages(rows: &dyn Query, entries: &[EntryView]) -> Result<Vec<ChatMessage>, StoreError> {
@@ -184,6 +210,9 @@ pub fn messages(rows: &dyn Query, entries: &[EntryView]) -> Result<Vec<ChatMessa
     let mut messages = Vec::with_capacity(entries.len());
     for entry in entries {
         let mut message = message(entry);
+        if let Some(told) = for_person(rows, entry.kind, &entry.body, entry.at)? {
+            message = told;
+        }
         if entry.kind == EntryKind::User && !wire_ids.contains_key(&entry.run) {
             let wire_id = rows.run(entry.run)?.map(|run| run.facts.wire_id);
             message.idempotency_key = wire_id.as_ref().map(|id| format!("{id}:user"));

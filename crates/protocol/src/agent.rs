@@ -155,6 +155,9 @@ pub struct AgentWaitResult {
     pub error: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terminal_reply: Option<TerminalReply>,
+    /// Our own word for how it ended: `status` does not tell a timeout from a failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
 }
 
 /// The last words of a run.

@@ -278,6 +278,14 @@ impl<'a> Fields<'a> {
         self.required(name, SESSION, session)
     }
 
+    /// All fields that are there, but those named.
+    pub fn others(&self, names: &[&str]) -> Map<String, Value> {
+        let fields = self.map.into_iter().flatten();
+        let others =
+            fields.filter(|(name, value)| !names.contains(&name.as_str()) && !value.is_null());
+        others.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
     /// Refuses a field that we would have to honour and cannot yet; an empty array is fine.
     pub fn not_supported(&self, name: &str) -> Result<(), InvalidField> {
         let Some(value) = self.get(name) else { return Ok(()) };

@@ -44,6 +44,7 @@ pub mod method;
 pub mod notice;
 pub mod scope;
 pub mod sessions;
+pub mod spawn;
 pub mod tasks;
 pub mod tools;
 

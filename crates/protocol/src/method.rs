@@ -5,7 +5,9 @@ use serde_json::Value;
 use crate::error::ErrorShape;
 use crate::fields::{Fields, InvalidField};
 use crate::scope::Scope;
-use crate::{administer, agent, agents, chat, flows, handshake, health, sessions, tasks, tools};
+use crate::{
+    administer, agent, agents, chat, flows, handshake, health, sessions, spawn, tasks, tools,
+};
 
 /// Parameters of one method.
 pub trait Params: Sized {
@@ -75,6 +77,7 @@ methods! {
     SessionsAbort(administer::AbortParams)    = "sessions.abort",     WRITE, "<=2026.7";
     SessionsReset(administer::ResetParams)    = "sessions.reset",     ADMIN, "<=2026.7";
     SessionsDelete(administer::DeleteParams)  = "sessions.delete",    ADMIN, "<=2026.7";
+    SessionsSpawn(spawn::SpawnParams)         = "sessions.spawn",     WRITE, "windlass 0.1";
     AgentsList(agents::ListParams)            = "agents.list",        READ,  "<=2026.7";
     ToolsEffective(tools::EffectiveParams)    = "tools.effective",    READ,  "<=2026.7";
     ToolsCatalog(tools::CatalogParams)        = "tools.catalog",      READ,  "<=2026.7";
@@ -241,6 +244,7 @@ mod tests {
         sessions.abort     operator.write <=2026.7
         sessions.reset     operator.admin <=2026.7
         sessions.delete    operator.admin <=2026.7
+        sessions.spawn     operator.write windlass 0.1
         agents.list        operator.read  <=2026.7
         tools.effective    operator.read  <=2026.7
         tools.catalog      operator.read  <=2026.7

@@ -220,6 +220,7 @@ fn agent_answers(lines: &mut String) {
     };
     line(lines, "ResponseFrame", &Response::ok("3", &ended));
     let waited = AgentWaitResult {
+        outcome: None,
         run_id: "k1".to_owned(),
         status: AgentStatus::Ok,
         started_at: Some(AT),

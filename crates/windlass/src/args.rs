@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    agent, agents, chat, config, db, demo, flow, gateway, sessions, tasks, tools,
+    agent, agents, chat, config, db, demo, flow, gateway, sessions, spawn, tasks, tools,
 };
 
 /// The gateway for fleets of LLM agents that must not lose work
@@ -51,6 +51,8 @@ pub enum Command {
     Gateway(gateway::GatewayArgs),
     /// Send one message to an agent and print its answer
     Agent(agent::AgentArgs),
+    /// Start a sub-agent without a model in between
+    Spawn(spawn::SpawnArgs),
     /// Talk to an agent
     Chat(chat::ChatArgs),
     /// Look at the agents that are configured

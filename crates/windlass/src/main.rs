@@ -15,7 +15,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::{Cli, Command};
 use crate::commands::{
-    agent, agents, chat, config, db, demo, doctor, flow, gateway, sessions, status, tasks, tools,
+    agent, agents, chat, config, db, demo, doctor, flow, gateway, sessions, spawn, status, tasks,
+    tools,
 };
 use crate::setup::Setup;
 use windlass::config::Level;
@@ -102,6 +103,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Gateway(args) => gateway::run(args, setup()?).await,
         Command::Agent(args) => agent::run(args, &setup()?, out).await,
+        Command::Spawn(args) => spawn::run(args, &setup()?, out).await,
         Command::Chat(args) => chat::run(args, &setup()?).await,
         Command::Agents(command) => agents::run(&command, &setup()?, out),
         Command::Threads(args) => sessions::threads(args, &setup()?, out).await,

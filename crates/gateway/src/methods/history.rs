@@ -192,7 +192,10 @@ fn pending_input(rows: &dyn Query, row: QueuedView) -> Result<PendingInput, Stor
     Ok(PendingInput {
         id: row.message.to_string(),
         run_id,
-        message: view::input(row.kind.into(), &row.body, row.at),
+        message: match view::for_person(rows, row.kind.into(), &row.body, row.at)? {
+            Some(told) => told,
+            None => view::input(row.kind.into(), &row.body, row.at),
+        },
         accepted_at: row.at,
         state: PendingState::Queued,
     })

@@ -191,6 +191,7 @@ fn waited(run_id: String, sight: Sight) -> AgentWaitResult {
         stop_reason: None,
         error: None,
         terminal_reply: None,
+        outcome: None,
     };
     let (run, text) = match sight {
         Sight::Unknown => {
@@ -220,9 +221,13 @@ fn waited(run_id: String, sight: Sight) -> AgentWaitResult {
         }
         Sight::Ended(run, text) => (run, text),
     };
-    let ended =
-        AgentWaitResult { started_at: run.facts.started, ended_at: run.facts.ended, ..nothing };
     let outcome = run.facts.outcome.unwrap_or(Outcome::Interrupted);
+    let ended = AgentWaitResult {
+        started_at: run.facts.started,
+        ended_at: run.facts.ended,
+        outcome: Some(outcome.to_string()),
+        ..nothing
+    };
     if outcome == Outcome::Completed {
         let disposition = if text.is_some() { Disposition::Reply } else { Disposition::Silent };
         let text = text.unwrap_or_default();

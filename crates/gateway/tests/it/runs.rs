@@ -48,7 +48,7 @@ async fn a_run_that_fails_tells_why() {
     "#);
     let waited = client.call("agent.wait", json!({"runId": "k1"})).await;
     assert_snapshot!(redact(&waited["payload"]), @r#"
-    {"runId":"k1","status":"error","startedAt":0,"endedAt":0,"error":"scripted refused the request: no such door"}
+    {"runId":"k1","status":"error","startedAt":0,"endedAt":0,"error":"scripted refused the request: no such door","outcome":"failed"}
     "#);
 }
 
@@ -93,8 +93,8 @@ async fn a_wait_ends_with_the_run_or_with_its_time() {
     }
     assert_snapshot!(told.join("\n"), @r#"
     {"runId":"k1","status":"timeout","startedAt":0}
-    {"runId":"k1","status":"ok","startedAt":0,"endedAt":0,"stopReason":"stop","terminalReply":{"disposition":"reply","text":"that took a while"}}
-    {"runId":"k1","status":"ok","startedAt":0,"endedAt":0,"stopReason":"stop","terminalReply":{"disposition":"reply","text":"that took a while"}}
+    {"runId":"k1","status":"ok","startedAt":0,"endedAt":0,"stopReason":"stop","terminalReply":{"disposition":"reply","text":"that took a while"},"outcome":"completed"}
+    {"runId":"k1","status":"ok","startedAt":0,"endedAt":0,"stopReason":"stop","terminalReply":{"disposition":"reply","text":"that took a while"},"outcome":"completed"}
     {"runId":"nobody","status":"timeout","error":"no run or message `nobody` is known"}
     "#);
 }

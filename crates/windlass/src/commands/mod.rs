@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod flow;
 pub mod gateway;
 pub mod sessions;
+pub mod spawn;
 pub mod status;
 pub mod tasks;
 pub mod tools;

@@ -2,6 +2,8 @@
 
 mod chat;
 mod commands;
+mod deadline;
+mod deliver;
 mod demo;
 mod disk;
 mod errors;
