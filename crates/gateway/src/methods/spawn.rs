@@ -5,15 +5,11 @@ use machine::{Answer, Event};
 use protocol::ErrorShape;
 use protocol::spawn::SpawnParams;
 use serde_json::{Value, json};
-use tools::sessions::SessionsCall;
 use types::SessionKey;
 
 use crate::gateway::Gateway;
 use crate::methods::chat::{ORIGIN, OWNER};
 use crate::refusal::{not_submitted, refused, unexpected};
-
-/// The tool whose arguments these are.
-const TOOL: &str = "sessions_spawn";
 
 pub async fn spawn(gateway: &Gateway, params: SpawnParams) -> Result<Value, ErrorShape> {
     let agent = &gateway.info.default_agent;
@@ -26,17 +22,10 @@ pub async fn spawn(gateway: &Gateway, params: SpawnParams) -> Result<Value, Erro
     if !arguments.contains_key("announce") && !arguments.contains_key("expectsCompletionMessage") {
         arguments.insert("announce".to_owned(), json!("none"));
     }
-    let parsed = tools::sessions::parse(TOOL, &Value::Object(arguments).to_string());
-    let call = match parsed {
-        Ok(SessionsCall::Internal(call)) => call,
-        Ok(SessionsCall::Read(_)) => return Err(unknown_tool()),
-        Err(why) => {
-            let why = why.replace("`sessions_spawn`", "`sessions.spawn`");
-            return Err(ErrorShape::invalid_request(format!(
-                "invalid sessions.spawn params: {why}"
-            )));
-        }
-    };
+    let call = runtime::asked::spawn(&Value::Object(arguments).to_string()).map_err(|why| {
+        let why = why.replace("`sessions_spawn`", "`sessions.spawn`");
+        ErrorShape::invalid_request(format!("invalid sessions.spawn params: {why}"))
+    })?;
     let asked = Asked {
         session,
         owner: OWNER.to_owned(),
@@ -50,11 +39,6 @@ pub async fn spawn(gateway: &Gateway, params: SpawnParams) -> Result<Value, Erro
         Ok(answer) => Err(unexpected(&answer)),
         Err(error) => Err(not_submitted(&error)),
     }
-}
-
-fn unknown_tool() -> ErrorShape {
-    let error = ErrorShape::unavailable(format!("internal error: {TOOL} is no call, a bug"));
-    ErrorShape { retryable: Some(false), ..error }
 }
 
 /// What an agent would have read, as an answer or an error with the same code.

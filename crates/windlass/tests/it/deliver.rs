@@ -31,7 +31,7 @@ async fn a_file_that_is_missing_is_sent_back() {
             .run(&["spawn", "--task", &never, "--deliverable", "none.md", "--wait", "--json"])
             .await;
         assert_eq!(output.status.code(), Some(3), "{output:?}");
-        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(told["outcome"], "no_result");
         assert!(told["error"].as_str().unwrap().contains("none.md"), "{told}");
         judge::all_is_well(&house, &Default::default()).await;
