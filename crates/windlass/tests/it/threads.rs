@@ -99,6 +99,29 @@ async fn one_thread_around_a_kill_on_both_wires() {
     }
 }
 
+/// A person puts a thread away: a spawn that may go on with it takes it back, with its history; so
+/// does the person.
+#[tokio::test]
+async fn a_thread_comes_back_from_the_archive() {
+    let mut house = House::build("anthropic-messages", |_| {}).await;
+    house.start().await;
+    house.ask(&budget("the first is 42").to_brief()).await;
+    house.ok(&["sessions", "archive", THREAD]).await;
+    house.terminate().await;
+    house.start().await;
+    let second = house.ask(&budget("the second is 7").to_brief()).await;
+    assert!(second.contains("the second is 7"), "{second}");
+    house.ok(&["sessions", "archive", THREAD]).await;
+    house.ok(&["sessions", "restore", THREAD]).await;
+    let brief = Plan::named("person").say("still here").to_brief();
+    let said = house.ok(&["agent", "--session-key", "thread:budget", "-m", &brief]).await;
+    assert_eq!(said.trim(), "still here");
+    let world = judge::all_is_well(&house, &Default::default()).await;
+    let requests = requests_of(&house, &world);
+    one_prefix_each(&requests);
+    assert_eq!(spoken(&requests[&THREAD.parse::<SessionKey>().unwrap()]), [1, 3, 5]);
+}
+
 /// A thread of somebody else is not there, whether it is or not.
 #[tokio::test]
 async fn a_thread_of_another_owner_is_not_found() {
