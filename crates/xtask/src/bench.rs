@@ -21,6 +21,8 @@ mod database;
 mod disk;
 mod figure;
 mod gateway;
+mod lanes;
+mod lists;
 mod memory;
 mod model;
 mod process;
@@ -77,11 +79,23 @@ enum Bench {
     Children,
     /// Durable runs per second at 64 sessions
     Runs,
+    /// Ten thousand waiting inputs, two trees in one lane, memory after many runs
+    Lanes,
+    /// A list and an update among a hundred thousand sessions
+    Lists,
 }
 
 impl Bench {
     /// Without `disk`: its figure is part of `runs`, which depends on it.
-    const ALL: &[Bench] = &[Bench::Size, Bench::Start, Bench::Idle, Bench::Children, Bench::Runs];
+    const ALL: &[Bench] = &[
+        Bench::Size,
+        Bench::Start,
+        Bench::Idle,
+        Bench::Children,
+        Bench::Runs,
+        Bench::Lanes,
+        Bench::Lists,
+    ];
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
@@ -121,6 +135,8 @@ impl Benches<'_> {
             Bench::Idle => self.idle(),
             Bench::Children => self.children(),
             Bench::Runs => self.runs(),
+            Bench::Lanes => self.lanes(),
+            Bench::Lists => self.lists(),
         }
     }
 
@@ -214,6 +230,74 @@ impl Benches<'_> {
             Figure::new("a run, median", millis(rate.median), "ms"),
             Figure::new("a run, slowest in a hundred", millis(rate.slowest_percent), "ms"),
             Figure::new("memory, highest, with durable runs", megabytes(memory.peak_bytes), "MB"),
+        ])
+    }
+
+    fn lanes(&mut self) -> anyhow::Result<Vec<Figure>> {
+        let folder = self.state_folder()?;
+        let gateway =
+            Gateway::start_with(&self.binaries()?.windlass, folder.path(), lanes::settings())?;
+        let (mut client, database) = (gateway.connect()?, gateway.database());
+        lanes::drive(&mut client, &database, 0..lanes::FIRST)?;
+        let first = memory::of(gateway.pid())?.resident_bytes;
+        let took = lanes::drive(&mut client, &database, lanes::FIRST..lanes::INPUTS)?;
+        let last = memory::of(gateway.pid())?.resident_bytes;
+        let wrong = lanes::out_of_order(&database)?;
+        gateway.stop()?;
+        let runs = (lanes::INPUTS - lanes::FIRST) as f64;
+        let raw = disk::syncs_per_second(folder.path(), Duration::from_secs(DISK_SECONDS))?;
+        let meanwhile = self.fairness()?;
+        // Each tree has its turn, and eight of a kind are at work when the small one comes.
+        let fair = (lanes::SMALL * 2 + 16) as f64;
+        Ok(vec![
+            Figure::new("waiting inputs of 1,000 sessions, out of order", wrong as f64, "")
+                .with(Limit::AtMost(0.0)),
+            Figure::new("from one start to the next", took.as_secs_f64() * 1e3 / runs, "ms"),
+            Figure::new("runs for each raw sync of the disk", runs / took.as_secs_f64() / raw, ""),
+            Figure::new("ends in a tree of 1,000 until one of 10 is done", meanwhile as f64, "")
+                .with(Limit::AtMost(fair)),
+            Figure::new("memory after 500 runs", megabytes(first), "MB"),
+            Figure::new("memory after 10,000 runs", megabytes(last), "MB"),
+            Figure::new("the second for each of the first", last as f64 / first as f64, "")
+                .with(Limit::AtMost(1.2)),
+        ])
+    }
+
+    fn fairness(&mut self) -> anyhow::Result<u64> {
+        let folder = self.state_folder()?;
+        let Binaries { windlass, stub } = self.binaries()?;
+        let model = Model::start(stub)?;
+        let settings = lanes::tree_settings(&model);
+        let gateway = Gateway::start_with(windlass, folder.path(), settings)?;
+        let meanwhile = lanes::fairness(&mut gateway.connect()?, &gateway.database())?;
+        gateway.stop()?;
+        model.stop()?;
+        Ok(meanwhile)
+    }
+
+    fn lists(&mut self) -> anyhow::Result<Vec<Figure>> {
+        let folder = self.state_folder()?;
+        let windlass = &self.binaries()?.windlass;
+        let gateway = Gateway::start(windlass, folder.path())?;
+        let path = gateway.database().path().to_owned();
+        gateway.stop()?;
+        lists::plant(&path)?;
+        let gateway = Gateway::start_with(windlass, folder.path(), lanes::settings())?;
+        let ready = gateway.ready_after;
+        let seen = lists::drive(&mut gateway.connect()?, &gateway.database(), gateway.pid())?;
+        gateway.stop()?;
+        let raw = disk::syncs_per_second(folder.path(), Duration::from_secs(DISK_SECONDS))?;
+        let millis = |duration: Duration| duration.as_secs_f64() * 1e3;
+        let update = millis(seen.update_slowest_percent);
+        Ok(vec![
+            Figure::new("from exec to ready with 100,000 sessions", millis(ready), "ms"),
+            Figure::new("list 50 of 100,000 sessions, slowest", millis(seen.list), "ms")
+                .with(Limit::AtMost(50.0)),
+            Figure::new("accept a message, slowest in a hundred", update, "ms")
+                .with(Limit::AtMost(10.0)),
+            Figure::new("the same in raw syncs of the disk", update * raw / 1e3, ""),
+            Figure::new("written for each change", seen.bytes_per_update / 1024.0, "KiB")
+                .with(Limit::AtMost(16.0)),
         ])
     }
 

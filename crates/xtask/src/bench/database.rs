@@ -1,7 +1,7 @@
 //! What is in the gateway's file, read with the shell that users have: whatever a bench counts
 //! has to be there, or it does not count.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
@@ -17,6 +17,10 @@ pub struct Database {
 impl Database {
     pub fn new(path: PathBuf) -> Database {
         Database { path }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Asks a question whose answer is one row. Returns its columns by their names.
