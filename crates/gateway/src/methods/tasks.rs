@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use machine::limits::RETENTION;
 use machine::rows::{InboxState, Lifecycle, Outcome, TaskKind};
 use machine::{Answer, Event};
 use protocol::ErrorShape;
@@ -108,18 +109,22 @@ fn summary(rows: &dyn Query, task: TaskView, now: Timestamp) -> Result<TaskSumma
         progress_summary: None,
         terminal_summary: result.map(|text| view::clip(&text, SUMMARY_CHARS_MAX)),
         error: run.and_then(|run| run.error.clone()),
-        delivery_status: Some(delivery(&task, announce)),
+        delivery_status: Some(delivery(&task, announce, now)),
         session_key: task.requester_key,
         child_session_key: task.session_key,
     })
 }
 
-fn delivery(task: &TaskView, announce: Option<InputView>) -> DeliveryStatus {
+fn delivery(task: &TaskView, announce: Option<InputView>, now: Timestamp) -> DeliveryStatus {
     if task.announce == Announce::None {
         return DeliveryStatus::NotApplicable;
     }
     match announce.map(|input| input.state) {
         None if task.outcome.is_none() => DeliveryStatus::Pending,
+        // Its row has been deleted, which no row is that still waits.
+        None if task.ended.is_some_and(|ended| now.since(ended) > RETENTION) => {
+            DeliveryStatus::Delivered
+        }
         None => DeliveryStatus::ParentMissing,
         Some(InboxState::Queued) => DeliveryStatus::SessionQueued,
         Some(InboxState::Consumed) => DeliveryStatus::Delivered,
@@ -376,10 +381,19 @@ mod tests {
         let open = task(1, None);
         let ended = TaskView { outcome: Some(Outcome::Completed), ..open.clone() };
         let silent = TaskView { announce: Announce::None, ..ended.clone() };
-        assert_eq!(delivery(&open, None), DeliveryStatus::Pending);
-        assert_eq!(delivery(&ended, None), DeliveryStatus::ParentMissing);
-        assert_eq!(delivery(&ended, input(InboxState::Queued)), DeliveryStatus::SessionQueued);
-        assert_eq!(delivery(&ended, input(InboxState::Consumed)), DeliveryStatus::Delivered);
-        assert_eq!(delivery(&silent, None), DeliveryStatus::NotApplicable);
+        assert_eq!(delivery(&open, None, Timestamp(1)), DeliveryStatus::Pending);
+        assert_eq!(delivery(&ended, None, Timestamp(1)), DeliveryStatus::ParentMissing);
+        assert_eq!(
+            delivery(&ended, input(InboxState::Queued), Timestamp(1)),
+            DeliveryStatus::SessionQueued
+        );
+        assert_eq!(
+            delivery(&ended, input(InboxState::Consumed), Timestamp(1)),
+            DeliveryStatus::Delivered
+        );
+        let old = TaskView { ended: Some(Timestamp(1)), ..ended.clone() };
+        let late = Timestamp(0) + RETENTION + std::time::Duration::from_secs(1);
+        assert_eq!(delivery(&old, None, late), DeliveryStatus::Delivered);
+        assert_eq!(delivery(&silent, None, Timestamp(1)), DeliveryStatus::NotApplicable);
     }
 }

@@ -1,11 +1,16 @@
 //! What must hold after any story: judged from the database and the stub's journal.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use machine::check::{self, World};
-use machine::rows::{EntryKind, InboxKind, InboxState, Outcome, Place, StepKind, StepState, Task};
+use machine::rows::{
+    EntryKind, InboxKind, InboxState, NodeState, Outcome, Place, StepKind, StepState, Task,
+};
 use store::{Reader, Reads};
 
 use crate::house::House;
@@ -115,4 +120,72 @@ pub async fn only_the_living_runs(house: &House) {
         return;
     }
     panic!("the gateway has not said that it is there\n{}", house.log());
+}
+
+/// Looks at the file again and again while it is fought over, and compares what it says with the
+/// processes that there are.
+#[derive(Debug)]
+pub struct Sampler {
+    done: Arc<AtomicBool>,
+    task: tokio::task::JoinHandle<Samples>,
+}
+
+/// What a sampler has seen.
+#[derive(Debug, Default)]
+pub struct Samples {
+    /// Looks at which something was said to run.
+    pub running: u32,
+    /// Of those, looks at which it ran in a process that was gone.
+    pub gone: u32,
+    /// For how long at most a dead process was said to be at work.
+    pub longest: Duration,
+}
+
+impl Sampler {
+    pub fn start(house: &House) -> Sampler {
+        let done = Arc::new(AtomicBool::new(false));
+        let (path, end) = (house.database(), Arc::clone(&done));
+        let task = tokio::spawn(async move {
+            let mut samples = Samples::default();
+            let mut gone: BTreeMap<u32, Instant> = BTreeMap::new();
+            while !end.load(Ordering::Relaxed) {
+                sample(&path, &mut samples, &mut gone).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            samples
+        });
+        Sampler { done, task }
+    }
+
+    pub async fn stop(self) -> Samples {
+        self.done.store(true, Ordering::Relaxed);
+        self.task.await.unwrap()
+    }
+}
+
+async fn sample(path: &Path, samples: &mut Samples, gone: &mut BTreeMap<u32, Instant>) {
+    // While a gateway begins, the file may not be there yet, or be in its hands alone.
+    let Ok(reader) = Reader::open(path) else { return };
+    let (Ok(nodes), Ok(world)) = (reader.nodes(100).await, reader.snapshot().await) else { return };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    let running = nodes.iter().filter(|node| {
+        let live = node.state != NodeState::Down && node.lease_until.ms() > now;
+        live && world.runs.iter().any(|run| run.slot.is_some() && run.node == Some(node.id))
+    });
+    for node in running {
+        samples.running += 1;
+        if is_alive(node.pid) {
+            continue;
+        }
+        samples.gone += 1;
+        let since = *gone.entry(node.pid).or_insert_with(Instant::now);
+        samples.longest = samples.longest.max(since.elapsed());
+    }
+}
+
+/// Is there such a process, and not only its name?
+fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    state.is_some_and(|state| state != 'Z')
 }

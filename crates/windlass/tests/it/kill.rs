@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use machine::limits::LEASE;
 use serde_json::json;
 use stub::Plan;
 
@@ -69,6 +70,7 @@ async fn survive(wire: &str, kills: u32, dice: &mut Dice) -> u32 {
     // The person's command waits through all of it, and comes back with its key.
     let mut command = house.command(&["agent", "--message", &brief, "--idempotency-key", "job"]);
     let asked = tokio::task::spawn_blocking(move || command.output().unwrap());
+    let sampler = judge::Sampler::start(&house);
     let mut done = 0;
     while done < kills && !asked.is_finished() {
         tokio::time::sleep(Duration::from_millis(30 + dice.below(500))).await;
@@ -79,6 +81,9 @@ async fn survive(wire: &str, kills: u32, dice: &mut Dice) -> u32 {
     }
     let output = tokio::time::timeout(Duration::from_secs(180), asked).await;
     let output = output.expect("no answer").unwrap();
+    let samples = sampler.stop().await;
+    assert!(samples.running > 0, "nothing was ever seen at work: {samples:?}");
+    assert!(samples.longest < LEASE, "the dead were said to be at work: {samples:?}");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}\n{}", house.log());
     let answer = String::from_utf8(output.stdout).unwrap();
