@@ -5,6 +5,7 @@ mod gate;
 mod warm;
 mod session;
 mod ends;
+mod circle;
 mod send;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,6 +86,7 @@ pub fn check(world: &World, limits: &Limits) -> Vec<Violation> {
     ends::check(world, &mut found);
     flow::flows(world, &mut found);
     send::messages(world, &mut found);
+    circle::nobody_waits_for_himself(world, &mut found);
     found.0
 }
 
@@ -386,7 +388,7 @@ fn waits_have_an_end(world: &World, found: &mut Found) {
             steering.insert((&row.session_key, &row.origin));
         }
     }
-    let unanswered = send::unanswered(world);
+    let unanswered = send::askers(world);
     for run in world.runs.iter().filter(|run| !run.phase.ended()) {
         let subject = run.id.to_string();
         let timer = |kind: TimerKind| timers.contains(&(kind, subject.as_str()));

@@ -7,8 +7,9 @@
 //! Of bodies only two things are kept: which inbox rows became entries, and what tools answered.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
+use machine::Tx;
 use machine::check::{EntryHead, World};
 use machine::rows::{
     Body, CommandRow, Entry, Episode, Flow, FlowNode, FlowNodeState, Gate, GateKey, InboxKind,
@@ -16,14 +17,9 @@ use machine::rows::{
     Repeats, Run, Session, Step, StepState, Task, TaskKind, Timer, TimerKind, Transcript,
 };
 use machine::run::{Phase, WaitKind};
-use machine::{Action, Answer, At, Event, Limits, Notice, State, Tx};
 use types::{FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
 
-use crate::coverage::{self, Coverage};
-
-/// Raised events of one commit after which they are said to have no end. A start after a crash
-/// raises some hundreds.
-const RAISED_MAX: usize = 10_000;
+use crate::coverage::Coverage;
 
 /// Everything that has been committed, and where in it each row is.
 #[derive(Debug, Default)]
@@ -61,66 +57,7 @@ pub struct Disk {
     pub commands: BTreeMap<(SessionKey, String), CommandRow>,
 }
 
-/// What came of one commit.
-#[derive(Clone, Debug, Default)]
-pub struct Done {
-    pub answers: Vec<Answer>,
-    pub actions: Vec<Action>,
-    pub notices: Vec<Notice>,
-    /// Raised events for which the commit had no room.
-    pub left: Vec<Event>,
-}
-
 impl Disk {
-    /// Applies a batch as one commit.
-    ///
-    /// Raised events follow their event at once, as in the embedded store, as long as no more
-    /// than `room` of them have; the rest is for the next commits, as in a clustered store.
-    pub fn commit(
-        &mut self,
-        at: &mut At,
-        limits: &Limits,
-        events: Vec<Event>,
-        room: usize,
-    ) -> Done {
-        let mut done = Done::default();
-        let mut raised = VecDeque::new();
-        let mut applied = 0;
-        for event in events {
-            let answer = self.apply(at, limits, event, &mut done, &mut raised);
-            done.answers.push(answer);
-            while applied < room
-                && let Some(event) = raised.pop_front()
-            {
-                applied += 1;
-                assert!(applied < RAISED_MAX, "events raise each other without end: {event:?}");
-                self.apply(at, limits, event, &mut done, &mut raised);
-            }
-        }
-        done.left = raised.into();
-        done
-    }
-
-    fn apply(
-        &mut self,
-        at: &mut At,
-        limits: &Limits,
-        event: Event,
-        done: &mut Done,
-        raised: &mut VecDeque<Event>,
-    ) -> Answer {
-        let seen = coverage::before(self, &event);
-        let mut state = State::new(self, at, limits);
-        let answer = machine::apply(&mut state, event);
-        state.flush();
-        let news = done.notices.len();
-        done.actions.append(&mut state.actions);
-        done.notices.append(&mut state.notices);
-        raised.extend(state.raised.drain(..));
-        coverage::after(self, seen, &answer, &done.notices[news..]);
-        answer
-    }
-
     /// When the earliest timer is due, of those that something waits for. The look for what is
     /// too old comes every hour, and no life would ever be at rest.
     pub fn next_wake(&self) -> Option<Timestamp> {

@@ -77,6 +77,8 @@ pub mod order;
 pub mod allowed;
 pub mod coverage;
 pub mod disk;
+pub mod commit;
+pub mod replies;
 pub mod script;
 pub mod truth;
 pub mod world;

@@ -32,6 +32,7 @@ pub fn check(sim: &Sim) {
     histories(sim);
     commands(sim);
     crate::allowed::check(sim);
+    crate::replies::check(sim);
 }
 
 fn nothing_stuck(sim: &Sim) {

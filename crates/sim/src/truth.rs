@@ -10,7 +10,8 @@ use machine::rows::{EntryKind, InboxKind, InboxState, Outcome};
 use machine::{Action, Answer, Event, Notice};
 use types::{EffectClass, RunId, SessionId, SessionKey, TaskId};
 
-use crate::disk::{Disk, Done};
+use crate::commit::Done;
+use crate::disk::Disk;
 use crate::world::Post;
 
 /// A conversation: so many entries of a transcript.

@@ -15,7 +15,8 @@ use machine::{Answer, At, Event, Limits, Refusal};
 use types::{NodeId, SessionKey, TaskId, Timestamp};
 use uuid::Uuid;
 
-use crate::disk::{Disk, Done};
+use crate::commit::Done;
+use crate::disk::Disk;
 use crate::fault::{Cut, Faults};
 use crate::flight::Flight;
 use crate::order::Order;

@@ -30,10 +30,17 @@ impl<'a> Post<'a> {
     }
 }
 
-/// Runs that have written something which can still be answered.
-pub(super) fn unanswered(world: &World) -> BTreeSet<RunId> {
+/// Messages that can still be answered.
+pub(super) fn unanswered(world: &World) -> BTreeSet<MessageId> {
     let post = Post::new(world);
-    let sent = world.steps.iter().filter(|step| step.waits_on.is_some_and(|id| post.is_open(id)));
+    let sent = world.steps.iter().filter_map(|step| step.waits_on);
+    sent.filter(|message| post.is_open(*message)).collect()
+}
+
+/// Runs that have sent one of them.
+pub(super) fn askers(world: &World) -> BTreeSet<RunId> {
+    let open = unanswered(world);
+    let sent = world.steps.iter().filter(|step| step.waits_on.is_some_and(|id| open.contains(&id)));
     sent.map(|step| step.run).collect()
 }
 

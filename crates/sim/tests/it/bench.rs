@@ -7,7 +7,8 @@ use machine::rows::{InboxRow, InboxState, Outcome, Run, StepKind, StepState, Tas
 use machine::run::Phase;
 use machine::{Answer, At, Event, Limits, Token};
 use serde_json::Value;
-use sim::disk::{Disk, Done};
+use sim::commit::Done;
+use sim::disk::Disk;
 use sim::script::{Asked, reply};
 use sim::{plan, world};
 use types::{InternalCall, NodeId, RunId, SessionKey};

@@ -2,6 +2,7 @@
 
 mod archive;
 mod bench;
+mod circle;
 mod deliver;
 mod ends;
 mod flow;
