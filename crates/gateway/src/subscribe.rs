@@ -265,27 +265,19 @@ impl Publisher {
 
     async fn on_notice(&mut self, notice: &Notice) {
         let now = self.gateway.now();
+        if let Notice::RunQueued { run, wire_id, session, .. }
+        | Notice::RunStarted { run, wire_id, session, .. } = notice
+        {
+            self.meet(*run, wire_id, session).await;
+        }
+        if let Some((session, reason, run)) = changed(notice) {
+            self.note(session, reason, run);
+        }
         let out = match notice {
-            Notice::Accepted { session, .. } => {
-                self.note(session, "send", None);
-                Vec::new()
-            }
-            Notice::RunQueued { run, wire_id, session, .. } => {
-                self.meet(*run, wire_id, session).await;
-                self.note(session, "agent.run.queued", Some(*run));
-                Vec::new()
-            }
-            Notice::RunStarted { run, wire_id, session, recovered } => {
-                self.meet(*run, wire_id, session).await;
-                self.note(session, "agent.run.started", Some(*run));
-                if *recovered { self.feed.dropped(*run, now) } else { self.feed.started(*run, now) }
-            }
+            Notice::RunStarted { run, recovered: true, .. } => self.feed.dropped(*run, now),
+            Notice::RunStarted { run, .. } => self.feed.started(*run, now),
             Notice::QueueWait { .. } | Notice::GateClosed { .. } | Notice::GateOpened { .. } => {
                 notice::held_up(notice, now)
-            }
-            Notice::AtGate { run, session, .. } => {
-                self.note(session, "agent.run.waiting", Some(*run));
-                Vec::new()
             }
             Notice::ModelCallFailed { run, .. } | Notice::Recovered { run, .. } => {
                 self.feed.dropped(*run, now)
@@ -298,64 +290,24 @@ impl Publisher {
                 let result = (*is_error, self.result(*run, call_id).await);
                 self.feed.tool_finished(*run, name.clone(), call_id.clone(), result, now)
             }
-            Notice::Yielded { run, session, acknowledgment, .. } => {
-                self.note(session, "agent.run.waiting", Some(*run));
-                let text = acknowledgment.as_deref();
-                text.map_or_else(Vec::new, |text| self.feed.yielded(*run, text, now))
-            }
-            Notice::TaskSpawned { requester, run, .. } => {
-                self.note(requester, "spawn", Some(*run));
-                Vec::new()
-            }
-            Notice::TaskEnded { requester, .. } => {
-                self.note(requester, "task.ended", None);
-                Vec::new()
+            Notice::Yielded { run, acknowledgment: Some(text), .. } => {
+                self.feed.yielded(*run, text, now)
             }
             Notice::RunEnded(end) => self.on_run_ended(end).await,
-            Notice::CallBlocked { run, session, .. } => {
-                self.note(session, "tool.blocked", Some(*run));
-                Vec::new()
-            }
             Notice::Dropped { session, .. } => {
-                self.note(session, "message.dropped", None);
                 // Nobody waiting for it is no error.
                 let _ = self.gateway.hub.settled.send(session.clone());
                 Vec::new()
             }
-            Notice::SessionArchived { session, .. } => {
-                self.note(session, "archived", None);
-                Vec::new()
-            }
-            Notice::SessionRestored { session, .. } => {
-                self.note(session, "restored", None);
-                Vec::new()
-            }
             Notice::Commanded { session, key, answer, .. } => {
-                self.note(session, "command", None);
                 vec![command_answer(session, key, answer, now)]
             }
-            Notice::SessionChanged { session, what } => {
-                self.note(session, what, None);
-                Vec::new()
-            }
             Notice::Told { session, task, source, text } => {
-                self.note(session, "told", None);
                 let subject = task.map_or_else(|| session.to_string(), |task| task.to_string());
                 vec![feed::told(session, &subject, source, text, now)]
             }
-            Notice::FlowStarted { requester, .. } => {
-                self.note(requester, "flow.started", None);
-                Vec::new()
-            }
-            Notice::FlowEnded { requester, .. } => {
-                self.note(requester, "flow.ended", None);
-                Vec::new()
-            }
-            Notice::NodeStarted { .. }
-            | Notice::NodeLost { .. }
-            | Notice::Draining { .. }
-            | Notice::FlowNodeStarted { .. }
-            | Notice::FlowNodeEnded { .. } => Vec::new(),
+            // All that they say is what has changed.
+            _ => Vec::new(),
         };
         self.gateway.hub.publish(out);
     }
@@ -426,4 +378,28 @@ impl Publisher {
         });
         read.await.ok().flatten().unwrap_or_default()
     }
+}
+
+/// The session that looks another way now, why, and in which run.
+fn changed(notice: &Notice) -> Option<(&SessionKey, &'static str, Option<RunId>)> {
+    Some(match notice {
+        Notice::Accepted { session, .. } => (session, "send", None),
+        Notice::RunQueued { run, session, .. } => (session, "agent.run.queued", Some(*run)),
+        Notice::RunStarted { run, session, .. } => (session, "agent.run.started", Some(*run)),
+        Notice::AtGate { run, session, .. } | Notice::Yielded { run, session, .. } => {
+            (session, "agent.run.waiting", Some(*run))
+        }
+        Notice::TaskSpawned { requester, run, .. } => (requester, "spawn", Some(*run)),
+        Notice::TaskEnded { requester, .. } => (requester, "task.ended", None),
+        Notice::CallBlocked { run, session, .. } => (session, "tool.blocked", Some(*run)),
+        Notice::Dropped { session, .. } => (session, "message.dropped", None),
+        Notice::SessionArchived { session, .. } => (session, "archived", None),
+        Notice::SessionRestored { session, .. } => (session, "restored", None),
+        Notice::Commanded { session, .. } => (session, "command", None),
+        Notice::SessionChanged { session, what } => (session, what, None),
+        Notice::Told { session, .. } => (session, "told", None),
+        Notice::FlowStarted { requester, .. } => (requester, "flow.started", None),
+        Notice::FlowEnded { requester, .. } => (requester, "flow.ended", None),
+        _ => return None,
+    })
 }

@@ -371,8 +371,8 @@ fn slots(world: &World, limits: &Limits, found: &mut Found) {
     }
 }
 
-/// Every wait has a timer, open children that count it down, or a message without an answer, and nothing that should have ended
-/// it; every queued run is in line; no timer outlives its reason.
+/// Every wait has a timer, open children that count it down, or a message without an answer, and
+/// nothing that should have ended it; every queued run is in line; no timer outlives its reason.
 fn waits_have_an_end(world: &World, found: &mut Found) {
     let timers: BTreeSet<(TimerKind, &str)> =
         world.timers.iter().map(|timer| (timer.kind, timer.subject.as_str())).collect();

@@ -17,34 +17,14 @@ impl Notice {
             Notice::RunStarted { run, session, recovered, .. } => {
                 ("run.started", run.to_string(), json!({ "session": session, "again": recovered }))
             }
-            Notice::QueueWait { run, session, lane, place, waited_ms, holders, .. } => (
-                "queue.wait",
-                run.to_string(),
-                json!({ "session": session, "lane": lane, "place": place, "waitedMs": waited_ms,
-                        "holders": holders }),
-            ),
-            Notice::AtGate { run, gate, until, .. } => {
-                ("gate.wait", run.to_string(), json!({ "gate": gate.to_string(), "until": until }))
-            }
-            Notice::GateClosed { gate, kind, reopen, reason } => (
-                "gate.closed",
-                gate.to_string(),
-                json!({ "kind": kind, "reopen": reopen, "reason": reason }),
-            ),
-            Notice::GateOpened { gate } => ("gate.opened", gate.to_string(), json!({})),
             Notice::ModelCallFailed { run, error, retry_in_ms, .. } => (
                 "model.failed",
                 run.to_string(),
                 json!({ "error": error, "retryInMs": retry_in_ms }),
             ),
-            Notice::ToolStarted { run, call_id, name, .. } => {
-                ("tool.started", run.to_string(), json!({ "call": call_id, "name": name }))
+            Notice::ToolStarted { .. } | Notice::ToolFinished { .. } => {
+                return self.line_of_a_tool();
             }
-            Notice::ToolFinished { run, call_id, name, is_error, .. } => (
-                "tool.finished",
-                run.to_string(),
-                json!({ "call": call_id, "name": name, "isError": is_error }),
-            ),
             Notice::TaskSpawned { task, requester, child, run } => (
                 "task.spawned",
                 task.to_string(),
@@ -54,26 +34,6 @@ impl Notice {
                 "task.ended",
                 task.to_string(),
                 json!({ "requester": requester, "child": child, "outcome": outcome }),
-            ),
-            Notice::FlowStarted { flow, task, requester, name, nodes } => (
-                "flow.started",
-                flow.to_string(),
-                json!({ "task": task, "requester": requester, "name": name, "nodes": nodes }),
-            ),
-            Notice::FlowNodeStarted { flow, node, task, attempt } => (
-                "flow.node.started",
-                flow.to_string(),
-                json!({ "node": node, "task": task, "attempt": attempt }),
-            ),
-            Notice::FlowNodeEnded { flow, node, task, attempt, state } => (
-                "flow.node.ended",
-                flow.to_string(),
-                json!({ "node": node, "task": task, "attempt": attempt, "state": state }),
-            ),
-            Notice::FlowEnded { flow, task, requester, outcome } => (
-                "flow.ended",
-                flow.to_string(),
-                json!({ "task": task, "requester": requester, "outcome": outcome }),
             ),
             Notice::Yielded { run, waiting_for, .. } => {
                 ("run.yielded", run.to_string(), json!({ "waitingFor": waiting_for }))
@@ -100,6 +60,94 @@ impl Notice {
             Notice::Dropped { session, message } => {
                 ("dropped", message.to_string(), json!({ "session": session }))
             }
+            Notice::NodeStarted { node } => ("node.started", node.to_string(), json!({})),
+            Notice::Draining { node } => ("node.draining", node.to_string(), json!({})),
+            Notice::FlowStarted { .. }
+            | Notice::FlowNodeStarted { .. }
+            | Notice::FlowNodeEnded { .. }
+            | Notice::FlowEnded { .. } => return self.line_of_a_flow(),
+            Notice::QueueWait { .. }
+            | Notice::AtGate { .. }
+            | Notice::GateClosed { .. }
+            | Notice::GateOpened { .. } => return self.line_of_a_wait(),
+            Notice::SessionArchived { .. }
+            | Notice::SessionRestored { .. }
+            | Notice::Commanded { .. }
+            | Notice::SessionChanged { .. } => return self.line_of_a_session(),
+        };
+        (kind, subject, detail.to_string())
+    }
+
+    /// The line of news about a tool call.
+    fn line_of_a_tool(&self) -> (&'static str, String, String) {
+        let (kind, subject, detail) = match self {
+            Notice::ToolStarted { run, call_id, name, .. } => {
+                ("tool.started", run.to_string(), json!({ "call": call_id, "name": name }))
+            }
+            Notice::ToolFinished { run, call_id, name, is_error, .. } => (
+                "tool.finished",
+                run.to_string(),
+                json!({ "call": call_id, "name": name, "isError": is_error }),
+            ),
+            other => unreachable!("{other:?} has its line elsewhere"),
+        };
+        (kind, subject, detail.to_string())
+    }
+
+    /// The line of news about a flow.
+    fn line_of_a_flow(&self) -> (&'static str, String, String) {
+        let (kind, subject, detail) = match self {
+            Notice::FlowStarted { flow, task, requester, name, nodes } => (
+                "flow.started",
+                flow.to_string(),
+                json!({ "task": task, "requester": requester, "name": name, "nodes": nodes }),
+            ),
+            Notice::FlowNodeStarted { flow, node, task, attempt } => (
+                "flow.node.started",
+                flow.to_string(),
+                json!({ "node": node, "task": task, "attempt": attempt }),
+            ),
+            Notice::FlowNodeEnded { flow, node, task, attempt, state } => (
+                "flow.node.ended",
+                flow.to_string(),
+                json!({ "node": node, "task": task, "attempt": attempt, "state": state }),
+            ),
+            Notice::FlowEnded { flow, task, requester, outcome } => (
+                "flow.ended",
+                flow.to_string(),
+                json!({ "task": task, "requester": requester, "outcome": outcome }),
+            ),
+            other => unreachable!("{other:?} has its line elsewhere"),
+        };
+        (kind, subject, detail.to_string())
+    }
+
+    /// The line of news about what is held up.
+    fn line_of_a_wait(&self) -> (&'static str, String, String) {
+        let (kind, subject, detail) = match self {
+            Notice::QueueWait { run, session, lane, place, waited_ms, holders, .. } => (
+                "queue.wait",
+                run.to_string(),
+                json!({ "session": session, "lane": lane, "place": place, "waitedMs": waited_ms,
+                        "holders": holders }),
+            ),
+            Notice::AtGate { run, gate, until, .. } => {
+                ("gate.wait", run.to_string(), json!({ "gate": gate.to_string(), "until": until }))
+            }
+            Notice::GateClosed { gate, kind, reopen, reason } => (
+                "gate.closed",
+                gate.to_string(),
+                json!({ "kind": kind, "reopen": reopen, "reason": reason }),
+            ),
+            Notice::GateOpened { gate } => ("gate.opened", gate.to_string(), json!({})),
+            other => unreachable!("{other:?} has its line elsewhere"),
+        };
+        (kind, subject, detail.to_string())
+    }
+
+    /// The line of news about a session as a whole.
+    fn line_of_a_session(&self) -> (&'static str, String, String) {
+        let (kind, subject, detail) = match self {
             Notice::SessionArchived { session, by } => {
                 ("session.archived", session.to_string(), json!({ "by": by }))
             }
@@ -112,8 +160,7 @@ impl Notice {
             Notice::SessionChanged { session, what } => {
                 ("session", session.to_string(), json!({ "what": what }))
             }
-            Notice::NodeStarted { node } => ("node.started", node.to_string(), json!({})),
-            Notice::Draining { node } => ("node.draining", node.to_string(), json!({})),
+            other => unreachable!("{other:?} has its line elsewhere"),
         };
         (kind, subject, detail.to_string())
     }

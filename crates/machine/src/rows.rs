@@ -4,9 +4,6 @@
 //! "running" or "resumable" are derived, in [`crate::status`]. Bodies are never here: a body that
 //! moves from an inbox to a transcript moves inside the store ([`Body::Inbox`]).
 
-use std::fmt;
-use std::str::FromStr;
-
 use types::{
     Access, AgentId, Announce, Cleanup, Deliverables, EffectClass, FailureClass, FlowId, Hash,
     MessageId, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp, Usage, word_enum,
@@ -17,8 +14,10 @@ use crate::run::Phase;
 use crate::status::TaskStatus;
 
 mod flow;
+mod gate;
 
 pub use flow::{Flow, FlowNode, FlowNodeState};
+pub use gate::{Gate, GateKey, GateKind, GateState, ParseGateKeyError};
 
 word_enum! {
     /// May the session ever run again without being restored?
@@ -199,28 +198,6 @@ word_enum! {
         Up = "up",
         Draining = "draining",
         Down = "down",
-    }
-}
-
-word_enum! {
-    /// How a provider's gate stands.
-    pub enum GateState {
-        Open = "open",
-        Closed = "closed",
-        /// One call is out to find out.
-        Probing = "probing",
-    }
-}
-
-word_enum! {
-    /// Why a gate is closed.
-    pub enum GateKind {
-        /// Too many calls.
-        Rate = "rate",
-        /// The account has none left.
-        Quota = "quota",
-        /// The provider is overloaded or broken on its side.
-        Overload = "overload",
     }
 }
 
@@ -510,114 +487,6 @@ pub struct CommandRow {
     /// The tasks that the answer has numbered, from `#1`.
     pub listed: Vec<TaskId>,
     pub at: Timestamp,
-}
-
-/// Names a gate: one model of an account of a provider, or the account itself.
-///
-/// The text is `<provider>/<account>/<model>`, with `*` for all models. A provider of the
-/// configuration has one account, its `apiKey`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GateKey {
-    pub provider: String,
-    pub account: String,
-    /// The provider's own name of it.
-    pub model: String,
-}
-
-impl GateKey {
-    const ACCOUNT: &str = "default";
-    const ALL: &str = "*";
-
-    /// The gate of a model, as `provider/model`.
-    pub fn of_model(reference: &str) -> GateKey {
-        let (provider, model) = reference.split_once('/').unwrap_or(("", reference));
-        let account = GateKey::ACCOUNT.to_owned();
-        GateKey { provider: provider.to_owned(), account, model: model.to_owned() }
-    }
-
-    /// The gate of the account that this one belongs to.
-    pub fn account_wide(&self) -> GateKey {
-        GateKey { model: GateKey::ALL.to_owned(), ..self.clone() }
-    }
-
-    pub fn is_account(&self) -> bool {
-        self.model == GateKey::ALL
-    }
-
-    /// How references to models of this provider begin.
-    pub fn prefix(&self) -> String {
-        if self.provider.is_empty() { String::new() } else { format!("{}/", self.provider) }
-    }
-
-    /// The model as configured: `provider/model`.
-    pub fn reference(&self) -> String {
-        format!("{}{}", self.prefix(), self.model)
-    }
-}
-
-impl fmt::Display for GateKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.provider, self.account, self.model)
-    }
-}
-
-impl FromStr for GateKey {
-    type Err = ParseGateKeyError;
-
-    fn from_str(text: &str) -> Result<GateKey, ParseGateKeyError> {
-        let mut parts = text.splitn(3, '/').map(str::to_owned);
-        match (parts.next(), parts.next(), parts.next()) {
-            (Some(provider), Some(account), Some(model)) if !model.is_empty() => {
-                Ok(GateKey { provider, account, model })
-            }
-            _ => Err(ParseGateKeyError(text.to_owned())),
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected a gate, as `provider/account/model`; got `{0}`")]
-pub struct ParseGateKeyError(String);
-
-/// What a provider lets through, for all runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gate {
-    pub key: GateKey,
-    pub state: GateState,
-    /// Why it is not open.
-    pub kind: Option<GateKind>,
-    /// A closed gate may be tried from here on.
-    pub reopen: Option<Timestamp>,
-    /// The run whose call finds out.
-    pub probe: Option<RunId>,
-    /// Closings since it was last open.
-    pub strikes: u32,
-    /// When it was closed last.
-    pub closed: Option<Timestamp>,
-    /// The provider's words.
-    pub reason: Option<String>,
-    /// Since when `requests` and `tokens` are counted.
-    pub window: Timestamp,
-    pub requests: u32,
-    pub tokens: u64,
-}
-
-impl Gate {
-    pub fn open(key: GateKey, now: Timestamp) -> Gate {
-        Gate {
-            key,
-            state: GateState::Open,
-            kind: None,
-            reopen: None,
-            probe: None,
-            strikes: 0,
-            closed: None,
-            reason: None,
-            window: now,
-            requests: 0,
-            tokens: 0,
-        }
-    }
 }
 
 /// What one model call cost. No row is ever changed or deleted.

@@ -1,10 +1,10 @@
 //! Slash commands: what a person types to the gateway instead of to the agent. Pure.
 //!
-//! A message is a command if its first word is a slash and a name: a letter, then letters, digits,
-//! `_` and `-`, with a colon behind it if need be (`/queue: steer`). Capitals do not matter. A first
-//! word with anything else in it (`/usr/bin`, `//`, `/3`) is for the agent, and so is a slash further
-//! on. A name that we do not have is answered with those that we have: what looks like a command
-//! never reaches a model by mistake.
+//! A message is a command if its first word is a slash and a name: a letter, then letters,
+//! digits, `_` and `-`, with a colon behind it if need be (`/queue: steer`). Capitals do not
+//! matter. A first word with anything else in it (`/usr/bin`, `//`, `/3`) is for the agent, and so
+//! is a slash further on. A name that we do not have is answered with those that we have: what
+//! looks like a command never reaches a model by mistake.
 
 use std::fmt;
 use std::str::FromStr;

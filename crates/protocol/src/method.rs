@@ -128,17 +128,6 @@ mod tests {
             ("chat.abort", json!({"sessionKey": "x".repeat(600)})),
             ("sessions.list", json!({"limit": "ten"})),
             ("sessions.describe", json!({"key": null})),
-            ("sessions.reset", json!({})),
-            ("sessions.reset", json!({"key": key, "reason": "bored"})),
-            ("sessions.patch", json!({"key": key, "label": 7})),
-            ("sessions.patch", json!({"key": key, "thinkingLevel": "high"})),
-            ("sessions.patch", json!({"key": key, "queueMode": "shout"})),
-            ("sessions.patch", json!({"key": key, "taskStatus": "in_progress"})),
-            ("sessions.delete", json!({"key": key, "expectedSessionId": "x"})),
-            ("sessions.abort", json!({})),
-            ("sessions.preview", json!({"keys": []})),
-            ("sessions.preview", json!({"keys": ["a b"]})),
-            ("sessions.resolve", json!({"agentId": "main"})),
             ("chat.history", json!({"sessionKey": key, "sessionId": "7"})),
             ("tasks.list", json!({"status": ["running", "lost"]})),
             ("subagents.list", json!({"sessionKey": {}})),
@@ -163,6 +152,30 @@ mod tests {
         invalid chat.abort params: `sessionKey`: expected a session key such as `agent:main:main` or `thread:budget`, got the string "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx" and more
         invalid sessions.list params: `limit`: expected an integer of at least 1, got the string "ten"
         invalid sessions.describe params: `key` is missing: expected a session key such as `agent:main:main` or `thread:budget`
+        invalid chat.history params: `sessionId`: expected a session id: `ses_` and 32 hex digits, got the string "7"
+        invalid tasks.list params: `status`: expected one of "queued", "running", "completed", "failed", "cancelled", "timed_out", or an array of them, got an array of 2
+        invalid subagents.list params: `sessionKey`: expected a session key such as `agent:main:main` or `thread:budget`, got an object
+        "#);
+    }
+
+    #[test]
+    fn every_wrong_change_of_a_session_is_told_its_field() {
+        let key = "agent:main:main";
+        let calls = [
+            ("sessions.reset", json!({})),
+            ("sessions.reset", json!({"key": key, "reason": "bored"})),
+            ("sessions.patch", json!({"key": key, "label": 7})),
+            ("sessions.patch", json!({"key": key, "thinkingLevel": "high"})),
+            ("sessions.patch", json!({"key": key, "queueMode": "shout"})),
+            ("sessions.patch", json!({"key": key, "taskStatus": "in_progress"})),
+            ("sessions.delete", json!({"key": key, "expectedSessionId": "x"})),
+            ("sessions.abort", json!({})),
+            ("sessions.preview", json!({"keys": []})),
+            ("sessions.preview", json!({"keys": ["a b"]})),
+            ("sessions.resolve", json!({"agentId": "main"})),
+        ];
+        let told = calls.map(|(method, params)| Call::parse(method, &params).unwrap_err().message);
+        assert_snapshot!(told.join("\n"), @r#"
         invalid sessions.reset params: `key` is missing: expected a session key such as `agent:main:main` or `thread:budget`
         invalid sessions.reset params: `reason`: expected one of "new", "reset", got the string "bored"
         invalid sessions.patch params: `label`: expected a string, got 7
@@ -174,9 +187,6 @@ mod tests {
         invalid sessions.preview params: `keys`: expected 1 to 64 session keys, such as `agent:main:main`, got 0 keys
         invalid sessions.preview params: `keys`: expected 1 to 64 session keys, such as `agent:main:main`, got "a b"
         invalid sessions.resolve params: `key` is missing: expected a session key, `sessionId` or `label`
-        invalid chat.history params: `sessionId`: expected a session id: `ses_` and 32 hex digits, got the string "7"
-        invalid tasks.list params: `status`: expected one of "queued", "running", "completed", "failed", "cancelled", "timed_out", or an array of them, got an array of 2
-        invalid subagents.list params: `sessionKey`: expected a session key such as `agent:main:main` or `thread:budget`, got an object
         "#);
     }
 

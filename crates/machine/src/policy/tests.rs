@@ -53,73 +53,75 @@ fn root(limits: &Limits, id: &str) -> Policy {
     decide(limits, &Subject { agent, depth: 0, access: Access::Full, requester: None })
 }
 
+type Change = fn(&mut ToolRules);
+type Case = (Change, u32, Access, &'static str, Rule, &'static str, &'static str);
+
+const LAYERS: &[Case] = &[
+    (
+        |rules| rules.profile = Some(Profile::Minimal),
+        0,
+        Access::Full,
+        "exec",
+        Rule::Profile,
+        "tools.profile",
+        "\"minimal\"",
+    ),
+    (
+        |rules| rules.lists.deny = entries(&["bash", "group:web"]),
+        0,
+        Access::Full,
+        "exec",
+        Rule::Tools,
+        "tools.deny",
+        "[\"bash\",\"group:web\"]",
+    ),
+    (
+        |rules| rules.lists.allow = Some(entries(&["group:fs"])),
+        0,
+        Access::Full,
+        "exec",
+        Rule::Tools,
+        "tools.allow",
+        "[\"group:fs\"]",
+    ),
+    (
+        |rules| {
+            let own = rules.agents.entry(agent("main")).or_default();
+            own.lists.deny = entries(&["*"]);
+        },
+        0,
+        Access::Full,
+        "read",
+        Rule::Agent,
+        "agents.entries.main.tools.deny",
+        "[\"*\"]",
+    ),
+    (
+        |_| {},
+        3,
+        Access::Full,
+        "sessions_spawn",
+        Rule::Role,
+        "agents.defaults.subagents.maxSpawnDepth",
+        "3",
+    ),
+    (
+        |rules| rules.subagents.allow = Some(entries(&["read"])),
+        1,
+        Access::Full,
+        "exec",
+        Rule::Subagents,
+        "tools.subagents.tools.allow",
+        "[\"read\"]",
+    ),
+    (|_| {}, 0, Access::ReadOnly, "edit", Rule::Access, "", ""),
+    (|_| {}, 1, Access::Full, "message", Rule::Role, "", ""),
+];
+
 /// One layer at a time: what it takes, and what it names as the reason.
 #[test]
 fn each_layer_names_itself() {
-    type Change = fn(&mut ToolRules);
-    type Case = (Change, u32, Access, &'static str, Rule, &'static str, &'static str);
-    let cases: &[Case] = &[
-        (
-            |rules| rules.profile = Some(Profile::Minimal),
-            0,
-            Access::Full,
-            "exec",
-            Rule::Profile,
-            "tools.profile",
-            "\"minimal\"",
-        ),
-        (
-            |rules| rules.lists.deny = entries(&["bash", "group:web"]),
-            0,
-            Access::Full,
-            "exec",
-            Rule::Tools,
-            "tools.deny",
-            "[\"bash\",\"group:web\"]",
-        ),
-        (
-            |rules| rules.lists.allow = Some(entries(&["group:fs"])),
-            0,
-            Access::Full,
-            "exec",
-            Rule::Tools,
-            "tools.allow",
-            "[\"group:fs\"]",
-        ),
-        (
-            |rules| {
-                let own = rules.agents.entry(agent("main")).or_default();
-                own.lists.deny = entries(&["*"]);
-            },
-            0,
-            Access::Full,
-            "read",
-            Rule::Agent,
-            "agents.entries.main.tools.deny",
-            "[\"*\"]",
-        ),
-        (
-            |_| {},
-            3,
-            Access::Full,
-            "sessions_spawn",
-            Rule::Role,
-            "agents.defaults.subagents.maxSpawnDepth",
-            "3",
-        ),
-        (
-            |rules| rules.subagents.allow = Some(entries(&["read"])),
-            1,
-            Access::Full,
-            "exec",
-            Rule::Subagents,
-            "tools.subagents.tools.allow",
-            "[\"read\"]",
-        ),
-        (|_| {}, 0, Access::ReadOnly, "edit", Rule::Access, "", ""),
-        (|_| {}, 1, Access::Full, "message", Rule::Role, "", ""),
-    ];
-    for (change, depth, access, tool, rule, key, value) in cases {
+    for (change, depth, access, tool, rule, key, value) in LAYERS {
         let limits = limits(change);
         let main = agent("main");
         let subject = Subject { agent: &main, depth: *depth, access: *access, requester: None };

@@ -429,6 +429,21 @@ fn bad_reads_are_refused_by_name() {
             "`limit` must be an integer from 1 to 1000; got 0",
         ),
         ("sessions_history", json!({"sessionkey": "main"}), "did you mean `sessionKey`?"),
+        ("sessions_run", json!({}), "`sessions_run` is not a session tool"),
+    ];
+    refused(&table);
+}
+
+fn refused(table: &[(&str, Value, &str)]) {
+    for (name, arguments, expected) in table {
+        let error = call(name, arguments.clone()).unwrap_err();
+        assert!(error.contains(expected), "{name}: expected {expected:?} in {error:?}");
+    }
+}
+
+#[test]
+fn bad_sends_are_refused_by_name() {
+    refused(&[
         ("sessions_send", json!({}), "`message` is missing"),
         ("sessions_send", json!({"message": "hi"}), "name one session a call"),
         (
@@ -443,12 +458,7 @@ fn bad_reads_are_refused_by_name() {
             "`mode` must be one of `message`, `resume`; got `steer`",
         ),
         ("sessions_send", json!({"message": "hi", "taskId": "x"}), "does not take `taskId`"),
-        ("sessions_run", json!({}), "`sessions_run` is not a session tool"),
-    ];
-    for (name, arguments, expected) in table {
-        let error = call(name, arguments).unwrap_err();
-        assert!(error.contains(expected), "{name}: expected {expected:?} in {error:?}");
-    }
+    ]);
 }
 
 #[test]

@@ -131,7 +131,16 @@ fn without_a_file_every_default_stands() {
         lines(&keyless.warnings),
         @"`agents.defaults.model`: no model is chosen, and no provider has a key: set it to `provider/model`"
     );
-    assert_snapshot!(outline("", &loaded.config.get("").unwrap()), @r#"
+}
+
+fn defaults() -> String {
+    let loaded = load_in(&paths(), &world()).unwrap();
+    outline("", &loaded.config.get("").unwrap())
+}
+
+#[test]
+fn every_default_by_its_key() {
+    assert_snapshot!(defaults(), @r#"
     gateway.port 18789
     gateway.mode "local"
     gateway.bind "loopback"

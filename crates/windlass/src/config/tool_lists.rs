@@ -1,4 +1,5 @@
-//! Lists of tools, wherever they stand: `allow`, `alsoAllow`, `deny`, and the loop guard beside them.
+//! Lists of tools, wherever they stand: `allow`, `alsoAllow`, `deny`, and the loop guard beside
+//! them.
 
 use machine::policy::Entry;
 pub use machine::policy::Profile;
