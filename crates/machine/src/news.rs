@@ -22,9 +22,9 @@ impl Notice {
                 run.to_string(),
                 json!({ "error": error, "retryInMs": retry_in_ms }),
             ),
-            Notice::ToolStarted { .. } | Notice::ToolFinished { .. } => {
-                return self.line_of_a_tool();
-            }
+            Notice::ToolStarted { .. }
+            | Notice::ToolFinished { .. }
+            | Notice::CallBlocked { .. } => return self.line_of_a_tool(),
             Notice::TaskSpawned { task, requester, child, run } => (
                 "task.spawned",
                 task.to_string(),
@@ -53,15 +53,14 @@ impl Notice {
                 task.map(|task| task.to_string()).unwrap_or_else(|| session.to_string()),
                 json!({ "session": session }),
             ),
-            Notice::NodeLost { node } => ("node.lost", node.to_string(), json!({})),
-            Notice::CallBlocked { run, name, count, .. } => {
-                ("tool.blocked", run.to_string(), json!({ "name": name, "count": count }))
-            }
             Notice::Dropped { session, message } => {
                 ("dropped", message.to_string(), json!({ "session": session }))
             }
-            Notice::NodeStarted { node } => ("node.started", node.to_string(), json!({})),
-            Notice::Draining { node } => ("node.draining", node.to_string(), json!({})),
+            Notice::NodeStarted { node }
+            | Notice::NodeLost { node }
+            | Notice::Draining { node } => {
+                return (self.word_of_a_node(), node.to_string(), "{}".to_owned());
+            }
             Notice::FlowStarted { .. }
             | Notice::FlowNodeStarted { .. }
             | Notice::FlowNodeEnded { .. }
@@ -78,6 +77,14 @@ impl Notice {
         (kind, subject, detail.to_string())
     }
 
+    fn word_of_a_node(&self) -> &'static str {
+        match self {
+            Notice::NodeStarted { .. } => "node.started",
+            Notice::NodeLost { .. } => "node.lost",
+            _ => "node.draining",
+        }
+    }
+
     /// The line of news about a tool call.
     fn line_of_a_tool(&self) -> (&'static str, String, String) {
         let (kind, subject, detail) = match self {
@@ -89,6 +96,9 @@ impl Notice {
                 run.to_string(),
                 json!({ "call": call_id, "name": name, "isError": is_error }),
             ),
+            Notice::CallBlocked { run, name, count, .. } => {
+                ("tool.blocked", run.to_string(), json!({ "name": name, "count": count }))
+            }
             other => unreachable!("{other:?} has its line elsewhere"),
         };
         (kind, subject, detail.to_string())

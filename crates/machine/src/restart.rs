@@ -108,7 +108,7 @@ fn words(work: &Work) -> String {
         let unknown = cut.unknown;
         body += &format!(" Tool calls whose outcome is unknown: {unknown}; the agents were told.");
     }
-    body + " `windlass status --last-restart` shows each."
+    body + " `windlass sessions list` shows how each stands."
 }
 
 #[cfg(test)]
@@ -124,7 +124,7 @@ mod tests {
             "[System] The gateway was restarted. Runs that were at work: 3; gone on by themselves: \
              2. Given up: 1; their sessions can be continued. Model calls cut: 2, about 900 \
              tokens. Tool calls whose outcome is unknown: 1; the agents were told. `windlass \
-             status --last-restart` shows each."
+             sessions list` shows how each stands."
         );
         let quiet = Work { runs: 1, ..Work::default() };
         assert!(!words(&quiet).contains("cut") && !words(&quiet).contains("Given up"));
