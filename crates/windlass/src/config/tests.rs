@@ -133,14 +133,44 @@ fn without_a_file_every_default_stands() {
     );
 }
 
-fn defaults() -> String {
+/// The keys below `section`, or all others.
+fn defaults(section: &str, below: bool) -> String {
     let loaded = load_in(&paths(), &world()).unwrap();
-    outline("", &loaded.config.get("").unwrap())
+    let outline = outline("", &loaded.config.get("").unwrap());
+    let lines = outline.lines().filter(|line| line.starts_with(section) == below);
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn every_default_of_a_provider() {
+    assert_snapshot!(defaults("models.", true), @r#"
+    models.providers.anthropic.baseUrl "https://api.anthropic.com"
+    models.providers.anthropic.apiKey "[redacted]"
+    models.providers.anthropic.api "anthropic-messages"
+    models.providers.anthropic.models []
+    models.providers.anthropic.headers {}
+    models.providers.anthropic.timeoutSeconds null
+    models.providers.anthropic.limits {"rpm":null,"tpm":null,"concurrent":null}
+    models.providers.openai.baseUrl "https://api.openai.com/v1"
+    models.providers.openai.apiKey null
+    models.providers.openai.api "openai-completions"
+    models.providers.openai.models []
+    models.providers.openai.headers {}
+    models.providers.openai.timeoutSeconds null
+    models.providers.openai.limits {"rpm":null,"tpm":null,"concurrent":null}
+    models.providers.scripted.baseUrl ""
+    models.providers.scripted.apiKey null
+    models.providers.scripted.api "scripted"
+    models.providers.scripted.models []
+    models.providers.scripted.headers {}
+    models.providers.scripted.timeoutSeconds null
+    models.providers.scripted.limits {"rpm":null,"tpm":null,"concurrent":null}
+    "#);
 }
 
 #[test]
 fn every_default_by_its_key() {
-    assert_snapshot!(defaults(), @r#"
+    assert_snapshot!(defaults("models.", false), @r#"
     gateway.port 18789
     gateway.mode "local"
     gateway.bind "loopback"
@@ -182,19 +212,6 @@ fn every_default_by_its_key() {
     agents.entries.main.tools.alsoAllow []
     agents.entries.main.tools.deny []
     agents.entries.main.tools.loopDetection {"enabled":null,"maxRepeats":null}
-    models.providers.anthropic.baseUrl "https://api.anthropic.com"
-    models.providers.anthropic.apiKey "[redacted]"
-    models.providers.anthropic.api "anthropic-messages"
-    models.providers.anthropic.models []
-    models.providers.anthropic.headers {}
-    models.providers.anthropic.timeoutSeconds null
-    models.providers.openai.baseUrl "https://api.openai.com/v1"
-    models.providers.openai.apiKey null
-    models.providers.openai.api "openai-completions"
-    models.providers.openai.models []
-    models.providers.openai.headers {}
-    models.providers.openai.timeoutSeconds null
-    models.providers.scripted {"baseUrl":"","apiKey":null,"api":"scripted","models":[],"headers":{},"timeoutSeconds":null}
     session {"scope":"per-sender","agentToAgent":{"maxPingPongTurns":5}}
     messages {"queue":{"mode":"steer","debounceMs":500,"cap":20,"drop":"summarize"}}
     tools.exec {"timeoutSeconds":1800}

@@ -302,7 +302,7 @@ async fn spawns_that_are_refused_say_why() {
                 .spawn([("leaf", Plan::new().calls([spawn("deeper")]).say("{tools}"))])
                 .yield_()
                 .say("{results}"),
-            &["There is no tool `sessions_spawn`"],
+            &["`sessions_spawn` is not for a sub-agent at the last depth", "maxSpawnDepth is 1"],
         ),
         (
             json!({}),

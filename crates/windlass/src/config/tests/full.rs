@@ -88,19 +88,28 @@ fn a_full_file() {
     models.providers.anthropic.models []
     models.providers.anthropic.headers {}
     models.providers.anthropic.timeoutSeconds null
+    models.providers.anthropic.limits {"rpm":null,"tpm":null,"concurrent":null}
     models.providers.openai.baseUrl "https://api.openai.com/v1"
     models.providers.openai.apiKey null
     models.providers.openai.api "openai-completions"
     models.providers.openai.models []
     models.providers.openai.headers {}
     models.providers.openai.timeoutSeconds null
-    models.providers.scripted {"baseUrl":"","apiKey":null,"api":"scripted","models":[],"headers":{},"timeoutSeconds":null}
+    models.providers.openai.limits {"rpm":null,"tpm":null,"concurrent":null}
+    models.providers.scripted.baseUrl ""
+    models.providers.scripted.apiKey null
+    models.providers.scripted.api "scripted"
+    models.providers.scripted.models []
+    models.providers.scripted.headers {}
+    models.providers.scripted.timeoutSeconds null
+    models.providers.scripted.limits {"rpm":null,"tpm":null,"concurrent":null}
     models.providers.stub.baseUrl "http://127.0.0.1:9/v1"
     models.providers.stub.apiKey "[redacted]"
     models.providers.stub.api "openai-completions"
     models.providers.stub.models [{"id":"m","name":null,"contextWindow":100000,"maxTokens":4096}]
     models.providers.stub.headers {"x-team":"[redacted]"}
     models.providers.stub.timeoutSeconds null
+    models.providers.stub.limits {"rpm":null,"tpm":null,"concurrent":null}
     session {"scope":"per-sender","agentToAgent":{"maxPingPongTurns":5}}
     messages {"queue":{"mode":"collect","debounceMs":0,"cap":20,"drop":"summarize"}}
     tools.exec {"timeoutSeconds":60}
