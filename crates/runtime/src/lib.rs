@@ -21,6 +21,7 @@ mod handle;
 mod prompt;
 mod pin;
 mod model_call;
+mod redact;
 mod session_tools;
 mod tool_call;
 mod deliver;

@@ -7,18 +7,20 @@ use std::collections::BTreeSet;
 
 use machine::limits::{AllowAgents, Relation};
 use machine::rows::{EntryKind, FlowNodeState, Lifecycle, TaskKind};
-use machine::run::WaitKind;
+use machine::run::{Phase, WaitKind};
 use serde_json::{Value, json};
 use store::StoreError;
 use store::query::ask;
 use store::view::{
-    EntryView, FlowNodeView, FlowView, SessionFilter, SessionView, TaskFilter, TaskView,
+    EntryView, FlowNodeView, FlowView, RunFacts, SentView, SessionFilter, SessionView, TaskFilter,
+    TaskView,
 };
 use tools::ToolOutput;
 use tools::sessions::{ListRequest, SessionsRead};
-use types::{AssistantMessage, FlowTarget, RunId, SessionKey, TaskTarget, Timestamp, ToolResult};
+use types::{AssistantMessage, FlowTarget, SessionKey, TaskTarget, Timestamp, ToolResult};
 
 use crate::perform::Shared;
+use crate::redact::redact;
 
 /// Bytes of one message in a long page of a history.
 const MESSAGE_BYTES_MIN: usize = 4_000;
@@ -29,6 +31,9 @@ const PAGE_BYTES: usize = 128 * 1024;
 
 /// Sessions that are read at a time to fill a page.
 const PAGE_ROWS: usize = 200;
+
+/// Runs that stand in line, among which the place of one is looked for.
+const LINES_MAX: usize = 1_000;
 
 /// Tasks that a tree is searched for, and trees that one session has worked for.
 const TASKS_MAX: usize = 1_000;
@@ -182,25 +187,16 @@ impl Asked<'_> {
         if let Some(open) = &session.open_run {
             row["runId"] = json!(open.wire_id);
             row["lane"] = json!(open.lane);
-            row["waitsFor"] = self.waits(open.id, open.wait_kind, &children);
+            if open.phase == Phase::Queued {
+                let lines = ask(self.store(), move |rows| rows.lines(now, LINES_MAX)).await?;
+                let place = lines.iter().find(|line| line.run == open.id).map(|line| line.place);
+                row["lanePlace"] = json!(place);
+            }
+            let run = open.id;
+            let sent = ask(self.store(), move |rows| rows.sent(run)).await?;
+            row["waitsFor"] = waits(open, &children, &sent);
         }
         Ok(row)
-    }
-
-    /// What a run that waits is waiting for.
-    fn waits(&self, run: RunId, kind: Option<WaitKind>, children: &[TaskView]) -> Value {
-        match kind {
-            None => Value::Null,
-            Some(WaitKind::Children) => {
-                let waited = children.iter().filter(|task| task.waited_by == Some(run));
-                let rows = waited.map(|task| {
-                    json!({ "taskId": task.id, "taskName": task.task_name,
-                        "sessionKey": task.session_key })
-                });
-                json!({ "kind": "children", "children": rows.collect::<Vec<_>>() })
-            }
-            Some(kind) => json!({ "kind": kind }),
-        }
     }
 
     /// The agents of this gateway, and which of them the caller may spawn.
@@ -361,6 +357,24 @@ impl Asked<'_> {
     }
 }
 
+/// What a run that waits is waiting for, by name.
+fn waits(run: &RunFacts, children: &[TaskView], sent: &[SentView]) -> Value {
+    let Some(kind) = run.wait_kind else { return Value::Null };
+    let waited = children.iter().filter(|task| task.waited_by == Some(run.id));
+    let waited: Vec<Value> = waited
+        .map(|task| {
+            json!({ "taskId": task.id, "taskName": task.task_name, "sessionKey": task.session_key })
+        })
+        .collect();
+    // One that rests without children does so for whatever comes to its messages.
+    let rests = kind == WaitKind::Children && waited.is_empty();
+    let replies = sent.iter().filter(|message| message.waits || rests && !message.settled);
+    let replies: Vec<Value> = replies
+        .map(|message| json!({ "messageId": message.message, "sessionKey": message.session_key }))
+        .collect();
+    json!({ "kind": kind, "need": run.wait_need, "children": waited, "replies": replies })
+}
+
 fn relation(session: &SessionView) -> Relation<'_> {
     Relation { key: &session.key, parent: session.parent_key.as_ref(), root: &session.root_key }
 }
@@ -443,9 +457,17 @@ fn message(entry: &EntryView, include_tools: bool, bytes: usize) -> Option<Value
         }
         kind => (kind.as_str(), entry.body.clone()),
     };
+    // Before it is cut: half a key would not look like one.
+    let covered = redact(&text);
+    let redacted = covered.is_some();
+    let text = covered.unwrap_or(text);
     let cut = text.len() > bytes;
     let shown = &text[..text.floor_char_boundary(bytes)];
-    Some(json!({ "seq": entry.seq, "role": role, "text": shown, "truncated": cut }))
+    let mut row = json!({ "seq": entry.seq, "role": role, "text": shown, "truncated": cut });
+    if redacted {
+        row["redacted"] = json!(true);
+    }
+    Some(row)
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use types::{
 use crate::error::StoreError;
 use crate::view::{
     EntryView, FlowNodeView, FlowView, GateView, HistoryPage, InputView, JournalView, LaneView,
-    LedgerScope, LedgerTotal, LineView, NodeView, QueuedView, RunView, SessionFilter, SessionView,
-    Tally, TaskFilter, TaskView, TranscriptView,
+    LedgerScope, LedgerTotal, LineView, NodeView, QueuedView, RunView, SentView, SessionFilter,
+    SessionView, Tally, TaskFilter, TaskView, TranscriptView,
 };
 use machine::rows::{Flow, FlowNode};
 
@@ -59,6 +59,9 @@ pub trait Query {
     fn run(&self, id: RunId) -> Result<Option<RunView>, StoreError>;
     fn run_by_wire(&self, wire_id: &str) -> Result<Option<RunView>, StoreError>;
     fn input(&self, session: &SessionKey, idem_key: &str) -> Result<Option<InputView>, StoreError>;
+
+    /// Messages that a run has sent to other sessions, in their order.
+    fn sent(&self, run: RunId) -> Result<Vec<SentView>, StoreError>;
 
     /// Inputs of a session that wait, oldest first.
     fn queued(&self, session: &SessionKey, limit: usize) -> Result<Vec<QueuedView>, StoreError>;

@@ -458,6 +458,18 @@ pub struct LineView {
     pub since: Timestamp,
 }
 
+/// A message that a run has sent to another session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SentView {
+    pub message: MessageId,
+    pub session_key: SessionKey,
+    /// Does its call still wait for the answer?
+    pub waits: bool,
+    /// The run that took it in has ended, or none ever will.
+    pub settled: bool,
+}
+
 /// A gate of a provider that is not open, or at which runs wait.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -2,8 +2,8 @@
 
 use machine::check::{EntryHead, World};
 use machine::rows::{
-    CommandRow, EntryKind, Flow, FlowNode, GateState, LedgerRow, NodeState, Run, Session, Task,
-    Transcript,
+    CommandRow, EntryKind, Flow, FlowNode, GateState, InboxState, LedgerRow, NodeState, Run,
+    Session, StepState, Task, Transcript,
 };
 use machine::status::{Activity, activity};
 use types::{FlowId, Hash, RunId, SessionId, SessionKey, TaskId, Timestamp};
@@ -14,7 +14,7 @@ use crate::error::StoreError;
 use crate::query::Query;
 use crate::view::{
     EntryView, GateView, HistoryPage, InputView, JournalView, LaneView, LedgerScope, LedgerTotal,
-    LineView, NodeView, QueuedView, RunFacts, RunView, SessionFilter, SessionView, Tally,
+    LineView, NodeView, QueuedView, RunFacts, RunView, SentView, SessionFilter, SessionView, Tally,
     TaskFilter, TaskView, TranscriptView,
 };
 
@@ -206,6 +206,22 @@ impl Query for Tables {
 
     fn run_by_wire(&self, wire_id: &str) -> Result<Option<RunView>, StoreError> {
         self.wire_ids.get(wire_id).map_or(Ok(None), |id| Query::run(self, *id))
+    }
+
+    fn sent(&self, run: RunId) -> Result<Vec<SentView>, StoreError> {
+        let ended = |id| self.runs.get(&id).is_none_or(|run| run.phase.ended());
+        let sent = self.steps_of(run).filter_map(|step| {
+            let row = self.inbox.get(self.messages.get(&step.waits_on?)?)?;
+            let settled = match row.state {
+                InboxState::Queued => false,
+                InboxState::Consumed => row.run.is_none_or(ended),
+                _ => true,
+            };
+            let (message, session_key) = (row.id, row.session_key.clone());
+            let waits = step.state == StepState::Waiting;
+            Some(SentView { message, session_key, waits, settled })
+        });
+        Ok(sent.collect())
     }
 
     fn input(&self, session: &SessionKey, idem_key: &str) -> Result<Option<InputView>, StoreError> {

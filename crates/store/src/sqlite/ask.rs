@@ -14,7 +14,7 @@ use crate::error::StoreError;
 use crate::query::Query;
 use crate::view::{
     EntryView, GateView, HistoryPage, InputView, JournalView, LaneView, LedgerScope, LedgerTotal,
-    LineView, NodeView, QueuedView, RunFacts, RunView, SessionFilter, SessionView, Tally,
+    LineView, NodeView, QueuedView, RunFacts, RunView, SentView, SessionFilter, SessionView, Tally,
     TaskFilter, TaskView, TranscriptView,
 };
 
@@ -86,6 +86,15 @@ fn run_view(c: &mut Columns<'_, '_>) -> rusqlite::Result<RunView> {
     let run = columns::run(c)?;
     let lease = c.time_or_none()?;
     Ok(RunView::new(run, columns::one::<AgentId>(c)?, lease))
+}
+
+fn sent(c: &mut Columns<'_, '_>) -> rusqlite::Result<SentView> {
+    Ok(SentView {
+        message: columns::one(c)?,
+        session_key: columns::one(c)?,
+        waits: c.get()?,
+        settled: c.get()?,
+    })
 }
 
 fn input(c: &mut Columns<'_, '_>) -> rusqlite::Result<InputView> {
@@ -337,6 +346,15 @@ impl Query for Snapshot<'_> {
 
     fn run_by_wire(&self, wire_id: &str) -> Result<Option<RunView>, StoreError> {
         self.link.row(run_views_where!("wire_id = ?1"), [wire_id], run_view)
+    }
+
+    fn sent(&self, run: RunId) -> Result<Vec<SentView>, StoreError> {
+        let sql = "select inbox.id, inbox.session_key, steps.state = 'waiting', \
+             case inbox.state when 'queued' then 0 when 'consumed' then coalesce((select \
+             runs.phase = 'ended' from runs where runs.id = inbox.run_id), 1) else 1 end \
+             from steps join inbox on inbox.id = steps.waits_on \
+             where steps.run_id = ?1 and steps.waits_on is not null order by steps.n";
+        self.link.rows(sql, [Text(run)], sent)
     }
 
     fn input(&self, session: &SessionKey, idem_key: &str) -> Result<Option<InputView>, StoreError> {

@@ -14,6 +14,7 @@ mod lists;
 mod reads;
 mod repeats;
 mod rows;
+mod sent;
 mod speed;
 mod upgrade;
 mod views;

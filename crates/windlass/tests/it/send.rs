@@ -194,3 +194,57 @@ async fn a_session_sees_how_it_stands_and_whom_it_may_spawn() {
         assert!(answer.contains(part), "{part}: {answer}");
     }
 }
+
+/// Each is told to write to the other whenever it is written to: the chain ends, and says why.
+#[tokio::test]
+async fn two_agents_that_always_answer_each_other_stop() {
+    let mut plan = Plan::new().say("enough").to_brief();
+    for n in (0..8).rev() {
+        let other = if n % 2 == 0 { "ops" } else { "lab" };
+        plan = send_to(other, &plan, 0).to_brief();
+    }
+    let house = house(|_| {}).await;
+    house.ask(&plan).await;
+    house.quiet().await;
+    let world = world(&house).await;
+    let sent: Vec<u32> = of_kind(&world, InboxKind::Agent).iter().map(|row| row.hops).collect();
+    assert_eq!(sent, [1, 2, 3, 4, 5], "a chain has five messages");
+    let told = house.stub.journal().requests.iter().any(|request| {
+        request.tool_results.iter().any(|result| {
+            let text = format!("{result:?}");
+            text.contains("hop_limit") && text.contains("maxPingPongTurns")
+        })
+    });
+    assert!(told, "nobody was told why");
+}
+
+/// What another agent reads of a conversation holds no keys, and one that waits says for whom.
+#[tokio::test]
+async fn a_history_is_covered_and_a_wait_has_a_name() {
+    let house = house(|_| {}).await;
+    let key = format!("sk-live-{}", "a1b2".repeat(10));
+    house.ok(&["agent", "--agent", "ops", "--message", &format!("the key is {key}")]).await;
+    let look = Plan::new()
+        .call("sessions_history", json!({ "sessionKey": "agent:ops:main" }))
+        .say("{tools}");
+    let seen = house.ask(&look.to_brief()).await;
+    assert!(seen.contains("the key is [redacted]") && !seen.contains(&key), "{seen}");
+
+    let brief = send_to("ops", &late(8_000, "12 m").to_brief(), 60).to_brief();
+    house.ok(&["agent", "--message", &brief, "--no-wait"]).await;
+    let status = Plan::new()
+        .call("session_status", json!({ "sessionKey": "agent:main:main" }))
+        .say("{tools}")
+        .to_brief();
+    for _ in 0..50 {
+        let told = house.ok(&["agent", "--agent", "lab", "--message", &status]).await;
+        if told.contains(r#""kind":"reply""#) {
+            assert!(told.contains(r#""activity":"waiting""#), "{told}");
+            let waits = told.split("waitsFor").nth(1).unwrap();
+            assert!(waits.contains("agent:ops:main"), "{told}");
+            house.quiet().await;
+            return;
+        }
+    }
+    panic!("it was never said to wait for an answer\n{}", house.log());
+}
