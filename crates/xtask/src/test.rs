@@ -34,14 +34,18 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn unit_and_integration(args: &[String]) -> anyhow::Result<()> {
+    // Without a word of the caller's, all crates: the workspace's default is the binary alone.
+    let all: &[&str] = if args.is_empty() { &["--workspace"] } else { &[] };
     if run::succeeds(run::cargo().args(["nextest", "--version"])) {
-        return run::stream(run::cargo().args(["nextest", "run", "--no-fail-fast"]).args(args));
+        return run::stream(
+            run::cargo().args(["nextest", "run", "--no-fail-fast"]).args(all).args(args),
+        );
     }
     eprintln!(
         "cargo-nextest is not installed; using `cargo test`, which runs one test binary at a \
          time.\nFor faster runs: cargo install --locked cargo-nextest"
     );
-    run::stream(run::cargo().args(["test", "--no-fail-fast", "--all-targets"]).args(args))
+    run::stream(run::cargo().args(["test", "--no-fail-fast", "--all-targets"]).args(all).args(args))
 }
 
 /// Runs the simulator's binary that was just built: `cargo run` would choose features anew
