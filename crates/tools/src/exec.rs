@@ -16,7 +16,7 @@ use types::{EffectClass, ToolSpec};
 use crate::arguments::{Arguments, Refused, excerpt, wrong};
 use crate::bound::HeadTail;
 use crate::group::{Remains, Running};
-use crate::leftover::RUN_VARIABLE;
+use crate::processes::{CALL_VARIABLE, RUN_VARIABLE};
 use crate::workspace::Workspace;
 use crate::{Config, Tool, ToolContext, ToolOutput};
 
@@ -238,12 +238,16 @@ impl Exec {
                 text.push_str("\n[it left processes in the background; they were stopped]");
             }
             Remains::None | Remains::Stopped => {}
-            Remains::Alive => {
+            Remains::Alive(pids) => {
                 let seconds = self.grace.as_secs_f64();
+                let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
                 // Writing to a string cannot fail.
-                let _ =
-                    write!(text, "\n[some of its processes live on, {seconds} s after SIGTERM ");
-                text.push_str("and in spite of SIGKILL]");
+                let _ = write!(
+                    text,
+                    "\n[some of its processes live on, {seconds} s after SIGTERM and in spite of \
+                     SIGKILL: {}]",
+                    pids.join(", ")
+                );
             }
         }
         let is_error = !matches!(ending, Ending::Exited(status) if status.success());
@@ -268,8 +272,8 @@ fn variable(name: &str, value: &Value) -> Result<(String, String), String> {
     if name.is_empty() || name.contains(['=', '\0']) {
         return Err(format!("`env` has no valid variable name in `{}`", excerpt(name)));
     }
-    if name == RUN_VARIABLE {
-        return Err(format!("`env` must not set {RUN_VARIABLE}: the gateway does"));
+    if [RUN_VARIABLE, CALL_VARIABLE].contains(&name) {
+        return Err(format!("`env` must not set {name}: the gateway does"));
     }
     // The value may be a secret: an error shows its name alone.
     match value.as_str() {

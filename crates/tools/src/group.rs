@@ -1,13 +1,15 @@
 //! A child process and everything it starts: watched, heard, and ended together.
 //!
 //! The child leads a process group of its own, and signals go to the group. A process that
-//! makes itself a new session (`setsid`) leaves the group and is out of reach here; it can keep
-//! the pipe open, so nothing waits for the end of the pipe without a bound.
+//! makes itself a new session (`setsid`) leaves the group: it is found by the mark of its call,
+//! which every process has in its environment, and ended with the others. It can keep the pipe
+//! open, so nothing waits for the end of the pipe without a bound.
 
 use std::future::pending;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -15,15 +17,19 @@ use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::bound::HeadTail;
+use crate::processes::{self, CALL_VARIABLE, Process};
 
 /// What is read at once; a pipe holds as much.
 const READ_BYTES: usize = 64 * 1024;
 
-/// How often a group is asked whether it still lives. The system has no way to be told.
-const ALIVE_EVERY: Duration = Duration::from_millis(20);
+/// When it is first asked whether a group still lives. The system has no way to be told.
+const ALIVE_FIRST: Duration = Duration::from_millis(20);
+
+/// It is asked less and less often, but as often as this.
+const ALIVE_EVERY_MAX: Duration = Duration::from_millis(160);
 
 /// How long the rest of a command may outlive its shell before it counts as left behind.
 const LINGER: Duration = Duration::from_millis(250);
@@ -32,14 +38,17 @@ const LINGER: Duration = Duration::from_millis(250);
 const KILLED_WITHIN: Duration = Duration::from_secs(1);
 
 /// What became of the processes of a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Remains {
     None,
     /// Something outlived the command and was stopped.
     Stopped,
-    /// Something is still there after SIGKILL.
-    Alive,
+    /// These are still there after SIGKILL.
+    Alive(Vec<u32>),
 }
+
+/// Sets the calls of this process apart, and so the marks of what they start.
+static CALLS: AtomicU64 = AtomicU64::new(0);
 
 /// A command that runs. Dropping it kills the group.
 #[derive(Debug)]
@@ -57,13 +66,15 @@ impl Running {
         let pipe = Receiver::from_owned_fd(OwnedFd::from(reader))?;
         // One pipe for both keeps what the command wrote in the order in which it wrote it.
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+        let mark = format!("{}-{}", std::process::id(), CALLS.fetch_add(1, Ordering::Relaxed));
+        command.env(CALL_VARIABLE, &mark);
         let child = command.process_group(0).kill_on_drop(true).spawn()?;
         // The command holds our ends for writing: while they are open, the pipe has no end.
         drop(command);
         let leader = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         let leader = leader.ok_or_else(|| io::Error::other("the process has no id"))?;
         let intake = Intake { pipe: Some(pipe), buffer: vec![0; READ_BYTES], kept };
-        Ok(Running { child, status: None, group: Group { leader, gone: false }, intake })
+        Ok(Running { child, status: None, group: Group { leader, mark, gone: false }, intake })
     }
 
     /// Waits for the child, not for what it started. May be dropped and called again.
@@ -83,13 +94,26 @@ impl Running {
     /// Ends what is left: SIGTERM, and SIGKILL after `grace`.
     pub(crate) async fn stop(&mut self, grace: Duration) -> Remains {
         self.group.signal(Signal::TERM);
+        self.group.signal_strays(Signal::TERM).await;
         if timeout(grace, self.gone()).await.is_ok() {
             return Remains::Stopped;
         }
-        self.group.signal(Signal::KILL);
-        match timeout(KILLED_WITHIN, self.gone()).await {
+        let killed = async {
+            loop {
+                // Again for what was born while it was looked.
+                self.group.signal(Signal::KILL);
+                self.group.signal_strays(Signal::KILL).await;
+                if timeout(ALIVE_EVERY_MAX, self.gone()).await.is_ok() {
+                    return;
+                }
+            }
+        };
+        match timeout(KILLED_WITHIN, killed).await {
             Ok(()) => Remains::Stopped,
-            Err(_) => Remains::Alive,
+            Err(_) => match self.group.alive().await {
+                alive if alive.is_empty() => Remains::Stopped,
+                alive => Remains::Alive(alive),
+            },
         }
     }
 
@@ -109,25 +133,34 @@ impl Running {
         std::mem::replace(&mut self.intake.kept, empty)
     }
 
-    /// Waits until no process of the group is left. May be dropped and called again.
+    /// Waits until nothing is left of what was started. May be dropped and called again.
     async fn gone(&mut self) {
-        let mut ask = tokio::time::interval(ALIVE_EVERY);
+        let mut wait = ALIVE_FIRST;
+        let mut ask = Instant::now();
         loop {
             tokio::select! {
                 // Until the child is reaped, it counts as a living member.
                 status = self.child.wait(), if self.status.is_none() => self.status = status.ok(),
                 () = self.intake.some() => {}
-                _ = ask.tick() => if self.status.is_some() && !self.group.lives() { return },
+                () = sleep_until(ask) => {
+                    if self.status.is_some() && self.group.alive().await.is_empty() {
+                        return;
+                    }
+                    ask = Instant::now() + wait;
+                    wait = ALIVE_EVERY_MAX.min(wait * 2);
+                }
             }
         }
     }
 }
 
-/// A process group, by the id of its leader. The id is not given to others while the group has
-/// a member.
+/// A process group, by the id of its leader, and what has left it. The id is not given to others
+/// while the group has a member.
 #[derive(Debug)]
 struct Group {
     leader: Pid,
+    /// What the environment of every process says that belongs to it.
+    mark: String,
     gone: bool,
 }
 
@@ -139,41 +172,35 @@ impl Group {
         }
     }
 
-    /// Once it is gone it stays gone: another group may have its id by now.
-    fn lives(&mut self) -> bool {
-        self.gone |=
-            test_kill_process_group(self.leader) == Err(Errno::SRCH) || only_zombies(self.leader);
-        !self.gone
+    /// To what has left the group.
+    async fn signal_strays(&self, signal: Signal) {
+        let now = processes::now().await;
+        for process in now.iter().filter(|process| self.is_stray(process)) {
+            process.signal(signal);
+        }
     }
-}
 
-/// A zombie runs no more but counts as a member, for ever where the first process of a container
-/// does not reap what it inherits. Only Linux shows which members are zombies.
-#[cfg(target_os = "linux")]
-fn only_zombies(group: Pid) -> bool {
-    let group = group.as_raw_nonzero().to_string();
-    let runs = |stat: &str| {
-        // `pid (name) state parent group …`, and a name may hold anything.
-        let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-        let zombie = matches!(fields.next(), Some("Z" | "X"));
-        fields.nth(1) == Some(&group) && !zombie
-    };
-    let Ok(entries) = std::fs::read_dir("/proc") else { return false };
-    let mut stats = entries.flatten().filter(is_process).filter_map(|entry| {
-        // What has gone since it was listed runs no more.
-        std::fs::read_to_string(entry.path().join("stat")).ok()
-    });
-    !stats.any(|stat| runs(&stat))
-}
+    fn is_stray(&self, process: &Process) -> bool {
+        process.call.as_ref() == Some(&self.mark) && !process.is_in(self.leader)
+    }
 
-#[cfg(target_os = "linux")]
-fn is_process(entry: &std::fs::DirEntry) -> bool {
-    entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn only_zombies(_group: Pid) -> bool {
-    false
+    /// What lives of all that was started. Only Linux shows what has left the group, and which
+    /// members are zombies: those run no more but count as members, for ever where the first
+    /// process of a container does not reap what it inherits.
+    async fn alive(&mut self) -> Vec<u32> {
+        // Once it is gone it stays gone: another group may have its id by now.
+        self.gone |= test_kill_process_group(self.leader) == Err(Errno::SRCH);
+        let now = processes::now().await;
+        let of_group = |process: &Process| !self.gone && process.is_in(self.leader);
+        let mut alive: Vec<u32> =
+            now.iter().filter(|p| of_group(p) || self.is_stray(p)).map(|p| p.pid).collect();
+        if cfg!(target_os = "linux") {
+            self.gone |= !now.iter().any(of_group);
+        } else if !self.gone {
+            alive.push(self.leader.as_raw_nonzero().get().unsigned_abs());
+        }
+        alive
+    }
 }
 
 impl Drop for Group {

@@ -14,8 +14,8 @@
 //!   no NUL.
 //! - The file tools touch nothing outside the workspace, whatever the path says.
 //! - A file is replaced as a whole or not at all.
-//! - When an `exec` call has returned or was dropped, its process group is dead, or the result
-//!   says that it is not.
+//! - When an `exec` call has returned, all that it has started is dead, also what has left its
+//!   process group, or the result says what is not. One that was dropped has killed its group.
 //!
 //! # Not here
 //!
@@ -30,6 +30,7 @@ mod exec;
 mod group;
 pub mod leftover;
 mod matching;
+mod processes;
 mod read;
 mod replace;
 pub mod scripted;
@@ -139,7 +140,8 @@ pub struct Config {
     pub exec_timeout: Duration,
     /// Longest `timeoutSeconds` that a command may ask for.
     pub exec_timeout_max: Duration,
-    /// How long a stopped command has between SIGTERM and SIGKILL.
+    /// How long a stopped command has between SIGTERM and SIGKILL. Five seconds after a stop
+    /// nothing of it may live: this leaves time for the SIGKILL, and to see that it has worked.
     pub exec_grace: Duration,
     pub read_lines_max: usize,
     pub read_bytes_max: usize,
@@ -155,7 +157,7 @@ impl Default for Config {
             result_bytes_max: 64 * 1024,
             exec_timeout: Duration::from_secs(1_800),
             exec_timeout_max: Duration::from_secs(86_400),
-            exec_grace: Duration::from_secs(5),
+            exec_grace: Duration::from_secs(3),
             read_lines_max: 2_000,
             read_bytes_max: 50 * 1024,
             read_line_bytes_max: 4_000,

@@ -105,7 +105,7 @@ async fn the_gateways_environment_is_not_inherited() {
     assert!(std::env::var("CARGO_MANIFEST_DIR").is_ok());
     let fixture = fixture();
     let output = fixture.call(json!({"command": "env"})).await;
-    let shells = ["PWD", "OLDPWD", "SHLVL", "_", RUN_VARIABLE, "FROM_OPERATOR"];
+    let shells = ["PWD", "OLDPWD", "SHLVL", "_", RUN_VARIABLE, CALL_VARIABLE, "FROM_OPERATOR"];
     for name in output.text.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name) {
         let known = INHERITED.contains(&name) || name.starts_with("LC_") || shells.contains(&name);
         assert!(known, "{name} was inherited");
@@ -213,13 +213,43 @@ async fn what_is_left_in_the_background_is_stopped_and_does_not_hang_the_call() 
     assert_ends(fixture.pid_in("pid").await).await;
 }
 
+/// A shell in a session of its own, which has left the group and does not hear SIGTERM.
+const STRAY: &str = "setsid sh -c 'trap \"\" TERM; echo $$ > stray; while :; do sleep 0.1; done' &";
+
 #[tokio::test]
-async fn a_process_that_leaves_the_group_does_not_hang_the_call() {
+async fn a_process_that_leaves_the_group_is_stopped_and_does_not_hang_the_call() {
     let fixture = fixture();
     let started = Instant::now();
-    let output = fixture.call(json!({"command": "setsid sleep 8 & echo done"})).await;
-    assert!(started.elapsed() < Duration::from_secs(6), "{}", output.text);
+    let command = format!("{STRAY} while [ ! -s stray ]; do sleep 0.1; done; echo done");
+    let output = fixture.call(json!({"command": command})).await;
+    assert!(started.elapsed() < Duration::from_secs(60), "{}", output.text);
     assert!(output.text.starts_with("done\n[exit code 0"), "{}", output.text);
+    assert!(output.text.ends_with("[it left processes in the background; they were stopped]"));
+    assert!(!runs(fixture.pid_in("stray").await), "it has outlived its call");
+}
+
+/// One of two calls of a run is stopped: what the other has put aside lives on.
+#[tokio::test]
+async fn a_stop_ends_what_has_left_the_group_and_nothing_of_another_call() {
+    let fixture = fixture();
+    let other = self::fixture();
+    let arguments = json!({"command": format!("{STRAY} sleep 100")});
+    let story = async {
+        let (ours, theirs) = (fixture.pid_in("stray").await, other.pid_in("stray").await);
+        fixture.context.cancel.cancel();
+        (ours, theirs)
+    };
+    let first = async {
+        let (output, pids) = tokio::join!(fixture.call(arguments.clone()), story);
+        assert!(output.text.contains("[the run was stopped"), "{}", output.text);
+        assert!(!output.text.contains("live on"), "{}", output.text);
+        assert!(!runs(pids.0), "it has outlived the stop");
+        assert!(runs(pids.1), "the stray of another call was ended");
+        other.context.cancel.cancel();
+        pids.1
+    };
+    let (_, theirs) = tokio::join!(other.call(arguments.clone()), first);
+    assert!(!runs(theirs));
 }
 
 /// Largest resident size that this process has had, in KiB.
