@@ -34,6 +34,7 @@ mod processes;
 mod read;
 mod replace;
 pub mod scripted;
+mod search;
 pub mod sections;
 pub mod deliver;
 pub mod sessions;
@@ -147,6 +148,8 @@ pub struct Config {
     pub read_bytes_max: usize,
     /// Longest part of one line that is shown: a minified file must not fill the result.
     pub read_line_bytes_max: usize,
+    /// How long one search may take: a workspace can be a whole disk.
+    pub search_timeout: Duration,
     /// Largest file that `write` and `edit` make or change: they hold it in memory.
     pub file_bytes_max: u64,
 }
@@ -161,6 +164,7 @@ impl Default for Config {
             read_lines_max: 2_000,
             read_bytes_max: 50 * 1024,
             read_line_bytes_max: 4_000,
+            search_timeout: Duration::from_secs(30),
             file_bytes_max: 16 * 1024 * 1024,
         }
     }
@@ -183,6 +187,7 @@ impl Toolbox {
     pub fn builtin(config: &Config) -> Toolbox {
         Toolbox::empty(config.result_bytes_max)
             .with(Arc::new(read::Read::new(config)))
+            .with(Arc::new(search::Search::new(config)))
             .with(Arc::new(write::Write::new(config)))
             .with(Arc::new(edit::Edit::new(config)))
             .with(Arc::new(exec::Exec::new(config)))

@@ -3,7 +3,7 @@
 /// Returns the groups of a tool, without the `group:` that stands before them in a policy.
 pub fn of(tool: &str) -> &'static [&'static str] {
     match tool {
-        "read" | "write" | "edit" | "apply_patch" | "ls" => &["fs"],
+        "read" | "search" | "write" | "edit" | "apply_patch" => &["fs"],
         "exec" | "process" => &["runtime"],
         "web_search" | "web_fetch" => &["web"],
         "memory_search" | "memory_get" => &["memory"],

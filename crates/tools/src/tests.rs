@@ -53,6 +53,7 @@ impl Fixture {
 async fn every_builtin_tool_keeps_the_rules() {
     for (name, effect, valid) in [
         ("read", EffectClass::Pure, json!({"path": "file"})),
+        ("search", EffectClass::Pure, json!({"pattern": "one"})),
         ("write", EffectClass::Probed, json!({"path": "new/file", "content": "x"})),
         (
             "edit",
@@ -75,7 +76,7 @@ fn a_toolbox_has_an_order_and_one_tool_of_a_name() {
     let other = Scripted::new("exec", EffectClass::Pure, [Behaviour::Hang]);
     let toolbox = Toolbox::builtin(&Config::default()).with(Arc::new(other));
     let names: Vec<String> = toolbox.specs().into_iter().map(|spec| spec.name).collect();
-    assert_eq!(names, ["read", "write", "edit", "exec"]);
+    assert_eq!(names, ["read", "search", "write", "edit", "exec"]);
     assert_eq!(toolbox.get("exec").unwrap().effect(), EffectClass::Pure);
     assert!(toolbox.get("bash").is_none());
 }

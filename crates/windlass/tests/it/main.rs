@@ -18,5 +18,6 @@ mod send;
 mod status;
 mod stop;
 mod threads;
+mod tools;
 mod truth;
 mod warm;
