@@ -57,7 +57,10 @@ fn put_announce(state: &mut State<'_>, task: &Task, end: &End) -> Option<Session
         _ => render(state, task, end),
     };
     let forgotten = session::is_forgotten(state, task);
-    let target = if forgotten { None } else { nearest_open(state, task) };
+    let target = match forgotten {
+        true => None,
+        false => nearest_open(state, &task.requester_key, &task.root_key),
+    };
     let now = state.now();
     let (place, row_state, done) = match &target {
         Some(key) if end.quiet || unheard(state, task, key) => {
@@ -125,8 +128,13 @@ fn unheard(state: &mut State<'_>, task: &Task, target: &SessionKey) -> bool {
 }
 
 /// The requester, or the nearest session above it that is open, or its owner's main session.
-fn nearest_open(state: &mut State<'_>, task: &Task) -> Option<SessionKey> {
-    let mut next = Some(task.requester_key.clone());
+/// `root` is the head of the tree.
+pub fn nearest_open(
+    state: &mut State<'_>,
+    requester: &SessionKey,
+    root: &SessionKey,
+) -> Option<SessionKey> {
+    let mut next = Some(requester.clone());
     while let Some(key) = next {
         let session = state.find_session(&key)?;
         if session.lifecycle == Lifecycle::Open {
@@ -134,8 +142,8 @@ fn nearest_open(state: &mut State<'_>, task: &Task) -> Option<SessionKey> {
         }
         next = session.parent_key.clone();
     }
-    let owner = state.session(&task.requester_key).owner.clone();
-    person::main_session(state, &owner, &task.root_key.agent)
+    let owner = state.session(requester).owner.clone();
+    person::main_session(state, &owner, &root.agent)
 }
 
 /// Writes what the requester reads. The outcome comes from the machine, never from the child's

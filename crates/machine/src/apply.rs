@@ -5,7 +5,8 @@ use crate::event::Event;
 use crate::rows::JournalLine;
 use crate::state::State;
 use crate::{
-    command, deliver, flow, inbox, internal, lane, node, recover, session, step, stop, timer,
+    attempt, command, deliver, flow, inbox, internal, lane, node, recover, session, step, stop,
+    timer,
 };
 
 /// Applies `event` to the rows that it concerns.
@@ -40,6 +41,7 @@ pub fn apply(state: &mut State<'_>, event: Event) -> Answer {
         Event::Change { session, by, change } => session::change(state, &session, &by, &change),
         Event::Stop { session, run, by } => stop::stop_session(state, &session, run, &by),
         Event::StopTask { task, by } => stop::stop_task(state, task, &by),
+        Event::RetryTask(asked) => attempt::retry(state, &asked).into(),
         Event::StopBelow { task, by } => stop::stop_below(state, task, &by),
         Event::Tick => timer::tick(state),
         Event::Due(timer) => timer::due(state, &timer),

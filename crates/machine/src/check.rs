@@ -21,6 +21,7 @@ use crate::rows::{
 };
 use crate::run::{Phase, WaitKind};
 
+mod attempt;
 mod flow;
 
 /// Every row there is, without bodies.
@@ -85,6 +86,7 @@ pub fn check(world: &World, limits: &Limits) -> Vec<Violation> {
     session::deleted_is_at_rest(world, &mut found);
     ends::check(world, &mut found);
     flow::flows(world, &mut found);
+    attempt::attempts(world, &mut found);
     send::messages(world, &mut found);
     circle::nobody_waits_for_himself(world, &mut found);
     found.0

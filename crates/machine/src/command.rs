@@ -7,6 +7,7 @@
 use serde_json::Value;
 use types::{InternalCall, TaskId};
 
+use crate::attempt::{self, Retry};
 use crate::effect::{Answer, Commanded, Notice, Refusal, Stopped};
 use crate::event::{Act, Asked, Command};
 use crate::rows::{CommandRow, EndReason, Lifecycle, NodeState};
@@ -58,6 +59,12 @@ fn try_carry_out(state: &mut State<'_>, command: Command) -> Result<Commanded, R
             stopped = stop::stop_children(state, &session, &owner);
             Told::ok(stopped_words(state, &stopped))
         }
+        Act::Retry(task) => {
+            let below = Some(session.clone());
+            let asked = Retry { task, owner, below, idem_key: None };
+            let reply = attempt::retry(state, &asked);
+            Spoken::Retry.tell(&reply.text, reply.is_error)
+        }
         Act::Reset(reason) => {
             stopped = session::reset(state, &session, reason, &owner);
             Told::ok(reset_words(state, reason, &stopped))
@@ -101,7 +108,11 @@ fn check_open(
     act: &Act,
 ) -> Result<(), Refusal> {
     let up = state.this_node().is_some_and(|node| node.state == NodeState::Up);
-    let begins = matches!(act, Act::Call(call) if !matches!(call, InternalCall::Kill { .. }));
+    let begins = match act {
+        Act::Call(call) => !matches!(call, InternalCall::Kill { .. }),
+        Act::Retry(_) => true,
+        _ => false,
+    };
     if begins && !up {
         return Err(Refusal::Draining);
     }
@@ -188,6 +199,7 @@ enum Spoken {
     Kill,
     Steer,
     Send,
+    Retry,
 }
 
 impl Spoken {
@@ -209,6 +221,16 @@ impl Spoken {
             return Told { answer, is_error: true, listed: Vec::new() };
         }
         let answer = match (self, field("status").as_str()) {
+            (Spoken::Retry, "duplicate") => {
+                format!("It is carried again already: {}.", field("taskId"))
+            }
+            (Spoken::Retry, _) => format!(
+                "Carried again: {}, attempt {}, in {}. Its result goes to {}.",
+                field("taskId"),
+                json["attempt"],
+                field("sessionKey"),
+                field("requesterSessionKey"),
+            ),
             (_, "duplicate") => {
                 format!(
                     "An equal task is there already: {}, {}.",

@@ -5,6 +5,7 @@ use types::{
     EffectClass, FailureClass, FlowId, InternalCall, NodeId, RunId, SessionKey, TaskId, Usage,
 };
 
+use crate::attempt::Retry;
 use crate::queue::QueueMode;
 use crate::rows::{EndReason, InboxKind, LaneName, Timer};
 use crate::status::TaskStatus;
@@ -79,6 +80,8 @@ pub enum Event {
         task: TaskId,
         by: String,
     },
+    /// An ended task is to be carried again.
+    RetryTask(Retry),
     /// Follows from a stop above.
     StopBelow {
         task: TaskId,
@@ -127,6 +130,7 @@ impl Event {
             Event::Change { .. } => "Change",
             Event::Stop { .. } => "Stop",
             Event::StopTask { .. } => "StopTask",
+            Event::RetryTask(_) => "RetryTask",
             Event::StopBelow { .. } => "StopBelow",
             Event::Tick => "Tick",
             Event::Due(_) => "Due",
@@ -231,6 +235,8 @@ pub enum Act {
     Stop,
     /// All its children.
     StopChildren,
+    /// One of the tasks below it is carried again.
+    Retry(TaskId),
     Reset(EndReason),
     Patch(Patch),
     /// What an agent may ask for as well.

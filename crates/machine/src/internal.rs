@@ -37,6 +37,12 @@ impl Reply {
     }
 }
 
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Answer {
+        Answer::Told { text: reply.text, is_error: reply.is_error }
+    }
+}
+
 /// Who asks: a run by a tool call, or a person or a program in the name of a session.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -95,7 +101,7 @@ pub fn ask(state: &mut State<'_>, asked: Asked) -> Answer {
         InternalCall::Wait(_) => return Answer::Refused(Refusal::NotARun("subagents wait")),
         call => dispatch(state, &caller, call),
     };
-    Answer::Told { text: reply.text, is_error: reply.is_error }
+    reply.into()
 }
 
 /// Carries out a call that needs no run of the caller.

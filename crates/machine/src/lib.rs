@@ -32,6 +32,7 @@ pub mod person;
 pub mod finish;
 mod internal;
 mod again;
+pub mod attempt;
 mod send;
 mod reply;
 mod circle;

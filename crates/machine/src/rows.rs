@@ -438,6 +438,8 @@ pub struct Task {
     pub deliverables: Option<Deliverables>,
     /// How often it has been begun: by `tasks retry`, or by the retries of a flow.
     pub attempt: u32,
+    /// The ended task that it carries again, by `tasks retry`.
+    pub retry_of: Option<TaskId>,
     /// The flow that it is a node of, or that it stands for.
     pub flow: Option<FlowId>,
     pub node: Option<String>,

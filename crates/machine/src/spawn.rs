@@ -171,8 +171,7 @@ fn try_resume(
     let ended = ended.map(|id| state.task(&id).clone());
     let ended = ended.filter(|task| task.requester_key == requester.key);
     let announce = ended.as_ref().map_or(Announce::Parent, |task| task.announce);
-    place::check_circle(state, &requester.key, announce, &lineage, &session.key)?;
-    place::room_in_line(state, &session.key)?;
+    check_goes_on(state, &requester.key, announce, &lineage, &session.key)?;
     // Somebody counts on what it remembers: it is no session like any other any more.
     state.session_mut(&session.key).pool_key = None;
     // The name goes with the work, unless another open task has it by now.
@@ -202,6 +201,7 @@ fn try_resume(
         flow: None,
         node: None,
         attempt: 1,
+        retry_of: None,
         waited_by: None,
         cancelled: None,
         outcome: None,
@@ -225,6 +225,19 @@ fn resumed_reply(task: &Task) -> Reply {
         "note": "The task had ended, so this is a new one in its session. Its result will come as \
                  a message marked as a sub-agent's result.",
     }))
+}
+
+/// May a session that is there go on with a task of `from`? Neither may wait for itself, and a
+/// session that is busy must have room in its line.
+pub(crate) fn check_goes_on(
+    state: &mut State<'_>,
+    from: &SessionKey,
+    announce: Announce,
+    lineage: &Lineage,
+    session: &SessionKey,
+) -> Result<(), Reply> {
+    place::check_circle(state, from, announce, lineage, session)?;
+    place::room_in_line(state, session).map(drop)
 }
 
 /// A session of the pool that has been taken for other work has forgotten the ended task.
@@ -320,6 +333,7 @@ fn create_task(
         origin: caller.origin.clone(),
         deliverables: request.deliverables.clone(),
         attempt: 1,
+        retry_of: None,
         flow: None,
         node: None,
         waited_by: None,
@@ -341,10 +355,20 @@ pub(crate) fn put_brief(
     brief: &str,
     timeout: Option<Duration>,
 ) {
+    let brief = deliver::brief(task, brief);
+    put_whole_brief(state, task, &brief, timeout);
+}
+
+/// The same, of a brief that says already what has to be handed in.
+pub(crate) fn put_whole_brief(
+    state: &mut State<'_>,
+    task: &Task,
+    brief: &str,
+    timeout: Option<Duration>,
+) {
     // A chain of messages goes on through a task.
     let asking = state.session(&task.requester_key).open_run;
     let hops = asking.map_or(0, |run| state.run(&run).hops);
-    let brief = &deliver::brief(task, brief);
     let row = InboxRow {
         seq: 0,
         id: MessageId::new(state.at.mint()),

@@ -122,6 +122,8 @@ pub trait Tx {
     fn task_of_session(&mut self, session: &SessionKey) -> Option<TaskId>;
     /// Tasks that `session` has carried, newest first.
     fn tasks_of_session(&mut self, session: &SessionKey, limit: usize) -> Vec<TaskId>;
+    /// The attempt that carries an ended task again.
+    fn attempt_after(&mut self, task: TaskId) -> Option<TaskId>;
     /// Idle open sessions of a pool that were active at `since` or later, latest first.
     fn pooled(&mut self, pool_key: Hash, since: Timestamp, limit: usize) -> Vec<SessionKey>;
     /// The number of the entry that a step has written.

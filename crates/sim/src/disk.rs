@@ -457,6 +457,11 @@ impl Tx for Disk {
         ids.into_iter().rev().take(limit).collect()
     }
 
+    fn attempt_after(&mut self, task: TaskId) -> Option<TaskId> {
+        let mut tasks = self.world.tasks.iter();
+        tasks.find(|row| row.retry_of == Some(task)).map(|row| row.id)
+    }
+
     fn pooled(&mut self, pool_key: Hash, since: Timestamp, limit: usize) -> Vec<SessionKey> {
         let sessions = self.world.sessions.iter().filter(|session| {
             let idle = session.open_run.is_none() && session.lifecycle == Lifecycle::Open;

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use machine::attempt::Retry;
 use machine::event::{Act, Asked, Change, Command, Patch};
 use machine::queue::QueueMode;
 use machine::rows::{EndReason, Task};
 use machine::status::TaskStatus;
 use machine::{Answer, Event, Refusal};
 use types::{
-    FlowId, FlowRequest, FlowTarget, InternalCall, SessionKey, SpawnRequest, TaskTarget, Timestamp,
+    FlowId, FlowRequest, FlowTarget, InternalCall, SessionKey, SpawnRequest, TaskId, TaskTarget,
+    Timestamp,
 };
 use uuid::Uuid;
 
@@ -46,6 +48,12 @@ pub enum What {
         mark: String,
         call: InternalCall,
     },
+    /// A task is to be carried again; typed, if it is under a key of the conversation.
+    Retry {
+        task: TaskId,
+        key: Option<String>,
+        typed: Option<String>,
+    },
 }
 
 impl Order {
@@ -64,12 +72,28 @@ impl Order {
             What::Ask { mark, call } => {
                 Event::Ask(Asked { session, owner: by, origin: "web".to_owned(), mark, call })
             }
+            What::Retry { task, typed: Some(idem_key), .. } => Event::Command(Command {
+                session,
+                owner: by,
+                origin: "web".to_owned(),
+                text: "/tasks retry".to_owned(),
+                idem_key,
+                act: Act::Retry(task),
+            }),
+            What::Retry { task, key, typed: None } => {
+                Event::RetryTask(Retry { task, owner: by, below: None, idem_key: key })
+            }
         }
     }
 
     /// Means this task, if it is one that a task can be named in.
     pub fn aim(&mut self, task: &Task) {
         let call = match &mut self.what {
+            What::Retry { task: meant, .. } => {
+                *meant = task.id;
+                self.session = task.root_key.clone();
+                return;
+            }
             What::Act { act: Act::Call(call), .. } | What::Ask { call, .. } => call,
             _ => return,
         };
@@ -84,6 +108,11 @@ impl Order {
             _ => return,
         }
         self.session = task.root_key.clone();
+    }
+
+    /// Is it about work that has ended?
+    pub fn is_late(&self) -> bool {
+        matches!(self.what, What::Retry { .. })
     }
 
     /// Takes the answer in. Says whether to ask again, and when.
@@ -104,12 +133,14 @@ impl Order {
                 None
             }
             Answer::Commanded(told) => {
-                assert!(matches!(self.what, What::Act { .. }) && !told.answer.is_empty());
+                assert!(!matches!(self.what, What::Change(_) | What::Ask { .. }));
+                assert!(!told.answer.is_empty());
                 self.heard = Some(answer.clone());
                 None
             }
             Answer::Told { text, .. } => {
-                assert!(matches!(self.what, What::Ask { .. }) && !text.is_empty());
+                assert!(!matches!(self.what, What::Change(_) | What::Act { .. }));
+                assert!(!text.is_empty());
                 if text.contains(r#""code":"draining""#) {
                     return Some(Duration::from_secs(2));
                 }
@@ -195,6 +226,33 @@ pub fn asks(seed: u64, session: impl Fn(&mut Rng) -> SessionKey) -> Vec<Order> {
         };
         orders.push(Order {
             at: BIRTH + Duration::from_millis(rng.below(120_000)),
+            session: session(rng),
+            of_child: false,
+            of_task: true,
+            what,
+            on_way: false,
+            sent: 0,
+            heard: None,
+        });
+    }
+    orders
+}
+
+/// Work that is to be carried again, whichever has ended by then.
+pub fn retries(seed: u64, session: impl Fn(&mut Rng) -> SessionKey) -> Vec<Order> {
+    let rng = &mut Rng::about(seed, "retries");
+    let mut orders = Vec::new();
+    if !rng.chance(400) {
+        return orders;
+    }
+    for n in 0..1 + rng.below(5) {
+        let what = What::Retry {
+            task: TaskId::new(Uuid::from_u128(7)),
+            key: rng.chance(500).then(|| format!("retry-{n}")),
+            typed: rng.chance(300).then(|| format!("typed-retry-{n}")),
+        };
+        orders.push(Order {
+            at: BIRTH + Duration::from_millis(rng.below(200_000)),
             session: session(rng),
             of_child: false,
             of_task: true,

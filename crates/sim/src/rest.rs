@@ -11,7 +11,7 @@ use machine::rows::{
 };
 use machine::{Answer, Refusal};
 use machine::{deadline, deliver};
-use types::{Announce, Hash, InternalCall, Scope, SessionKey};
+use types::{Announce, Hash, InternalCall, Scope, SessionKey, TaskId};
 
 use crate::order::{Order, What};
 use crate::world::Sim;
@@ -225,6 +225,10 @@ fn commands(sim: &Sim) {
                 continue;
             }
             What::Change(_) => continue,
+            What::Retry { task, key, .. } => {
+                spawned += carried_again(sim, order, *task, key.as_deref());
+                continue;
+            }
         };
         let row = sim.disk.commands.get(&(order.session.clone(), key.clone()));
         let carried_out = matches!(order.heard, Some(Answer::Commanded(_)));
@@ -235,6 +239,24 @@ fn commands(sim: &Sim) {
     let tasks = sim.disk.world.tasks.iter().filter(|task| task.kind == TaskKind::Cli);
     let (tasks, most) = (tasks.count(), spawned);
     assert!(tasks <= most, "{tasks} tasks were begun by {most} commands");
+}
+
+/// What was to be carried again is, if somebody was told so; a key begins one attempt. Returns how
+/// many there may be.
+fn carried_again(sim: &Sim, order: &Order, task: TaskId, key: Option<&str>) -> usize {
+    let accepted = match &order.heard {
+        Some(Answer::Told { text, .. }) => text.contains(r#""status":"accepted""#),
+        Some(Answer::Commanded(told)) => told.answer.starts_with("Carried again"),
+        _ => false,
+    };
+    let tasks = &sim.disk.world.tasks;
+    let attempts = tasks.iter().filter(|row| row.retry_of.is_some());
+    let keyed = attempts.filter(|row| key.is_some() && row.idem_key.as_deref() == key).count();
+    assert!(keyed <= 1, "{key:?} has begun {keyed} attempts");
+    let session = tasks.iter().find(|row| row.id == task).map(|row| &row.session_key);
+    let same = tasks.iter().any(|row| row.retry_of.is_some() && Some(&row.session_key) == session);
+    assert!(same || !accepted, "{task} is said to be carried again, and is not");
+    order.sent
 }
 
 /// What a program has asked for was begun once, if it was told that it is. Returns how many tasks

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use machine::check::World;
 use machine::event::Inbound;
-use machine::rows::{NodeState, Task};
+use machine::rows::{NodeState, Outcome, Task};
 use machine::{Answer, At, Event, Limits, Refusal};
 use types::{NodeId, SessionKey, TaskId, Timestamp};
 use uuid::Uuid;
@@ -286,7 +286,12 @@ impl Sim {
                 order.session = self.rng.pick(tasks).session_key.clone();
             }
             if std::mem::take(&mut order.of_task) && !tasks.is_empty() {
-                let open: Vec<&Task> = tasks.iter().filter(|task| task.ended.is_none()).collect();
+                let late = order.is_late();
+                let meant = |task: &&Task| {
+                    let failed = task.outcome.is_some_and(|end| end != Outcome::Completed);
+                    if late { failed } else { task.ended.is_none() }
+                };
+                let open: Vec<&Task> = tasks.iter().filter(meant).collect();
                 let one = if open.is_empty() { self.rng.pick(tasks) } else { self.rng.pick(&open) };
                 order.aim(one);
             }

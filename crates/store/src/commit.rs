@@ -103,9 +103,10 @@ fn is_new_work(event: &Event) -> bool {
     match event {
         Event::MessageReceived(_) => true,
         Event::Ask(asked) => begins(&asked.call),
+        Event::RetryTask(_) => true,
         Event::Command(command) => match &command.act {
             Act::Call(call) => begins(call),
-            Act::Tell { .. } | Act::Patch(_) => true,
+            Act::Tell { .. } | Act::Patch(_) | Act::Retry(_) => true,
             Act::Stop | Act::StopChildren | Act::Reset(_) => false,
         },
         _ => false,

@@ -154,6 +154,7 @@ fn create(
         origin: caller.origin.clone(),
         deliverables: None,
         attempt: 1,
+        retry_of: None,
         flow: Some(id),
         node: None,
         waited_by: None,

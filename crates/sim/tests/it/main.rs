@@ -1,6 +1,7 @@
 //! The promises to users, lived through crashes; and the decisions of the machine, as tables.
 
 mod archive;
+mod attempt;
 mod bench;
 mod circle;
 mod deliver;

@@ -66,6 +66,7 @@ tables! {
     gated: (String, RunId) => (),
     slots: (LaneName, u32) => RunId,
     task_keys: (SessionKey, String) => TaskId,
+    attempts: TaskId => TaskId,
     open_names: (SessionKey, String) => TaskId,
     children: (SessionKey, TaskId) => (),
     open_flows: FlowId => (),
@@ -93,6 +94,10 @@ impl Tables {
                 let key = (row.requester_key.clone(), key.clone());
                 assert!(!self.task_keys.contains(&key), "two tasks of the key {key:?}");
                 self.task_keys.put(key, row.id);
+            }
+            if let Some(before) = row.retry_of {
+                assert!(!self.attempts.contains(&before), "{before} is carried again twice");
+                self.attempts.put(before, row.id);
             }
             if let Some(name) = name(row).filter(|_| open) {
                 assert!(!self.open_names.contains(&name), "two open tasks of the name {name:?}");

@@ -350,6 +350,10 @@ impl Tx for Tables {
         self.carried.range(range).rev().map(|((_, id), ())| *id).take(limit).collect()
     }
 
+    fn attempt_after(&mut self, task: TaskId) -> Option<TaskId> {
+        self.attempts.get(&task).copied()
+    }
+
     fn pooled(&mut self, pool_key: Hash, since: Timestamp, limit: usize) -> Vec<SessionKey> {
         let idle = |session: &&Session| {
             session.pool_key == Some(pool_key)

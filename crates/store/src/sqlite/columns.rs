@@ -44,7 +44,8 @@ macro_rules! columns {
     (tasks) => {
         "id, requester_key, parent_id, root_key, depth, session_key, run_id, task_name, label, \
          idem_key, dup_hash, announce, cleanup, origin, waited_by, cancel_ms, outcome, \
-         result_hash, created_ms, ended_ms, kind, deliverables, attempt, flow_id, node"
+         result_hash, created_ms, ended_ms, kind, deliverables, attempt, flow_id, node, \
+         retry_of"
     };
     (runs) => {
         "id, wire_id, session_key, session_id, task_id, lane, root_key, phase, wait_kind, \
@@ -334,6 +335,7 @@ pub fn task(c: &mut Columns<'_, '_>) -> Result<Task> {
         attempt: c.get()?,
         flow: c.parsed_or_none()?,
         node: c.get()?,
+        retry_of: c.parsed_or_none()?,
     })
 }
 

@@ -179,7 +179,7 @@ pub fn task(link: Link<'_>, row: &Task) -> Put {
     let sql = upsert!(
         tasks,
         "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
-         ?20, ?21, ?22, ?23, ?24, ?25",
+         ?20, ?21, ?22, ?23, ?24, ?25, ?26",
         "id",
         "announce = excluded.announce, waited_by = excluded.waited_by, \
          cancel_ms = excluded.cancel_ms, outcome = excluded.outcome, \
@@ -212,6 +212,7 @@ pub fn task(link: Link<'_>, row: &Task) -> Put {
         row.attempt,
         row.flow.map(Text),
         row.node,
+        row.retry_of.map(Text),
     ];
     one(link.run(sql, params)?, || format!("{} would get another outcome", row.id))
 }

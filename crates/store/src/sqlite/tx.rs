@@ -361,6 +361,10 @@ impl Tx for SqlTx<'_> {
         self.rows(sql, params![Text(session), bound(limit)], columns::one)
     }
 
+    fn attempt_after(&mut self, task: TaskId) -> Option<TaskId> {
+        self.row("select id from tasks where retry_of = ?1", [Text(task)], columns::one)
+    }
+
     fn pooled(&mut self, pool_key: Hash, since: Timestamp, limit: usize) -> Vec<SessionKey> {
         let sql = "select key from sessions where pool_key = ?1 and active_ms >= ?2 \
                    and pool_key is not null and open_run is null and lifecycle = 'open' \

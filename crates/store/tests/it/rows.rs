@@ -269,6 +269,7 @@ pub fn task(n: u128) -> Task {
         attempt: 2,
         flow: None,
         node: None,
+        retry_of: None,
         waited_by: None,
         cancelled: None,
         outcome: None,
