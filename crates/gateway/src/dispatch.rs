@@ -96,6 +96,7 @@ async fn result(gateway: &Gateway, client: &Subscriber, call: Call) -> Result<Va
         Call::TasksList(params) => json(&tasks::list(gateway, params).await?),
         Call::TasksGet(params) => json(&tasks::get(gateway, params.task).await?),
         Call::TasksCancel(params) => json(&tasks::cancel(gateway, params.task).await?),
+        Call::TasksRetry(params) => tasks::retry(gateway, params).await,
         Call::TasksFlowStart(params) => json(&flows::start(gateway, params).await?),
         Call::TasksFlowList(params) => json(&flows::list(gateway, params).await?),
         Call::TasksFlowGet(params) => json(&flows::get(gateway, params).await?),

@@ -24,6 +24,8 @@ pub enum Command {
     Agents,
     Threads,
     Tasks,
+    /// A task that has ended without being completed is carried again.
+    Retry(Handle),
     Queue(Queue),
     Subagents(Subagents),
 }
@@ -76,7 +78,7 @@ const LOG_LINES: u32 = 20;
 const LOG_LINES_MAX: u32 = 200;
 
 /// Every command: its form, and what it does.
-pub const TABLE: [(&str, &str); 17] = [
+pub const TABLE: [(&str, &str); 18] = [
     ("/help", "Show this list"),
     ("/status", "Show how this conversation stands"),
     ("/stop", "Stop the run of this conversation, what waits in it, and all its sub-agents"),
@@ -93,6 +95,7 @@ pub const TABLE: [(&str, &str); 17] = [
     ("/agents", "List the agents that are configured"),
     ("/threads", "List the named conversations, and what they are about"),
     ("/tasks", "List the tasks of this conversation"),
+    ("/tasks retry <task>", "Carry one again that has ended without being completed"),
     ("/subagents list", "List the sub-agents below this conversation, with numbers"),
     ("/subagents info <task>", "Show all that is known of one"),
     ("/subagents log <task> [lines]", "Show the end of its conversation"),
@@ -137,10 +140,19 @@ fn read(name: &str, rest: &str) -> Result<Command, WrongForm> {
         "reset" => alone(Command::Reset),
         "agents" => alone(Command::Agents),
         "threads" => alone(Command::Threads),
-        "tasks" => alone(Command::Tasks),
+        "tasks" => tasks(rest),
         "queue" => queue(rest).map(Command::Queue),
         "subagents" => subagents(rest).map(Command::Subagents),
         _ => Err(unknown(name)),
+    }
+}
+
+fn tasks(rest: &str) -> Result<Command, WrongForm> {
+    let (verb, rest) = first_word(rest);
+    match verb.to_ascii_lowercase().as_str() {
+        "" | "list" if rest.is_empty() => Ok(Command::Tasks),
+        "retry" => task(rest).map(Command::Retry).ok_or_else(|| form_of("tasks retry")),
+        _ => Err(form_of("tasks")),
     }
 }
 
@@ -290,7 +302,7 @@ mod tests {
     fn every_command() {
         use super::Queue::{Set, Show};
         use super::Subagents::{Info, Kill, List, Log, Send, Steer};
-        use Command::{Agents, Help, New, Queue, Reset, Status, Stop, Tasks, Threads};
+        use Command::{Agents, Help, New, Queue, Reset, Retry, Status, Stop, Tasks, Threads};
 
         let sub = Command::Subagents;
         let log = |task, limit| sub(Log { task, limit });
@@ -309,6 +321,9 @@ mod tests {
             ("/agents",                     Agents),
             ("/threads",                    Threads),
             ("/tasks",                      Tasks),
+            ("/tasks list",                 Tasks),
+            ("/tasks retry #1",             Retry(Handle::Number(1))),
+            ("/tasks retry research",       Retry(name("research"))),
             ("/queue",                      Queue(Show)),
             ("/queue Collect",              Queue(Set(Some(QueueMode::Collect)))),
             ("/queue: steer",               Queue(Set(Some(QueueMode::Steer)))),
@@ -377,6 +392,8 @@ mod tests {
             ("/agents x",                   "/agents"),
             ("/threads x",                  "/threads"),
             ("/tasks x",                    "/tasks"),
+            ("/tasks retry",                "/tasks retry <task>"),
+            ("/tasks retry a b",            "/tasks retry <task>"),
             ("/queue shout",                "/queue steer|followup|collect|interrupt|default"),
             ("/queue steer cap:3",          "/queue steer|followup|collect|interrupt|default"),
             ("/subagents list all",         "/subagents list"),

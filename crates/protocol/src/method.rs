@@ -88,6 +88,7 @@ methods! {
     TasksFlowCancel(flows::FlowParams)        = "tasks.flow.cancel",  WRITE, "windlass 0.1";
     TasksGet(tasks::TaskParams)               = "tasks.get",          READ,  "<=2026.7";
     TasksCancel(tasks::TaskParams)            = "tasks.cancel",       WRITE, "<=2026.7";
+    TasksRetry(tasks::RetryParams)            = "tasks.retry",        WRITE, "windlass 0.1";
     SubagentsList(tasks::SubagentsListParams) = "subagents.list",     READ,  "windlass 0.1";
 }
 
@@ -265,6 +266,7 @@ mod tests {
         tasks.flow.cancel  operator.write windlass 0.1
         tasks.get          operator.read  <=2026.7
         tasks.cancel       operator.write <=2026.7
+        tasks.retry        operator.write windlass 0.1
         subagents.list     operator.read  windlass 0.1
         "#);
     }

@@ -66,6 +66,46 @@ impl Params for TaskParams {
     }
 }
 
+/// `tasks.retry`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetryParams {
+    pub task: TaskId,
+    /// The same key is the same attempt, also once that has ended.
+    pub idempotency_key: Option<String>,
+}
+
+impl Params for RetryParams {
+    fn read(fields: &Fields<'_>) -> Result<RetryParams, InvalidField> {
+        let TaskParams { task } = TaskParams::read(fields)?;
+        Ok(RetryParams { task, idempotency_key: fields.text("idempotencyKey")? })
+    }
+}
+
+word_enum! {
+    pub enum RetryStatus {
+        Accepted = "accepted",
+        /// It is being carried again already, or was under this idempotency key.
+        Duplicate = "duplicate",
+    }
+}
+
+/// The attempt that carries a task again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskRetryResult {
+    pub status: RetryStatus,
+    pub task_id: TaskId,
+    /// The attempt before it.
+    pub retry_of: TaskId,
+    pub attempt: u32,
+    pub run_id: RunId,
+    /// The session that goes on with it: the one that it had.
+    pub session_key: SessionKey,
+    /// Who gets its result.
+    pub requester_session_key: SessionKey,
+    pub note: String,
+}
+
 /// One task, and those below it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -115,6 +155,12 @@ pub struct TaskSummary {
     /// The flow that it stands for, or is a task of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flow_id: Option<FlowId>,
+    /// From 1.
+    #[serde(default = "one")]
+    pub attempt: u32,
+    /// The ended task that it carries again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<TaskId>,
     pub status: TaskStatus,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
@@ -140,6 +186,10 @@ pub struct TaskSummary {
     pub error: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery_status: Option<DeliveryStatus>,
+}
+
+fn one() -> u32 {
+    1
 }
 
 word_enum! {

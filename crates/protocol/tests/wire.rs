@@ -380,6 +380,8 @@ fn task() -> TaskSummary {
         id: "tsk_0193a5f06c7e7cc2a1b2d3e4f5a6b7c8".parse().unwrap(),
         runtime: "subagent".to_owned(),
         flow_id: None,
+        attempt: 1,
+        retry_of: None,
         status: TaskStatus::TimedOut,
         title: Some("split the map".to_owned()),
         agent_id: main_agent(),
@@ -424,7 +426,7 @@ fn lists() {
     line(&mut lines, "AgentsListResult", &agents);
     assert_snapshot!(lines, @r#"
     SessionRow {"key":"agent:main:subagent:0193a5f0-6c7e-7cc2-a1b2-d3e4f5a6b7c8","kind":"direct","agentId":"main","isMain":false,"createdAt":1700000000000,"updatedAt":1700000000000,"status":"running","spawnedBy":"agent:main:main","spawnDepth":1,"inputTokens":0,"outputTokens":0,"totalTokens":0,"queuedInputs":0,"activity":"running","openChildren":0}
-    TasksListResult {"tasks":[{"id":"tsk_0193a5f06c7e7cc2a1b2d3e4f5a6b7c8","runtime":"subagent","status":"timed_out","title":"split the map","agentId":"main","sessionKey":"agent:main:main","childSessionKey":"agent:main:subagent:0193a5f0-6c7e-7cc2-a1b2-d3e4f5a6b7c8","runId":"run_0193a5f06c7e7cc2a1b2d3e4f5a6b7c8","createdAt":1700000000000,"updatedAt":1700000000000,"startedAt":1700000000000,"endedAt":1700000000000,"error":"no answer in 60 s","deliveryStatus":"session_queued"}]}
+    TasksListResult {"tasks":[{"id":"tsk_0193a5f06c7e7cc2a1b2d3e4f5a6b7c8","runtime":"subagent","attempt":1,"status":"timed_out","title":"split the map","agentId":"main","sessionKey":"agent:main:main","childSessionKey":"agent:main:subagent:0193a5f0-6c7e-7cc2-a1b2-d3e4f5a6b7c8","runId":"run_0193a5f06c7e7cc2a1b2d3e4f5a6b7c8","createdAt":1700000000000,"updatedAt":1700000000000,"startedAt":1700000000000,"endedAt":1700000000000,"error":"no answer in 60 s","deliveryStatus":"session_queued"}]}
     AgentsListResult {"defaultId":"main","mainKey":"main","scope":"per-sender","agents":[{"id":"main","workspace":"/w","model":{"primary":"stub/m"}}]}
     "#);
 }

@@ -140,6 +140,10 @@ impl Asked<'_> {
             Command::Threads => tell(card.threads(&self.key.agent)?),
             Command::Queue(_) => tell(card.queue(session.as_ref())?),
             Command::Tasks => listed(card.tasks(self.key)?),
+            Command::Retry(handle) => match self.find(session.as_ref(), &handle)? {
+                Ok(task) => Act::Retry(task.id),
+                Err(why) => wrong_form(why),
+            },
             Command::Subagents(Subagents::List) => listed(card.subagents(self.key)?),
             Command::Subagents(Subagents::Info(handle)) => {
                 self.of_task(session.as_ref(), &handle, |task| card.info(task))?

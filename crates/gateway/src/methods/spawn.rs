@@ -33,7 +33,12 @@ pub async fn spawn(gateway: &Gateway, params: SpawnParams) -> Result<Value, Erro
         mark: gateway.nonce(),
         call,
     };
-    match gateway.handle.submit(Event::Ask(asked)).await {
+    self::asked(gateway, Event::Ask(asked)).await
+}
+
+/// Asks the machine for what it answers in the words of a tool.
+pub async fn asked(gateway: &Gateway, event: Event) -> Result<Value, ErrorShape> {
+    match gateway.handle.submit(event).await {
         Ok(Answer::Told { text, is_error }) => told(&text, is_error),
         Ok(Answer::Refused(refusal)) => Err(refused(&refusal)),
         Ok(answer) => Err(unexpected(&answer)),

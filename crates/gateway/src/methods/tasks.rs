@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use machine::attempt::Retry;
 use machine::limits::RETENTION;
 use machine::rows::{InboxState, Lifecycle, Outcome, TaskKind};
 use machine::{Answer, Event};
 use protocol::ErrorShape;
 use protocol::tasks::{
-    DeliveryStatus, SubagentRow, SubagentsListParams, SubagentsListResult, TaskCancelResult,
-    TaskGetResult, TaskStatus, TaskSummary, TasksListParams, TasksListResult,
+    DeliveryStatus, RetryParams, SubagentRow, SubagentsListParams, SubagentsListResult,
+    TaskCancelResult, TaskGetResult, TaskStatus, TaskSummary, TasksListParams, TasksListResult,
 };
+use serde_json::Value;
 use store::StoreError;
 use store::query::{Query, ask};
 use store::view::{InputView, TaskFilter, TaskView};
@@ -17,6 +19,7 @@ use types::{Announce, SessionKey, TaskId, Timestamp};
 
 use crate::gateway::{Gateway, unreadable};
 use crate::methods::chat::OWNER;
+use crate::methods::spawn;
 use crate::refusal::{not_submitted, refused, unexpected};
 use crate::view;
 
@@ -97,6 +100,8 @@ fn summary(rows: &dyn Query, task: TaskView, now: Timestamp) -> Result<TaskSumma
         id: task.id,
         runtime: task.kind.to_string(),
         flow_id: task.flow,
+        attempt: task.attempt,
+        retry_of: task.retry_of,
         status,
         title: task.label.clone().or_else(|| task.task_name.clone()),
         agent_id: task.session_key.agent.clone(),
@@ -206,6 +211,17 @@ pub async fn cancel(gateway: &Gateway, id: TaskId) -> Result<TaskCancelResult, E
         }))
     });
     answer.await.map_err(unreadable)?.ok_or_else(|| unknown(id))
+}
+
+/// `tasks.retry`
+pub async fn retry(gateway: &Gateway, params: RetryParams) -> Result<Value, ErrorShape> {
+    let asked = Retry {
+        task: params.task,
+        owner: OWNER.to_owned(),
+        below: None,
+        idem_key: params.idempotency_key,
+    };
+    spawn::asked(gateway, Event::RetryTask(asked)).await
 }
 
 /// `subagents.list`
@@ -344,6 +360,7 @@ mod tests {
             origin: String::new(),
             deliverables: None,
             attempt: 1,
+            retry_of: None,
             flow: None,
             node: None,
             waited_by: None,

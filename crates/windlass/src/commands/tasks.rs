@@ -5,7 +5,9 @@ use std::io::Write;
 
 use clap::{Args, Subcommand};
 use protocol::Method;
-use protocol::tasks::{SubagentsListResult, TaskGetResult, TaskStatus, TasksListResult};
+use protocol::tasks::{
+    RetryStatus, SubagentsListResult, TaskGetResult, TaskRetryResult, TaskStatus, TasksListResult,
+};
 use serde_json::json;
 use types::TaskId;
 
@@ -22,6 +24,8 @@ pub enum TasksCommand {
     Show(TaskArgs),
     /// Stop a task and everything below it
     Cancel(TaskArgs),
+    /// Carry a task again that has ended without being completed: its session goes on with it
+    Retry(RetryArgs),
     /// Look at declared flows, and stop them
     #[command(subcommand)]
     Flow(FlowCommand),
@@ -42,6 +46,16 @@ pub struct TasksArgs {
 pub struct TaskArgs {
     /// The task's id
     id: TaskId,
+}
+
+#[derive(Debug, Args)]
+pub struct RetryArgs {
+    /// The task's id, or that of any attempt at it
+    id: TaskId,
+
+    /// Begin one attempt under this key, however often it is asked for
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -83,6 +97,7 @@ pub async fn tasks(
             let done = client.get(Method::TasksCancel, json!({ "taskId": args.id })).await?;
             return flow::cancelled(&done, setup, out);
         }
+        TasksCommand::Retry(args) => return retry(args, setup, out).await,
         TasksCommand::Flow(command) => return flow::run(command, setup, out).await,
     };
     let mut client = Client::connect(&setup.target()?).await?;
@@ -113,6 +128,24 @@ pub async fn tasks(
     Ok(table(out, &["TASK", "STATUS", "SESSION", "TITLE"], &rows)?)
 }
 
+/// Carries a task again, and says by whom and for whom.
+async fn retry(args: RetryArgs, setup: &Setup, out: &mut impl Write) -> anyhow::Result<()> {
+    let mut client = Client::connect(&setup.target()?).await?;
+    let mut params = json!({ "taskId": args.id });
+    if let Some(key) = args.idempotency_key {
+        params["idempotencyKey"] = json!(key);
+    }
+    let begun: TaskRetryResult = client.get(Method::TasksRetry, params).await?;
+    if setup.json {
+        return Ok(json_lines(out, &[begun])?);
+    }
+    writeln!(out, "{}  attempt {}  {}", begun.task_id, begun.attempt, begun.session_key)?;
+    if begun.status == RetryStatus::Duplicate {
+        eprintln!("{}", begun.note);
+    }
+    Ok(())
+}
+
 /// Prints a task: how it stands, how to go on with it, and what is below it.
 async fn show(args: TaskArgs, setup: &Setup, out: &mut impl Write) -> anyhow::Result<()> {
     let mut client = Client::connect(&setup.target()?).await?;
@@ -130,12 +163,18 @@ async fn show(args: TaskArgs, setup: &Setup, out: &mut impl Write) -> anyhow::Re
     if let Some(flow) = task.flow_id {
         writeln!(out, "flow       {flow}")?;
     }
+    if let Some(before) = task.retry_of {
+        writeln!(out, "attempt    {}, after {before}", task.attempt)?;
+    }
     if let Some(error) = &task.error {
         writeln!(out, "error      {error}")?;
     }
     writeln!(out, "{}", shown.note)?;
     if !task.status.is_open() && task.runtime != "flow" {
         let key = &task.child_session_key;
+        if task.status != TaskStatus::Completed && task.runtime != "flow_node" {
+            writeln!(out, "carry it again with: windlass tasks retry {}", task.id)?;
+        }
         writeln!(out, "continue it with: windlass agent --session-key {key} --message …")?;
     }
     for below in &shown.below {

@@ -12,6 +12,7 @@ mod house;
 mod judge;
 mod kill;
 mod lanes;
+mod ledger;
 mod main_job;
 mod policy;
 mod send;
