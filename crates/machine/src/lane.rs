@@ -48,10 +48,23 @@ pub fn enqueue(state: &mut State<'_>, run: RunId, turn: Turn) {
         }
     };
     let now = state.now();
+    let goes_on = has_room(state, lane);
     let row = state.run_mut(&run);
     (row.rank, row.lined) = (Some(rank), Some(now));
-    state.set_timer(TimerKind::QueueNotice, run, now + QUEUE_NOTICES[0]);
+    if !goes_on {
+        state.set_timer(TimerKind::QueueNotice, run, now + QUEUE_NOTICES[0]);
+    }
     raise_admit(state, lane);
+}
+
+/// Does whoever lines up now get a slot in the same commit? Then nobody has to be told of a wait.
+fn has_room(state: &mut State<'_>, lane: LaneName) -> bool {
+    if state.this_node().is_none_or(|node| node.state != NodeState::Up) {
+        return false;
+    }
+    let capacity = lane_row(state, lane).capacity as usize;
+    let tx = state.tx();
+    tx.queued_runs(lane, 1).is_empty() && tx.held_slots(lane).len() < capacity
 }
 
 /// One look at a lane serves all who have come in this event.

@@ -211,7 +211,12 @@ impl At {
 
 /// Rows of one table that are in view.
 #[derive(Debug)]
-struct Table<K, V>(BTreeMap<K, Seen<V>>);
+struct Table<K, V> {
+    rows: BTreeMap<K, Seen<V>>,
+    /// Keys of those that have been changed since the last flush: a list is asked for again and
+    /// again while thousands of rows are in view.
+    changed: Vec<K>,
+}
 
 #[derive(Debug)]
 struct Seen<V> {
@@ -220,8 +225,12 @@ struct Seen<V> {
 }
 
 impl<K: Ord + Clone, V> Table<K, V> {
+    fn new() -> Table<K, V> {
+        Table { rows: BTreeMap::new(), changed: Vec::new() }
+    }
+
     fn seen(&mut self, key: &K, get: impl FnOnce(&K) -> Option<V>) -> &mut Seen<V> {
-        match self.0.entry(key.clone()) {
+        match self.rows.entry(key.clone()) {
             MapEntry::Occupied(seen) => seen.into_mut(),
             MapEntry::Vacant(vacant) => {
                 let row = get(key);
@@ -230,10 +239,30 @@ impl<K: Ord + Clone, V> Table<K, V> {
         }
     }
 
+    fn seen_mut(&mut self, key: &K, get: impl FnOnce(&K) -> Option<V>) -> Option<&mut V> {
+        if !self.seen(key, get).changed {
+            self.changed.push(key.clone());
+        }
+        let seen = self.rows.get_mut(key)?;
+        seen.changed = true;
+        seen.row.as_mut()
+    }
+
+    /// Takes a new row into view.
+    fn add(&mut self, key: K, row: V) {
+        self.changed.push(key.clone());
+        self.rows.insert(key, Seen { row: Some(row), changed: true });
+    }
+
+    /// Puts what has changed, by key.
     fn flush(&mut self, mut put: impl FnMut(&V)) {
-        for seen in self.0.values_mut().filter(|seen| seen.changed) {
-            seen.changed = false;
-            if let Some(row) = &seen.row {
+        self.changed.sort_unstable();
+        for key in self.changed.drain(..) {
+            // A row that was added and then changed is in the list twice.
+            if let Some(seen) = self.rows.get_mut(&key)
+                && std::mem::take(&mut seen.changed)
+                && let Some(row) = &seen.row
+            {
                 put(row);
             }
         }
@@ -287,14 +316,13 @@ macro_rules! rows {
             /// Gives the row to be changed. Panics as its reader does.
             pub fn $get_mut(&mut self, key: &$key) -> &mut $row {
                 let $tx = &mut *self.tx;
-                let seen = self.$table.seen(key, |$k| $fetch);
-                seen.changed = true;
-                seen.row.as_mut().unwrap_or_else(|| panic!("no {} {key:?}", stringify!($get)))
+                let row = self.$table.seen_mut(key, |$k| $fetch);
+                row.unwrap_or_else(|| panic!("no {} {key:?}", stringify!($get)))
             }
 
             pub fn $add(&mut self, row: $row) {
                 let id: fn(&$row) -> $key = $id;
-                self.$table.0.insert(id(&row), Seen { row: Some(row), changed: true });
+                self.$table.add(id(&row), row);
             }
         )+ }
     };
@@ -327,16 +355,16 @@ impl<'a> State<'a> {
             actions: Vec::new(),
             raised: Vec::new(),
             notices: Vec::new(),
-            lanes: Table(BTreeMap::new()),
-            nodes: Table(BTreeMap::new()),
-            sessions: Table(BTreeMap::new()),
-            transcripts: Table(BTreeMap::new()),
-            episodes: Table(BTreeMap::new()),
-            runs: Table(BTreeMap::new()),
-            steps: Table(BTreeMap::new()),
-            tasks: Table(BTreeMap::new()),
-            inbox: Table(BTreeMap::new()),
-            gates: Table(BTreeMap::new()),
+            lanes: Table::new(),
+            nodes: Table::new(),
+            sessions: Table::new(),
+            transcripts: Table::new(),
+            episodes: Table::new(),
+            runs: Table::new(),
+            steps: Table::new(),
+            tasks: Table::new(),
+            inbox: Table::new(),
+            gates: Table::new(),
         }
     }
 
@@ -377,7 +405,7 @@ impl<'a> State<'a> {
         row.seq = self.tx().next_inbox_seq();
         self.tx.add_inbox(&row, body);
         let seq = row.seq;
-        self.inbox.0.insert(seq, Seen { row: Some(row), changed: false });
+        self.inbox.rows.insert(seq, Seen { row: Some(row), changed: false });
         seq
     }
 

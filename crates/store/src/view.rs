@@ -56,6 +56,8 @@ pub struct SessionFilter {
     pub active_since: Option<Timestamp>,
     /// Those that this session has asked for.
     pub parent: Option<SessionKey>,
+    /// The one whose transcript this is now.
+    pub session_id: Option<SessionId>,
     /// Only these kinds; all if there is none.
     pub kinds: Vec<ScopeKind>,
     /// The whole label.
@@ -77,6 +79,7 @@ impl Default for SessionFilter {
             owner: None,
             active_since: None,
             parent: None,
+            session_id: None,
             kinds: Vec::new(),
             label: None,
             search: None,

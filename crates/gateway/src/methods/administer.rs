@@ -25,9 +25,6 @@ use crate::view;
 /// Sessions that one label may name before it names none.
 const SAME_LABEL_MAX: usize = 10;
 
-/// Sessions among which an id is looked for, most recently active first.
-const SCAN_MAX: usize = 10_000;
-
 async fn change(
     gateway: &Gateway,
     session: SessionKey,
@@ -230,8 +227,8 @@ fn find(
     }
     let filter = SessionFilter { agent: params.agent.clone(), ..SessionFilter::default() };
     if let Some(id) = params.session_id {
-        let all = rows.sessions(&SessionFilter { limit: SCAN_MAX, ..filter })?;
-        let found = all.into_iter().find(|session| session.session_id == id);
+        let wanted = SessionFilter { session_id: Some(id), limit: 1, ..filter };
+        let found = rows.sessions(&wanted)?.pop();
         return Ok(found.ok_or_else(|| format!("no session has the transcript {id} now")));
     }
     let label = params.label.clone().unwrap_or_default();

@@ -99,6 +99,7 @@ fn wants(filter: &SessionFilter, row: &Session) -> bool {
         && filter.owner.as_ref().is_none_or(|owner| *owner == row.owner)
         && filter.active_since.is_none_or(|since| row.active >= since)
         && filter.parent.as_ref().is_none_or(|key| row.parent_key.as_ref() == Some(key))
+        && filter.session_id.is_none_or(|id| row.session_id == id)
         && (filter.kinds.is_empty() || filter.kinds.contains(&row.key.scope.kind()))
         && filter.label.as_ref().is_none_or(|wanted| label == Some(wanted))
         && filter.search.as_deref().is_none_or(found)

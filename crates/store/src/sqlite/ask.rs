@@ -10,6 +10,7 @@ use types::{
 use super::columns::{self, Columns, Text, columns, int, number};
 use super::link::Link;
 use super::sessions;
+use super::summed::Summed;
 use crate::error::StoreError;
 use crate::query::Query;
 use crate::view::{
@@ -22,6 +23,7 @@ use crate::view::{
 #[derive(Debug)]
 pub struct Snapshot<'c> {
     pub link: Link<'c>,
+    pub summed: &'c Summed,
 }
 
 /// Until when the node of a run has a lease, if the run holds a slot of it.
@@ -152,7 +154,7 @@ fn node_view(c: &mut Columns<'_, '_>) -> rusqlite::Result<NodeView> {
     })
 }
 
-fn ledger_total(c: &mut Columns<'_, '_>) -> rusqlite::Result<LedgerTotal> {
+pub fn ledger_total(c: &mut Columns<'_, '_>) -> rusqlite::Result<LedgerTotal> {
     Ok(LedgerTotal { usage: c.usage()?, rows: c.count()?, estimated: c.count()? })
 }
 
@@ -167,7 +169,7 @@ fn entry_head(c: &mut Columns<'_, '_>) -> rusqlite::Result<EntryHead> {
     })
 }
 
-const LEDGER_SUM: &str = "select coalesce(sum(input), 0), coalesce(sum(output), 0), \
+pub const LEDGER_SUM: &str = "select coalesce(sum(input), 0), coalesce(sum(output), 0), \
      coalesce(sum(cache_read), 0), coalesce(sum(cache_write), 0), count(*), \
      coalesce(sum(estimated), 0) from ledger";
 
@@ -503,12 +505,12 @@ impl Query for Snapshot<'_> {
 
     fn ledger(&self, scope: &LedgerScope) -> Result<LedgerTotal, StoreError> {
         let (which, key) = match scope {
-            LedgerScope::All => ("?1 is null", None),
-            LedgerScope::Session(key) => ("session_key = ?1", Some(Text(key))),
-            LedgerScope::Tree(key) => ("root_key = ?1", Some(Text(key))),
+            LedgerScope::All => return self.summed.all(self.link),
+            LedgerScope::Session(key) => ("session_key = ?1", key),
+            LedgerScope::Tree(key) => ("root_key = ?1", key),
         };
         let sql = format!("{LEDGER_SUM} where {which}");
-        Ok(self.link.row(&sql, [key], ledger_total)?.unwrap_or_default())
+        Ok(self.link.row(&sql, [Text(key)], ledger_total)?.unwrap_or_default())
     }
 
     fn journal(&self, after_seq: i64, limit: usize) -> Result<Vec<JournalView>, StoreError> {

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::ask::Snapshot;
 use super::link::Link;
+use super::summed::Summed;
 use super::{copy, open, readers};
 use crate::error::StoreError;
 use crate::query::{Job, Query, Reads};
@@ -23,6 +24,7 @@ const FAULTS_MAX: usize = 100;
 pub struct Reader {
     path: PathBuf,
     connection: Mutex<Connection>,
+    summed: Summed,
 }
 
 /// What a check has found. All empty is well.
@@ -47,7 +49,11 @@ impl Reader {
     /// Opens a database for reading only.
     pub fn open(path: &Path) -> Result<Reader, StoreError> {
         let connection = open::reader(path)?;
-        Ok(Reader { path: path.to_owned(), connection: Mutex::new(connection) })
+        Ok(Reader {
+            path: path.to_owned(),
+            connection: Mutex::new(connection),
+            summed: Summed::default(),
+        })
     }
 
     /// Puts questions to one snapshot, in this thread.
@@ -60,7 +66,7 @@ impl Reader {
         let transaction =
             rusqlite::Transaction::new_unchecked(&connection, TransactionBehavior::Deferred)
                 .map_err(|error| link.error(error))?;
-        let answer = questions(&Snapshot { link });
+        let answer = questions(&Snapshot { link, summed: &self.summed });
         transaction.finish().map_err(|error| link.error(error))?;
         answer
     }
@@ -101,7 +107,7 @@ impl Reads for Reader {
     async fn with_snapshot(&self, job: Job) -> Result<(), StoreError> {
         // A verb of the command line has nothing else to do meanwhile.
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        readers::snapshot(&connection, &self.path, job)
+        readers::snapshot(&connection, &self.path, &self.summed, job)
     }
 }
 

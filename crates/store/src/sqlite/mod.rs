@@ -13,6 +13,7 @@
 
 mod ask;
 mod ballast;
+mod change;
 mod columns;
 mod copy;
 mod inspect;
@@ -24,6 +25,7 @@ mod place;
 mod put;
 mod readers;
 mod sessions;
+mod summed;
 mod tx;
 mod writer;
 

@@ -8,6 +8,7 @@ use machine::rows::{
 use rusqlite::params;
 use types::Hash;
 
+use super::change::{RUNS, SESSIONS, STEPS, TASKS, TRANSCRIPTS};
 use super::columns::{Text, columns, int};
 use super::link::Link;
 use crate::error::StoreError;
@@ -88,20 +89,6 @@ pub fn node(link: Link<'_>, row: &Node) -> Put {
 }
 
 pub fn session(link: Link<'_>, row: &Session) -> Put {
-    let sql = upsert!(
-        sessions,
-        "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, \
-         ?17, ?18, ?19, ?20, ?21, ?22, ?23",
-        "key",
-        "session_id = excluded.session_id, owner = excluded.owner, \
-         lifecycle = excluded.lifecycle, open_run = excluded.open_run, label = excluded.label, \
-         model = excluded.model, cwd = excluded.cwd, rev = excluded.rev, \
-         created_ms = excluded.created_ms, active_ms = excluded.active_ms, \
-         archived_ms = excluded.archived_ms, \
-         access = excluded.access, policy_hash = excluded.policy_hash, \
-         pool_key = excluded.pool_key, declared = excluded.declared, \
-         queue_mode = excluded.queue_mode, deleted_ms = excluded.deleted_ms"
-    );
     let params = params![
         Text(&row.key),
         Text(row.session_id),
@@ -128,18 +115,10 @@ pub fn session(link: Link<'_>, row: &Session) -> Put {
         // It follows from the key, and is there for lists.
         row.key.scope.kind().as_str(),
     ];
-    link.run(sql, params).map(drop)
+    SESSIONS.put(link, params).map(drop)
 }
 
 pub fn transcript(link: Link<'_>, row: &Transcript) -> Put {
-    let sql = upsert!(
-        transcripts,
-        "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11",
-        "session_id",
-        "next_seq = excluded.next_seq, episode = excluded.episode, \
-         context_tokens = excluded.context_tokens, ended_ms = excluded.ended_ms, \
-         end_reason = excluded.end_reason"
-    );
     let params = params![
         Text(row.session_id),
         Text(&row.session_key),
@@ -153,7 +132,7 @@ pub fn transcript(link: Link<'_>, row: &Transcript) -> Put {
         row.ended.map(|(at, _)| at.ms()),
         row.ended.map(|(_, why)| why.as_str()),
     ];
-    link.run(sql, params).map(drop)
+    TRANSCRIPTS.put(link, params).map(drop)
 }
 
 pub fn episode(link: Link<'_>, row: &Episode) -> Put {
@@ -176,16 +155,6 @@ pub fn episode(link: Link<'_>, row: &Episode) -> Put {
 }
 
 pub fn task(link: Link<'_>, row: &Task) -> Put {
-    let sql = upsert!(
-        tasks,
-        "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
-         ?20, ?21, ?22, ?23, ?24, ?25, ?26",
-        "id",
-        "announce = excluded.announce, waited_by = excluded.waited_by, \
-         cancel_ms = excluded.cancel_ms, outcome = excluded.outcome, \
-         result_hash = excluded.result_hash, ended_ms = excluded.ended_ms \
-         where tasks.outcome is null or tasks.outcome = excluded.outcome"
-    );
     let params = params![
         Text(row.id),
         Text(&row.requester_key),
@@ -214,29 +183,10 @@ pub fn task(link: Link<'_>, row: &Task) -> Put {
         row.node,
         row.retry_of.map(Text),
     ];
-    one(link.run(sql, params)?, || format!("{} would get another outcome", row.id))
+    one(TASKS.put(link, params)?, || format!("{} would get another outcome", row.id))
 }
 
 pub fn run(link: Link<'_>, row: &Run) -> Put {
-    let sql = upsert!(
-        runs,
-        "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
-         ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34",
-        "id",
-        "phase = excluded.phase, wait_kind = excluded.wait_kind, outcome = excluded.outcome, \
-         wait_need = excluded.wait_need, rank = excluded.rank, slot = excluded.slot, \
-         node_id = excluded.node_id, gen = excluded.gen, nonce = excluded.nonce, \
-         next_step = excluded.next_step, recoveries = excluded.recoveries, \
-         retries = excluded.retries, model = excluded.model, origin = excluded.origin, \
-         timeout_ms = excluded.timeout_ms, deadline_ms = excluded.deadline_ms, \
-         usage_input = excluded.usage_input, usage_output = excluded.usage_output, \
-         usage_cache_read = excluded.usage_cache_read, \
-         usage_cache_write = excluded.usage_cache_write, error_class = excluded.error_class, \
-         error = excluded.error, started_ms = excluded.started_ms, \
-         ended_ms = excluded.ended_ms, hops = excluded.hops, lined_ms = excluded.lined_ms \
-         where excluded.gen >= runs.gen \
-         and (runs.phase <> 'ended' or runs.outcome = excluded.outcome)"
-    );
     let params = params![
         Text(row.id),
         row.wire_id,
@@ -273,7 +223,7 @@ pub fn run(link: Link<'_>, row: &Run) -> Put {
         row.hops,
         row.lined.map(|at| at.ms()),
     ];
-    one(link.run(sql, params)?, || format!("{} would go back in its life", row.id))
+    one(RUNS.put(link, params)?, || format!("{} would go back in its life", row.id))
 }
 
 pub fn gate(link: Link<'_>, row: &Gate) -> Put {
@@ -305,14 +255,6 @@ pub fn gate(link: Link<'_>, row: &Gate) -> Put {
 }
 
 pub fn step(link: Link<'_>, row: &Step) -> Put {
-    let sql = upsert!(
-        steps,
-        "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14",
-        "run_id, n",
-        "effect = excluded.effect, state = excluded.state, result_hash = excluded.result_hash, \
-         model = excluded.model, ended_ms = excluded.ended_ms, waits_on = excluded.waits_on \
-         where steps.state in ('intent', 'waiting') or steps.state = excluded.state"
-    );
     let params = params![
         Text(row.run),
         row.n,
@@ -329,7 +271,7 @@ pub fn step(link: Link<'_>, row: &Step) -> Put {
         row.ended.map(|at| at.ms()),
         row.waits_on.map(Text),
     ];
-    one(link.run(sql, params)?, || format!("step {} of {} would change its end", row.n, row.run))
+    one(STEPS.put(link, params)?, || format!("step {} of {} would change its end", row.n, row.run))
 }
 
 pub fn inbox(link: Link<'_>, row: &InboxRow) -> Put {

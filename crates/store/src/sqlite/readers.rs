@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use super::ask::Snapshot;
 use super::link::Link;
 use super::open;
+use super::summed::Summed;
 use crate::error::StoreError;
 use crate::query::Job;
 
@@ -18,12 +19,18 @@ pub struct Readers {
     path: PathBuf,
     free: Semaphore,
     idle: Mutex<Vec<Connection>>,
+    summed: Summed,
 }
 
 impl Readers {
     pub fn open(path: &Path, count: usize) -> Result<Readers, StoreError> {
         let idle = (0..count).map(|_| open::reader(path)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Readers { path: path.to_owned(), free: Semaphore::new(count), idle: Mutex::new(idle) })
+        Ok(Readers {
+            path: path.to_owned(),
+            free: Semaphore::new(count),
+            idle: Mutex::new(idle),
+            summed: Summed::default(),
+        })
     }
 
     /// Runs `job` on a snapshot, in a thread that may block.
@@ -33,7 +40,7 @@ impl Readers {
         let readers = Arc::clone(&self);
         let read = tokio::task::spawn_blocking(move || {
             let connection = readers.take()?;
-            let result = snapshot(&connection, &readers.path, job);
+            let result = snapshot(&connection, &readers.path, &readers.summed, job);
             readers.give_back(connection);
             result
         });
@@ -57,11 +64,16 @@ impl Readers {
 }
 
 /// Puts a question to the rows as they are now.
-pub fn snapshot(connection: &Connection, path: &Path, job: Job) -> Result<(), StoreError> {
+pub fn snapshot(
+    connection: &Connection,
+    path: &Path,
+    summed: &Summed,
+    job: Job,
+) -> Result<(), StoreError> {
     let link = Link { connection, path };
     let transaction =
         rusqlite::Transaction::new_unchecked(connection, TransactionBehavior::Deferred)
             .map_err(|error| link.error(error))?;
-    job(&Snapshot { link });
+    job(&Snapshot { link, summed });
     transaction.finish().map_err(|error| link.error(error))
 }

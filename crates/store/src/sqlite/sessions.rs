@@ -40,6 +40,7 @@ impl Conditions {
         all.add_if("owner = ?", filter.owner.clone());
         all.add_if("active_ms >= ?", filter.active_since.map(Timestamp::ms));
         all.add_if("parent_key = ?", filter.parent.as_ref().map(ToString::to_string));
+        all.add_if("session_id = ?", filter.session_id.map(|id| id.to_string()));
         all.add_if("label = ?", filter.label.clone());
         let search = filter.search.as_ref().map(|text| text.to_ascii_lowercase());
         all.add_if("(instr(lower(key), ?) > 0 or instr(lower(label), ?) > 0)", search);
@@ -83,7 +84,7 @@ pub fn runs_by_phase(link: Link<'_>, now: Timestamp) -> Result<Tally, StoreError
     let sql = "select phase, wait_kind, outcome, exists (select 1 from nodes \
                where nodes.id = runs.node_id and nodes.state <> 'down' \
                and nodes.lease_until_ms > ?1) as live, count(*) \
-               from runs where phase <> 'ended' group by phase, wait_kind, live";
+               from runs where ended_ms is null group by phase, wait_kind, live";
     let mut tally = Tally::default();
     for (phase, live, count) in link.rows(sql, [now.ms()], counted)? {
         *match activity(Some(phase), live) {

@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use types::NodeId;
 
 use super::ballast::Ballast;
+use super::columns::Columns;
 use super::link::Link;
 use super::tx::SqlTx;
 use crate::commit::{Apply, Done, Moment, Rules, apply_batch};
@@ -25,6 +26,10 @@ use crate::error::StoreError;
 /// How long nothing must come before the log is moved into the database. A checkpoint in the
 /// middle of work would hold up commits.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// How many pages the log must have to be moved while nothing comes. Pages that are written again
+/// and again, as the ends of tables are, are then moved once for many commits.
+const LOG_PAGES: i64 = 1_000;
 
 /// A batch to be committed.
 #[derive(Debug)]
@@ -109,8 +114,8 @@ impl Writer {
             return;
         }
         let link = Link { connection: &self.connection, path: &self.path };
-        match link.row("pragma wal_checkpoint(passive)", [], |_| Ok(())) {
-            Ok(_) => {}
+        match move_log(link) {
+            Ok(()) => {}
             Err(error) if error.is_fatal() => {
                 tracing::error!(%error, "the store has failed while idle");
                 self.failed = Some(error);
@@ -119,6 +124,21 @@ impl Writer {
             Err(error) => tracing::warn!(%error, "the log could not be checkpointed"),
         }
     }
+}
+
+/// Moves the log into the database, if there is enough of it.
+fn move_log(link: Link<'_>) -> Result<(), StoreError> {
+    let log = link.row("pragma wal_checkpoint(noop)", [], pages)?;
+    if log.is_some_and(|pages| pages >= LOG_PAGES) {
+        link.row("pragma wal_checkpoint(passive)", [], |_| Ok(()))?;
+    }
+    Ok(())
+}
+
+/// The second of the three columns of a checkpoint: the pages in the log, moved or not.
+fn pages(c: &mut Columns<'_, '_>) -> rusqlite::Result<i64> {
+    let _busy: i64 = c.get()?;
+    c.get()
 }
 
 /// Waits for a job. A wait without end is not a time-out that is far away: some clocks overflow.
