@@ -189,6 +189,11 @@ impl Feed {
         vec![agent, watched.chat(chat_end(end, facts, now))]
     }
 
+    /// The run stands in line no more; another will be opened in its place.
+    pub fn forget(&mut self, run: RunId) {
+        self.runs.remove(&run);
+    }
+
     /// Events were missed: nothing that is known of a draft can be trusted.
     pub fn clear(&mut self) {
         self.runs.clear();

@@ -293,6 +293,10 @@ impl Publisher {
             Notice::Yielded { run, acknowledgment: Some(text), .. } => {
                 self.feed.yielded(*run, text, now)
             }
+            Notice::GaveWay { run, .. } => {
+                self.feed.forget(*run);
+                Vec::new()
+            }
             Notice::RunEnded(end) => self.on_run_ended(end).await,
             Notice::Dropped { session, .. } => {
                 // Nobody waiting for it is no error.

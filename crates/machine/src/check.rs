@@ -172,8 +172,12 @@ fn in_order(world: &World, found: &mut Found) {
         .filter(|run| run.phase == Phase::Ended(Outcome::Cancelled))
         .filter_map(|run| Some((&run.session_key, run.ended?)))
         .collect();
+    // So does one before which a run that had not begun has given way: its own was opened at once.
+    let at_once: BTreeSet<(RunId, Timestamp)> =
+        world.runs.iter().map(|run| (run.id, run.queued)).collect();
     for row in world.inbox.iter().filter(|row| row.state == InboxState::Consumed) {
         let line = match row.place {
+            Place::Own if row.run.is_some_and(|run| at_once.contains(&(run, row.at))) => continue,
             Place::Own if cut.contains(&(&row.session_key, row.at)) => continue,
             Place::Own => (&row.session_key, Place::Own, ""),
             // Results enter as far as the context holds them.

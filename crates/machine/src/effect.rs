@@ -205,6 +205,11 @@ pub enum Notice {
         session: SessionKey,
         lane: LaneName,
     },
+    /// It stood in line, and stands there no more: a newer message comes first.
+    GaveWay {
+        run: RunId,
+        session: SessionKey,
+    },
     RunStarted {
         run: RunId,
         wire_id: String,

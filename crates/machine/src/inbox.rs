@@ -9,11 +9,11 @@ use types::{
 use crate::deadline;
 use crate::effect::{Accepted, Answer, Notice, Refusal};
 use crate::event::Inbound;
-use crate::finish::{End, finish_for};
+use crate::interrupt::{interrupt, joins};
 use crate::policy;
 use crate::queue::{Busy, Drop, Placement, QueueMode, place};
 use crate::reply;
-use crate::rows::{InboxKind, InboxRow, InboxState, Lifecycle, NodeState, Outcome, Place, Session};
+use crate::rows::{InboxKind, InboxRow, InboxState, Lifecycle, NodeState, Place, Session};
 use crate::session;
 use crate::state::State;
 use crate::wait;
@@ -45,8 +45,7 @@ fn try_accept(state: &mut State<'_>, inbound: Inbound) -> Result<Accepted, Refus
     let of_session = state.session(&key).queue_mode;
     let mode = inbound.mode.or(of_session).unwrap_or(state.limits.queue.mode);
     let placement = match place(mode, busy) {
-        // Nothing of it has begun: there is nothing to interrupt, and the older message stays.
-        Placement::AbortThenNewRun if untouched(state, &key) => place(QueueMode::Steer, busy),
+        Placement::AbortThenNewRun if joins(state, &key, busy) => Placement::ActiveRun,
         placement => placement,
     };
     make_room(state, &inbound)?;
@@ -195,11 +194,6 @@ fn busyness(state: &mut State<'_>, key: &SessionKey, origin: &str) -> Busy {
     if state.run(&run).origin == origin { Busy::Steerable } else { Busy::Sealed }
 }
 
-/// Has the open run taken nothing in yet?
-fn untouched(state: &mut State<'_>, key: &SessionKey) -> bool {
-    state.session(key).open_run.is_some_and(|run| state.run(&run).started.is_none())
-}
-
 /// Keeps the queue of a session within its bounds: `queued_rows_max` whatever the rows are, `cap`
 /// for messages. What is dropped is said.
 pub fn make_room(state: &mut State<'_>, inbound: &Inbound) -> Result<(), Refusal> {
@@ -266,15 +260,6 @@ fn drop_row(state: &mut State<'_>, seq: i64) -> InboxRow {
         false,
     );
     row
-}
-
-/// Ends the open run of a session, alone: its children go on. The message that did it comes
-/// next, before those that wait for a run of their own; they come after it.
-fn interrupt(state: &mut State<'_>, key: &SessionKey, seq: i64) {
-    if let Some(run) = state.session(key).open_run {
-        let why = "interrupted by a newer message";
-        finish_for(state, run, End::without_answer(Outcome::Cancelled, why), seq);
-    }
 }
 
 /// Adds the row of an input and returns its number. It wakes nobody.

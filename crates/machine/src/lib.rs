@@ -22,6 +22,7 @@ mod state;
 pub mod retry;
 pub mod status;
 mod inbox;
+mod interrupt;
 mod lane;
 mod wait;
 mod transcript;

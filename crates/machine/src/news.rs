@@ -14,6 +14,9 @@ impl Notice {
             Notice::RunQueued { run, session, lane, .. } => {
                 ("run.queued", run.to_string(), json!({ "session": session, "lane": lane }))
             }
+            Notice::GaveWay { run, session } => {
+                ("run.gave_way", run.to_string(), json!({ "session": session }))
+            }
             Notice::RunStarted { run, session, recovered, .. } => {
                 ("run.started", run.to_string(), json!({ "session": session, "again": recovered }))
             }

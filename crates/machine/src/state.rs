@@ -45,6 +45,8 @@ pub trait Tx {
     fn put_episode(&mut self, episode: &Episode);
     fn run(&mut self, id: RunId) -> Option<Run>;
     fn put_run(&mut self, run: &Run);
+    /// Forgets a run that has done nothing: no step, no ledger row and no entry names it.
+    fn delete_run(&mut self, id: RunId);
     fn step(&mut self, key: (RunId, u32)) -> Option<Step>;
     fn put_step(&mut self, step: &Step);
     fn task(&mut self, id: TaskId) -> Option<Task>;
@@ -407,6 +409,12 @@ impl<'a> State<'a> {
         let seq = row.seq;
         self.inbox.rows.insert(seq, Seen { row: Some(row), changed: false });
         seq
+    }
+
+    /// Takes a run back that has done nothing.
+    pub fn remove_run(&mut self, id: RunId) {
+        self.tx().delete_run(id);
+        self.runs.0.insert(id, Seen { row: None, changed: false });
     }
 
     pub fn set_timer(&mut self, kind: TimerKind, subject: impl ToString, due: Timestamp) {

@@ -103,10 +103,11 @@ fn is_brief_of(row: &InboxRow, task: TaskId) -> bool {
     row.kind == InboxKind::Brief && row.task == Some(task)
 }
 
-/// Ends a task that has no run yet.
+/// Ends a task that has no run yet. A flow that it is a part of hears of it, as of any other end.
 fn end_in_line(state: &mut State<'_>, task: TaskId, by: &str, quiet: bool) {
     let end = End::without_answer(Outcome::Cancelled, &format!("stopped by {by}"));
     finish::end_task(state, task, &End { quiet, ..end });
+    flow::on_task_ended(state, task, quiet);
 }
 
 /// Marks what a task has asked for, and what earlier tasks of the same requester have left in its

@@ -184,6 +184,16 @@ impl Tx for Disk {
         put(&mut self.runs, &mut self.world.runs, row.id, row);
     }
 
+    fn delete_run(&mut self, id: RunId) {
+        let Some(at) = self.runs.remove(&id) else { return };
+        let row = self.world.runs.remove(at);
+        let untouched = row.started.is_none() && !self.open_steps.contains_key(&id);
+        assert!(untouched, "{id} is forgotten, and has done something");
+        self.runs.values_mut().filter(|place| **place > at).for_each(|place| *place -= 1);
+        self.open_runs.remove(&id);
+        self.wire.remove(&row.wire_id);
+    }
+
     fn step(&mut self, key: (RunId, u32)) -> Option<Step> {
         self.step_row(key).cloned()
     }

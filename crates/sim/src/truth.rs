@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use machine::check::EntryHead;
-use machine::effect::{ModelCall, Stopped, ToolStart};
+use machine::effect::{Accepted, ModelCall, Stopped, ToolStart};
 use machine::event::{Act, Change, PlannedCall};
-use machine::rows::{EntryKind, InboxKind, InboxState, Outcome};
+use machine::queue::QueueMode;
+use machine::rows::{EntryKind, InboxKind, InboxState, Outcome, Place};
 use machine::{Action, Answer, Event, Notice};
 use types::{EffectClass, RunId, SessionId, SessionKey, TaskId};
 
@@ -80,6 +81,11 @@ impl Truth {
                         self.stopped_sessions.insert(command.session.clone());
                     }
                     self.note_stop(disk, &told.stopped);
+                }
+                (Event::MessageReceived(message), Answer::Accepted(accepted))
+                    if message.mode == Some(QueueMode::Interrupt) && !accepted.duplicate =>
+                {
+                    comes_next(disk, accepted);
                 }
                 (event, Answer::Stopped(stopped)) => {
                     if let Event::Stop { session, .. } = event {
@@ -224,6 +230,21 @@ impl Truth {
         let again = effect != Some(EffectClass::Opaque) || *times == 1;
         assert!(again, "I7: opaque step {} of {} is started twice", start.step, start.run);
     }
+}
+
+/// What interrupts waits behind nothing: while it waits, the open run of its session is its own, or
+/// that of what has interrupted later.
+fn comes_next(disk: &Disk, accepted: &Accepted) {
+    let row = disk.world.inbox.iter().rev().find(|row| row.id == accepted.message);
+    let row = row.expect("what was accepted is there");
+    if row.state != InboxState::Queued || row.place != Place::Own {
+        return;
+    }
+    let session = disk.world.sessions.iter().find(|session| session.key == row.session_key);
+    let open = session.and_then(|session| session.open_run);
+    let openers = disk.world.inbox.iter().filter(|other| other.run == open);
+    let first = openers.map(|other| other.seq).min();
+    assert!(first >= Some(row.seq), "{} interrupts, and waits behind row {first:?}", row.id);
 }
 
 /// A task that has answered has heard of all that it had asked for itself.

@@ -16,9 +16,12 @@ const FAULTS_MAX: usize = 8;
 /// Longest text of one fault: it may quote the answer.
 const FAULT_CHARS_MAX: usize = 300;
 
-/// Returns what is wrong with a schema, if it is none.
+/// Returns what is wrong with a schema, and where, if it is none.
 pub fn schema_fault(schema: &Value) -> Option<String> {
-    jsonschema::validator_for(schema).err().map(|error| shortened(&error.to_string()))
+    let error = jsonschema::validator_for(schema).err()?;
+    let place = error.instance_path().to_string();
+    let place = if place.is_empty() { "/".to_owned() } else { place };
+    Some(format!("at `{place}`: {}", shortened(&error.to_string())))
 }
 
 /// Returns what is missing of `wanted`, a sentence for each; nothing if all of it is there.
@@ -160,14 +163,16 @@ mod tests {
     fn what_is_no_schema_is_told() {
         assert_eq!(schema_fault(&json!({ "type": "object" })), None);
         assert_eq!(schema_fault(&json!(true)), None);
-        for schema in [
-            json!({ "type": "objekt" }),
-            json!({ "properties": [] }),
-            json!({ "$ref": "https://example.com/other.json" }),
-            json!({ "$ref": "file:///etc/passwd" }),
-            json!({ "pattern": "(" }),
+        for (schema, place) in [
+            (json!({ "type": "objekt" }), "at `/type`"),
+            (json!({ "properties": { "n": { "type": 7 } } }), "at `/properties/n/type`"),
+            (json!({ "properties": [] }), "at `/properties`"),
+            (json!({ "$ref": "https://example.com/other.json" }), "at `/"),
+            (json!({ "$ref": "file:///etc/passwd" }), "at `/"),
+            (json!({ "pattern": "(" }), "at `/"),
         ] {
-            assert!(schema_fault(&schema).is_some(), "{schema}");
+            let told = schema_fault(&schema).unwrap_or_default();
+            assert!(told.starts_with(place), "{schema}: {told}");
         }
     }
 

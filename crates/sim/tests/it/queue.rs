@@ -2,12 +2,12 @@
 
 use machine::event::Inbound;
 use machine::queue::{Drop, QueueMode};
-use machine::rows::{InboxKind, InboxState, Outcome};
+use machine::rows::{InboxKind, InboxState, LaneName, Outcome};
 use machine::run::Phase;
 use machine::{Answer, Event, Refusal};
 use sim::plan::{inbound, limits};
 use sim::script::{external, spawn};
-use types::{EffectClass, Hash, InternalCall};
+use types::{EffectClass, Hash, InternalCall, SpawnRequest};
 
 use crate::bench::{Bench, key, main_session};
 
@@ -102,6 +102,55 @@ fn an_interrupt_of_a_queued_run_joins_it() {
     bench.say(run, "done");
     let taken = bench.disk.world.inbox.iter().filter(|row| row.run == Some(queued));
     assert_eq!(taken.count(), 2);
+}
+
+/// A run that stands in line for a brief, or for words from elsewhere, gives way to what
+/// interrupts, and is opened again after it: nothing of it is lost, and its task goes on.
+#[test]
+fn what_stands_in_line_gives_way_to_an_interrupt() {
+    let helper = key("agent:main:thread:helper");
+    for brief in [true, false] {
+        let mut narrow = limits();
+        narrow.lanes.extend([(LaneName::Subagent, 1), (LaneName::Main, 1)]);
+        let mut bench = Bench::new(narrow);
+        bench.send(&main_session(), "go");
+        let parent = bench.open(&main_session());
+        bench.call(parent, "b", InternalCall::spawn(spawn("holds the lane")));
+        if brief {
+            let named = SpawnRequest {
+                session: Some("thread:helper".parse().unwrap()),
+                ..spawn("a part of it")
+            };
+            bench.call(parent, "s", InternalCall::spawn(named));
+        } else {
+            bench.send_as(Inbound { origin: "chat".to_owned(), ..inbound(&helper, "from chat") });
+        }
+        let old = bench.open(&helper);
+        let name = bench.run(old).wire_id.clone();
+        let message = inbound(&helper, "this first");
+        let urgent = Inbound { mode: Some(QueueMode::Interrupt), ..message };
+        let Answer::Accepted(accepted) = bench.send_as(urgent) else { panic!("refused") };
+        let first = bench.open(&helper);
+        assert_eq!(accepted.run, Some(first), "brief: {brief}");
+        assert!(first != old && bench.disk.run_row(old).is_none(), "brief: {brief}");
+        assert!(bench.outcomes().iter().all(Option::is_none), "the task is open");
+
+        bench.restart();
+        for _ in 0..20 {
+            let at_work = bench.disk.world.runs.iter().find(|run| run.slot.is_some());
+            let Some(run) = at_work.map(|run| run.id) else { break };
+            bench.say(run, "done");
+        }
+        let second = bench.disk.world.runs.iter().find(|run| run.wire_id == name).unwrap().id;
+        assert_eq!(second == old, brief, "a task keeps its run");
+        let taken = bench.disk.world.inbox.iter().filter(|row| row.session_key == helper);
+        let mut taken: Vec<_> = taken.map(|row| (row.done, row.run)).collect();
+        taken.sort();
+        assert_eq!(
+            taken.iter().map(|(_, run)| *run).collect::<Vec<_>>(),
+            [first, second].map(Some)
+        );
+    }
 }
 
 /// What interrupts comes next, before older messages that wait for a run of their own; they come

@@ -147,6 +147,15 @@ impl Tables {
         self.runs.put(row.id, row.clone());
     }
 
+    pub fn erase_run(&mut self, id: RunId) {
+        assert!(self.steps_of(id).next().is_none(), "{id} has done something");
+        if let Some(old) = self.runs.get(&id).cloned() {
+            self.unindex_run(&old);
+            self.wire_ids.remove(&old.wire_id);
+            self.runs.remove(&id);
+        }
+    }
+
     fn unindex_run(&mut self, old: &Run) {
         if !old.phase.ended() {
             self.open_runs.remove(&old.session_key);

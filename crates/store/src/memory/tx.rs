@@ -120,6 +120,10 @@ impl Tx for Tables {
         self.write_run(run);
     }
 
+    fn delete_run(&mut self, id: RunId) {
+        self.erase_run(id);
+    }
+
     fn step(&mut self, key: (RunId, u32)) -> Option<Step> {
         self.steps.get(&key).cloned()
     }

@@ -123,6 +123,10 @@ impl Tx for SqlTx<'_> {
         must(put::run(self.link, run));
     }
 
+    fn delete_run(&mut self, id: RunId) {
+        must(self.link.run("delete from runs where id = ?1", [Text(id)]));
+    }
+
     fn step(&mut self, (run, n): (RunId, u32)) -> Option<Step> {
         self.row(by_key!(steps, "run_id = ?1 and n = ?2"), params![Text(run), n], columns::step)
     }

@@ -86,6 +86,27 @@ fn where_a_run_stands_in_line() {
     }]);
 }
 
+/// A run that is taken back leaves its place in line, its session and its name to others.
+#[test]
+fn a_run_that_has_done_nothing_is_taken_back() {
+    on_each_store(&[
+        |state| {
+            plant(state, 2);
+            state.tx().put_run(&rows::run(1));
+        },
+        |state| {
+            let tx = state.tx();
+            let name = tx.run(run_id(1)).unwrap().wire_id;
+            tx.delete_run(run_id(1));
+            tx.delete_run(run_id(1));
+            assert_eq!((tx.run(run_id(1)), tx.run_by_wire_id(&name)), (None, None));
+            assert_eq!(tx.queued_runs(LaneName::Main, 9), []);
+            tx.put_run(&rows::run(1));
+            assert_eq!(tx.run_by_wire_id(&name), Some(run_id(1)));
+        },
+    ]);
+}
+
 /// Only what is done with for long goes: nothing that is queued or dead, nothing of a run or task
 /// that was open by then, and never the newest row, whose number must not come again.
 #[test]

@@ -12,6 +12,7 @@ use types::{
 
 use super::{MESSAGE_BYTES_MAX, NAME_BYTES_MAX, SECONDS_MAX};
 use crate::arguments::{Arguments, Refused, excerpt, wrong};
+use crate::deliver;
 
 const DEADLINE: &str = "use `runTimeoutSeconds`; the spawn itself does not wait";
 const CHANNEL: &str = "the result comes back to you; put where it should go into your own reply";
@@ -179,17 +180,27 @@ fn deliverables(arguments: &Arguments) -> Result<Option<Deliverables>, String> {
         let count = wanted.files.len();
         return Err(format!("`deliverables` names {count} files; at most {FILES_MAX} are allowed"));
     }
-    for file in &wanted.files {
-        let inside = Path::new(file).components().all(|part| matches!(part, Component::Normal(_)));
-        if file.trim().is_empty() || !inside {
+    for (n, file) in wanted.files.iter().enumerate() {
+        // A dot in front is a habit of many, and means the same.
+        let mut parts = Path::new(file).components().skip_while(|p| *p == Component::CurDir);
+        let inside = parts.all(|part| matches!(part, Component::Normal(_)));
+        let names = Path::new(file).file_name().is_some() && !file.trim().is_empty();
+        if !names || !inside || file.contains('\0') || file.ends_with('/') {
             let shown = excerpt(file);
             return Err(format!(
-                "`deliverables` must name files below the working folder; got `{shown}`"
+                "`deliverables.files[{n}]` must name a file below the working folder, such as \
+                 `report.md`; got `{shown}`"
             ));
         }
     }
-    if let Some(schema) = wanted.schema.as_ref().filter(|s| !s.is_object() && !s.is_boolean()) {
-        return Err(wrong("deliverables.schema", "a JSON schema", schema));
+    if let Some(schema) = &wanted.schema {
+        if !schema.is_object() && !schema.is_boolean() {
+            return Err(wrong("deliverables.schema", "a JSON schema", schema));
+        }
+        // Here, and not when the child has done its work: that could meet nothing.
+        if let Some(why) = deliver::schema_fault(schema) {
+            return Err(format!("`deliverables.schema` is no JSON schema {why}"));
+        }
     }
     let nothing = wanted.files.is_empty() && wanted.schema.is_none();
     Ok((!nothing).then_some(wanted))

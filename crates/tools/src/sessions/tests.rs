@@ -209,11 +209,19 @@ fn what_a_task_is_to_hand_in() {
     for (value, expected) in [
         (json!("a.md"), "must be a list of files, or an object"),
         (json!([1]), "must be a list of files, or an object"),
-        (json!(["/etc/passwd"]), "below the working folder; got `/etc/passwd`"),
-        (json!(["../a"]), "below the working folder"),
+        (json!(["/etc/passwd"]), "such as `report.md`; got `/etc/passwd`"),
+        (json!(["a.md", "../a"]), "`deliverables.files[1]` must name a file below the working"),
         (json!([""]), "below the working folder"),
+        (json!(["."]), "below the working folder"),
+        (json!(["sub/"]), "below the working folder"),
         (json!({"file": "a"}), "unknown field `file`"),
         (json!({"schema": "x"}), "`deliverables.schema` must be a JSON schema"),
+        (json!({"schema": {"type": "objekt"}}), "is no JSON schema at `/type`"),
+        (
+            json!({"schema": {"properties": {"n": {"minimum": "one"}}}}),
+            "is no JSON schema at `/properties/n/minimum`",
+        ),
+        (json!({"schema": {"$ref": "https://example.com/x.json"}}), "is no JSON schema"),
     ] {
         let error = call("sessions_spawn", json!({"task": "x", "deliverables": value}));
         let error = error.unwrap_err();

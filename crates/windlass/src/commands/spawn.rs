@@ -1,8 +1,10 @@
 //! `windlass spawn`: a sub-agent started by a person or a script, without a model in between.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Args;
 use protocol::Method;
 use protocol::agent::{AgentStatus, AgentWaitResult};
@@ -67,6 +69,10 @@ pub struct SpawnArgs {
     #[arg(long = "deliverable", value_name = "FILE")]
     pub deliverables: Vec<String>,
 
+    /// A file with a JSON schema that its answer must meet before it counts as completed
+    #[arg(long, value_name = "FILE")]
+    pub deliverable_schema: Option<PathBuf>,
+
     /// Wait for its end and print its answer
     #[arg(long)]
     pub wait: bool,
@@ -77,7 +83,7 @@ pub struct SpawnArgs {
 }
 
 impl SpawnArgs {
-    fn params(&self) -> Value {
+    fn params(&self) -> anyhow::Result<Value> {
         let mut params = json!({ "task": self.task, "announce": self.announce });
         let texts = [
             ("agentId", &self.agent),
@@ -101,16 +107,26 @@ impl SpawnArgs {
             params["runTimeoutSeconds"] = json!(seconds);
         }
         if !self.deliverables.is_empty() {
-            params["deliverables"] = json!({ "files": self.deliverables });
+            params["deliverables"]["files"] = json!(self.deliverables);
         }
-        params
+        if let Some(file) = &self.deliverable_schema {
+            params["deliverables"]["schema"] = schema(file)?;
+        }
+        Ok(params)
     }
+}
+
+/// The schema in a file. Whether it is one is for the gateway to say, which has to keep to it.
+fn schema(file: &Path) -> anyhow::Result<Value> {
+    let named = || format!("--deliverable-schema {}", file.display());
+    let text = std::fs::read_to_string(file).with_context(named)?;
+    serde_json::from_str(&text).with_context(|| format!("{}: it is no JSON", named()))
 }
 
 pub async fn run(args: SpawnArgs, setup: &Setup, out: &mut impl Write) -> anyhow::Result<()> {
     let target = setup.target()?;
     let mut client = Client::connect(&target).await?;
-    let accepted = client.call(Method::SessionsSpawn, args.params()).await?;
+    let accepted = client.call(Method::SessionsSpawn, args.params()?).await?;
     let text = |name: &str| accepted[name].as_str().unwrap_or_default().to_owned();
     if !args.wait {
         if setup.json {

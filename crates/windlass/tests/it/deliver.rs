@@ -98,3 +98,37 @@ async fn a_result_for_the_person_is_in_his_history() {
     assert_eq!(told[0]["content"][0]["text"], "  the leaf's own words");
     judge::all_is_well(&house, &Default::default()).await;
 }
+
+/// What nothing could meet is refused before anything is begun: by command, and by a tool.
+#[tokio::test]
+async fn what_cannot_be_met_is_refused_at_the_spawn() {
+    let mut house = House::build("anthropic-messages", |_| {}).await;
+    house.start().await;
+    let file = house.folder.path().join("schema.json");
+    let shown = file.display().to_string();
+    let spawn = ["spawn", "--task", "x", "--deliverable-schema", &shown];
+    for (schema, told) in [
+        (r#"{"type":"objekt"}"#, "`deliverables.schema` is no JSON schema at `/type`"),
+        (r#"{"type":"#, "it is no JSON"),
+    ] {
+        std::fs::write(&file, schema).unwrap();
+        let output = house.run(&spawn).await;
+        let why = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && why.contains(told), "{schema}: {why}");
+    }
+    let output = house.run(&["spawn", "--task", "x", "--deliverable", "../x"]).await;
+    let why = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && why.contains("`deliverables.files[0]`"), "{why}");
+
+    let child = json!({ "task": "x", "deliverables": { "schema": { "type": "objekt" } } });
+    let plan = Plan::new().call("sessions_spawn", child).say("{tools}");
+    let answer = house.ask(&plan.to_brief()).await;
+    assert!(answer.contains("`deliverables.schema` is no JSON schema at `/type`"), "{answer}");
+
+    std::fs::write(&file, r#"{"type":"object","required":["n"]}"#).unwrap();
+    let plan = Plan::new().say("three").say(r#"{"n":3}"#).to_brief();
+    let spawn = ["spawn", "--task", &plan, "--deliverable-schema", &shown, "--wait"];
+    assert_eq!(house.ok(&spawn).await.trim(), r#"{"n":3}"#);
+    let world = judge::all_is_well(&house, &Default::default()).await;
+    assert_eq!(world.tasks.len(), 1, "what was refused has left no task");
+}
