@@ -18,7 +18,8 @@
 //! - Nothing that matters is kept here. A client that comes again reads the store.
 //!
 //! Reading order: [`config`], `server`, `connection`, `dispatch`, `methods`; then `ending` (how a
-//! call waits for its run), `feed` and `subscribe` (what clients see meanwhile), `outbox`.
+//! call waits for its run), `feed` and `subscribe` (what clients see meanwhile), `outbox`; `http`
+//! for programs that speak no WebSocket.
 
 pub mod config;
 mod auth;
@@ -28,6 +29,7 @@ mod dispatch;
 mod ending;
 mod feed;
 mod gateway;
+mod http;
 mod meter;
 mod methods;
 mod notice;

@@ -4,6 +4,7 @@
 //! |-----------------------|----------------------------------------------------------------|
 //! | `/healthz`, `/health` | 200: the process lives                                         |
 //! | `/readyz`, `/ready`   | 200, or 503 while the gateway goes down or cannot read its rows |
+//! | `/v1/…`               | see [`crate::http`]                                            |
 //! | any, as WebSocket     | the protocol                                                   |
 //!
 //! # Invariants
@@ -25,7 +26,7 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use protocol::Policy;
 use runtime::Handle;
 use serde_json::json;
@@ -37,6 +38,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{Config, Origin};
 use crate::connection::{self, STRANGER_BYTES_MAX};
 use crate::gateway::{Gateway, Info};
+use crate::http;
 use crate::meter::{Metered, Peer};
 use crate::outbox::Close;
 use crate::subscribe::Publisher;
@@ -51,10 +53,11 @@ const FRAME_SLACK: usize = 1024 * 1024;
 const CLOSING: Duration = Duration::from_secs(6);
 
 #[derive(Clone, Debug)]
-struct Door {
-    gateway: Arc<Gateway>,
+pub struct Door {
+    pub gateway: Arc<Gateway>,
     sockets: Arc<Semaphore>,
-    tasks: TaskTracker,
+    pub requests: Arc<Semaphore>,
+    pub tasks: TaskTracker,
 }
 
 /// Serves until `shutdown` is cancelled; then tells every client, closes their sockets, and
@@ -79,6 +82,7 @@ pub fn serve(
         let door = Door {
             gateway: Arc::clone(&gateway),
             sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
+            requests: Arc::new(Semaphore::new(http::REQUESTS_MAX)),
             tasks: TaskTracker::new(),
         };
         let service = router(door.clone()).into_make_service_with_connect_info::<Peer>();
@@ -102,6 +106,8 @@ fn router(door: Door) -> Router {
         .route("/health", get(live))
         .route("/readyz", get(ready))
         .route("/ready", get(ready))
+        .route("/v1/chat/completions", post(http::chat_completions))
+        .route("/v1/models", get(http::models))
         .fallback(any(socket))
         .with_state(door)
 }
@@ -157,8 +163,8 @@ async fn socket(
     })
 }
 
-/// Decides whether the page or program that opens a socket may.
-fn check_origin(headers: &HeaderMap, config: &Config) -> Result<(), String> {
+/// Decides whether the page or program that opens a socket, or asks over HTTP, may.
+pub fn check_origin(headers: &HeaderMap, config: &Config) -> Result<(), String> {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let host = text(header::HOST).unwrap_or_default().to_ascii_lowercase();
     let Some(origin) = text(header::ORIGIN) else {

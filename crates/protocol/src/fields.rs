@@ -61,7 +61,7 @@ impl FromStr for SessionRef {
 const QUOTE_CHARS_MAX: usize = 60;
 
 /// Describes a value for an error: its kind, and a scalar also by its text.
-fn describe(value: &Value) -> String {
+pub(crate) fn describe(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
         Value::Bool(_) | Value::Number(_) => value.to_string(),

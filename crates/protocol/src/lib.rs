@@ -42,6 +42,7 @@ pub mod hello;
 pub mod message;
 pub mod method;
 pub mod notice;
+pub mod openai;
 pub mod scope;
 pub mod sessions;
 pub mod spawn;

@@ -178,6 +178,7 @@ fn gateway_config(setup: &Setup, token: Option<String>) -> anyhow::Result<gatewa
         port: gateway.port,
         token: token.map(|token| token.parse()).transpose()?,
         allowed_origins: origins.collect::<Result<_, _>>()?,
+        chat_completions: gateway.http.endpoints.chat_completions.enabled,
     })
 }
 

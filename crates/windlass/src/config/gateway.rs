@@ -19,6 +19,7 @@ pub struct Gateway {
     pub auth: Auth,
     pub remote: Remote,
     pub control_ui: ControlUi,
+    pub http: Http,
 }
 
 word_enum! {
@@ -67,6 +68,35 @@ pub struct ControlUi {
     pub allowed_origins: Vec<String>,
 }
 
+/// What plain HTTP serves beside the protocol.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Http {
+    pub endpoints: Endpoints,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoints {
+    /// OpenAI's API, at `/v1/chat/completions`.
+    pub chat_completions: Endpoint,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Endpoint {
+    pub enabled: bool,
+}
+
+impl Http {
+    fn read(s: &mut Section<'_>) -> Http {
+        let endpoint =
+            |s: &mut Section<'_>| Endpoint { enabled: s.flag("enabled").unwrap_or(false) };
+        let endpoints = s.section("endpoints", |s| Endpoints {
+            chat_completions: s.section("chatCompletions", endpoint),
+        });
+        Http { endpoints }
+    }
+}
+
 /// OpenClaw's port, so that its clients find us.
 const PORT: u16 = 18_789;
 
@@ -85,6 +115,7 @@ impl Gateway {
             control_ui: s.section("controlUi", |s| ControlUi {
                 allowed_origins: s.texts("allowedOrigins").unwrap_or_default(),
             }),
+            http: s.section("http", Http::read),
         };
         if gateway.mode == Mode::Remote && gateway.remote.url.is_none() {
             let spot = s.spot_of("mode");

@@ -178,6 +178,7 @@ fn every_default_by_its_key() {
     gateway.auth {"mode":"token","token":null}
     gateway.remote {"url":null,"token":null}
     gateway.controlUi {"allowedOrigins":[]}
+    gateway.http {"endpoints":{"chatCompletions":{"enabled":false}}}
     agents.defaults.model null
     agents.defaults.workspace "/home/anna/.windlass/workspace"
     agents.defaults.maxConcurrent 4

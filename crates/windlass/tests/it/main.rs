@@ -9,6 +9,7 @@ mod disk;
 mod errors;
 mod flow;
 mod house;
+mod http;
 mod judge;
 mod kill;
 mod lanes;

@@ -82,6 +82,7 @@ fn a_full_file() {
     gateway.auth {"mode":"token","token":"[redacted]"}
     gateway.remote {"url":null,"token":null}
     gateway.controlUi {"allowedOrigins":[]}
+    gateway.http {"endpoints":{"chatCompletions":{"enabled":false}}}
     models.providers.anthropic.baseUrl "https://api.anthropic.com"
     models.providers.anthropic.apiKey "[redacted]"
     models.providers.anthropic.api "anthropic-messages"
