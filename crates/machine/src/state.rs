@@ -414,7 +414,7 @@ impl<'a> State<'a> {
     /// Takes a run back that has done nothing.
     pub fn remove_run(&mut self, id: RunId) {
         self.tx().delete_run(id);
-        self.runs.0.insert(id, Seen { row: None, changed: false });
+        self.runs.rows.insert(id, Seen { row: None, changed: false });
     }
 
     pub fn set_timer(&mut self, kind: TimerKind, subject: impl ToString, due: Timestamp) {
