@@ -50,7 +50,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use app::App;
-pub use directive::{Plan, Step};
+pub use directive::{Plan, Spawn, Step};
 pub use fault::{Failure, Fault, FaultRule};
 pub use journal::{Entry, Outcome, Snapshot};
 pub use script::Script;

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use stub::{Options, Stub};
@@ -60,17 +60,12 @@ impl House {
 
     /// A command of the binary, in this house.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_windlass"));
-        command
-            .args(args)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", self.folder.path())
-            .env("WINDLASS_STATE_DIR", &self.state)
-            .env("WINDLASS_CONFIG_PATH", self.folder.path().join("windlass.json"))
-            .env("WINDLASS_GATEWAY_URL", format!("ws://127.0.0.1:{}", self.port))
-            .stdin(Stdio::null());
-        command
+        self.phone().command(args)
+    }
+
+    /// What a person has who is not in the house.
+    pub fn phone(&self) -> Phone {
+        Phone { home: self.folder.path().to_owned(), state: self.state.clone(), port: self.port }
     }
 
     /// Runs a command to its end, off the runtime that the stub lives on.
@@ -180,6 +175,17 @@ impl House {
         self.state = state.to_owned();
     }
 
+    /// The beginnings of all entries of the conversations that end so, for a test that fails.
+    pub fn what_was_said(&self, key: &str) -> String {
+        let question = format!(
+            "select e.seq, e.kind, substr(replace(e.body, char(10), ' '), 1, 300) from entries e
+             join transcripts t using (session_id) where t.session_key like '%:{key}'"
+        );
+        let mut shell = Command::new("sqlite3");
+        let output = shell.arg("-readonly").arg(self.database()).arg(question).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     fn log_file(&self) -> PathBuf {
         self.folder.path().join("gateway.log")
     }
@@ -187,6 +193,53 @@ impl House {
     /// What the gateway has said, for a test that fails.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+}
+
+/// The command line of somebody who does not know whether the gateway is there.
+#[derive(Clone, Debug)]
+pub struct Phone {
+    home: PathBuf,
+    state: PathBuf,
+    port: u16,
+}
+
+impl Phone {
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_windlass"));
+        command
+            .args(args)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", &self.home)
+            .env("WINDLASS_STATE_DIR", &self.state)
+            .env("WINDLASS_CONFIG_PATH", self.home.join("windlass.json"))
+            .env("WINDLASS_GATEWAY_URL", format!("ws://127.0.0.1:{}", self.port))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command again and again, until it succeeds. Returns what it prints.
+    pub async fn insist(&self, args: &[&str]) -> String {
+        let since = Instant::now();
+        loop {
+            let mut command = self.command(args);
+            let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+            let output = output.await.unwrap();
+            if output.status.success() {
+                return String::from_utf8(output.stdout).unwrap();
+            }
+            let why = String::from_utf8_lossy(&output.stderr).into_owned();
+            let over = why.contains("ended without an answer") || since.elapsed() > 2 * PATIENCE;
+            assert!(!over, "{}: {why}", args[..args.len() - 1].join(" "));
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Says something in a conversation, under a key, until it is answered.
+    pub async fn say(&self, session: &str, key: &str, message: &str) -> String {
+        let (to, under) = ("--session-key", "--idempotency-key");
+        self.insist(&["agent", to, session, under, key, "--message", message]).await
     }
 }
 

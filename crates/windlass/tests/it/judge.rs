@@ -30,6 +30,23 @@ pub async fn all_is_well(house: &House, limits: &machine::Limits) -> World {
     world
 }
 
+/// The invariants, between any two commits: also while work goes on.
+pub async fn every_promise(house: &House) {
+    let reader = Reader::open(&house.database()).unwrap();
+    let world = reader.snapshot().await.unwrap();
+    let broken = check::check(&world, &machine::Limits::default());
+    assert!(broken.is_empty(), "{broken:#?}\n{}", house.log());
+}
+
+/// Counts rows of a table, with the shell that users have.
+pub fn count(house: &House, table: &str, which: &str) -> u64 {
+    let question = format!("select count(*) from {table} where {which}");
+    let mut shell = Command::new("sqlite3");
+    let output = shell.arg("-readonly").arg(house.database()).arg(&question).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    text.parse().unwrap_or_else(|_| panic!("{question}: {output:?}"))
+}
+
 fn nothing_is_open(world: &World) {
     for run in &world.runs {
         assert!(run.phase.ended(), "{} is {:?}", run.id, run.phase);

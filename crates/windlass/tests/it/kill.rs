@@ -10,15 +10,20 @@ use crate::house::{House, WIRES, late};
 use crate::judge;
 
 /// Rounds of this run; more by hand with `cargo xtask kill --rounds N`.
-fn rounds() -> u32 {
+pub fn rounds() -> u32 {
     std::env::var("WINDLASS_KILL_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(20)
 }
 
+/// What the moments of this run are drawn from.
+pub fn seed() -> u64 {
+    std::env::var("WINDLASS_KILL_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1)
+}
+
 /// A small source of numbers that a seed fixes.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
+    pub fn below(&mut self, n: u64) -> u64 {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % n
@@ -50,8 +55,7 @@ fn tree() -> Plan {
 #[tokio::test]
 async fn a_tree_survives_being_killed_at_random() {
     let rounds = rounds();
-    let seed = std::env::var("WINDLASS_KILL_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
-    let mut dice = Dice(seed);
+    let mut dice = Dice(seed());
     let (mut done, mut trees) = (0, 0);
     while done < rounds {
         done += survive(WIRES[trees % 2], (rounds - done).min(PER_TREE), &mut dice).await;

@@ -17,6 +17,7 @@ mod ledger;
 mod main_job;
 mod policy;
 mod send;
+mod orchestra;
 mod status;
 mod stop;
 mod threads;
