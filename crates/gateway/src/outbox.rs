@@ -277,6 +277,34 @@ mod tests {
         assert!(matches!(&messages[..], [Message::Close(Some(frame))] if frame.code == 1008));
     }
 
+    /// Whoever reads on after a while gets the frame that was under way, and the reason at once;
+    /// whoever does not is not waited for.
+    #[tokio::test(start_paused = true)]
+    async fn one_who_reads_again_in_time_is_told_why() {
+        for (pause, told) in [(GRACE / 2, true), (GRACE * 2, false)] {
+            let (outbox, writer) = channel();
+            // Takes one frame more than it has room for, as a socket does.
+            let (sink, mut seen) = futures::channel::mpsc::channel(0);
+            let writing = tokio::spawn(writer.run(sink));
+            for _ in 0..FRAMES_MAX + 10 {
+                tick(&outbox);
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(outbox.why(), Some(&Close::SLOW));
+            tokio::time::sleep(pause).await;
+            assert_eq!(writing.is_finished(), !told);
+            let mut last = None;
+            while let Some(message) = futures::StreamExt::next(&mut seen).await {
+                last = Some(message);
+            }
+            let code = match last {
+                Some(Message::Close(Some(frame))) => Some(frame.code),
+                _ => None,
+            };
+            assert_eq!(code, told.then_some(1008), "after {pause:?}");
+        }
+    }
+
     #[test]
     fn too_many_bytes_close_and_one_large_frame_does_not() {
         let (outbox, _writer) = channel();

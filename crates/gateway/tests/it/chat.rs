@@ -179,9 +179,10 @@ async fn another_client_sees_the_same_and_steers() {
     let world = World::new().await;
     let (mut one, mut two) = (world.client().await, world.client().await);
     two.call("sessions.subscribe", json!({})).await;
-    one.call("chat.send", send(MAIN, "wait", "k1")).await;
-    one.until(|f| f["event"] == "agent" && f["payload"]["data"]["phase"] == "start").await;
+    one.call("chat.send", send(MAIN, "hold", "k1")).await;
+    one.until(|f| f["event"] == "agent" && f["payload"]["stream"] == "tool").await;
     two.call("chat.send", send(MAIN, "hello", "k2")).await;
+    world.go_on();
     // The second message enters the first one's run, whose answer is the answer to both.
     let end = two.chat_end("k1").await;
     let waited = two.call("agent.wait", json!({"runId": "k2"})).await;

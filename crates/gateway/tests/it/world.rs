@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{SinkExt, StreamExt};
 use gateway::{Config, Info};
@@ -29,7 +29,7 @@ use uuid::Uuid;
 pub const TOKEN: &str = "s3cret-of-the-tests";
 
 /// Longest wait for a frame. Far more than any needs; a test that hangs should say where.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the model does.
 fn script() -> Script {
@@ -37,6 +37,10 @@ fn script() -> Script {
         "rules": [
             {"when": {"text": "hello"}, "say": "hello there"},
             {"when": {"text": "wait"}, "say": "that took a while", "delayMs": 1500},
+            {"when": {"text": "hold", "turn": 0},
+             "call": [{"name": "exec",
+                       "arguments": {"command": "until [ -e go ]; do sleep 0.02; done"}}]},
+            {"when": {"text": "hold"}, "say": "held no more"},
             {"when": {"text": "for ever"}, "say": "never", "delayMs": 600_000},
             {"when": {"text": "look", "turn": 0}, "say": "I look.",
              "call": [{"name": "exec", "arguments": {"command": "echo found"}}]},
@@ -131,6 +135,11 @@ impl World {
         World::start(self.store, self.limits, self.folder, mint()).await
     }
 
+    /// Lets a run go on whose model was told to hold.
+    pub fn go_on(&self) {
+        std::fs::write(self.folder.path().join("workspace/go"), "").unwrap();
+    }
+
     /// Opens a socket. The challenge has not been read.
     pub async fn open(&self) -> Client {
         self.open_from(None).await.expect("a socket opens")
@@ -192,6 +201,20 @@ impl Client {
         self.socket.send(Message::Text(text.into())).await.unwrap();
     }
 
+    /// Reads nothing until the gateway has hung up, and says whether it has.
+    pub async fn is_hung_up_on(&mut self) -> bool {
+        let since = Instant::now();
+        while since.elapsed() < PATIENCE {
+            // A socket that is gone takes one frame more at most.
+            let said = self.socket.send(Message::Pong(Default::default())).await;
+            if said.is_err() {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        false
+    }
+
     /// Sends what the gateway may refuse to read to its end.
     pub async fn try_send_text(&mut self, text: &str) -> Result<(), Error> {
         self.socket.send(Message::Text(text.into())).await
@@ -201,7 +224,7 @@ impl Client {
     pub async fn frame(&mut self) -> Result<Value, Closed> {
         loop {
             let next = tokio::time::timeout(PATIENCE, self.socket.next());
-            match next.await.expect("a frame within 20 s") {
+            match next.await.expect("a frame in time") {
                 Some(Ok(Message::Text(text))) => {
                     let frame: Value = serde_json::from_str(&text).unwrap();
                     if let Some(seq) = frame["seq"].as_u64() {
