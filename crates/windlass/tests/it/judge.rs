@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use machine::check::{self, World};
+use machine::limits::RECOVERIES_MAX;
 use machine::rows::{
     EntryKind, InboxKind, InboxState, NodeState, Outcome, Place, StepKind, StepState, Task,
 };
@@ -36,6 +37,21 @@ pub async fn every_promise(house: &House) {
     let world = reader.snapshot().await.unwrap();
     let broken = check::check(&world, &machine::Limits::default());
     assert!(broken.is_empty(), "{broken:#?}\n{}", house.log());
+}
+
+/// Waits until every run has made a step since it was taken over, if it was often before: one that
+/// is cut at the same step again and again is given up, and that is another story.
+pub async fn all_have_gone_on(house: &House) {
+    let reader = Reader::open(&house.database()).unwrap();
+    for _ in 0..1_200 {
+        let world = reader.snapshot().await.unwrap();
+        let mut open = world.runs.iter().filter(|run| !run.phase.ended());
+        if open.all(|run| run.recoveries < RECOVERIES_MAX) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("a run makes no step\n{}", house.log());
 }
 
 /// Counts rows of a table, with the shell that users have.
