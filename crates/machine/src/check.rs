@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use types::{Hash, RunId, SessionId, SessionKey, TaskId, Timestamp};
 
 use crate::deliver;
-use crate::limits::{Limits, RETENTION};
+use crate::limits::Limits;
 use crate::rows::{
     EntryKind, Episode, Flow, FlowNode, Gate, InboxKind, InboxRow, InboxState, Lane, LedgerRow,
     Node, NodeState, Outcome, Place, Run, Session, Step, StepKind, StepState, Task, TaskKind,
@@ -72,8 +72,8 @@ pub struct Violation {
 pub fn check(world: &World, limits: &Limits) -> Vec<Violation> {
     let mut found = Found(Vec::new());
     one_open_run(world, &mut found);
-    inputs_once(world, &mut found);
-    one_outcome_one_announce(world, &mut found);
+    inputs_once(world, limits, &mut found);
+    one_outcome_one_announce(world, limits, &mut found);
     transcripts(world, &mut found);
     nothing_below_a_stop(world, &mut found);
     ledger(world, &mut found);
@@ -84,11 +84,13 @@ pub fn check(world: &World, limits: &Limits) -> Vec<Violation> {
     warm::warm(world, &mut found);
     session::one_live_transcript(world, &mut found);
     session::deleted_is_at_rest(world, &mut found);
+    session::results_come_to_who_asked(world, &mut found);
     ends::check(world, &mut found);
     flow::flows(world, &mut found);
     attempt::attempts(world, &mut found);
-    send::messages(world, &mut found);
+    send::messages(world, limits, &mut found);
     circle::nobody_waits_for_himself(world, &mut found);
+    circle::nobody_works_for_himself(world, &mut found);
     found.0
 }
 
@@ -129,16 +131,16 @@ fn one_open_run(world: &World, found: &mut Found) {
 }
 
 /// Before this time, rows that are done with may have been deleted.
-fn horizon(world: &World) -> Option<Timestamp> {
+fn horizon(world: &World, limits: &Limits) -> Option<Timestamp> {
     let now = world.nodes.iter().map(|node| node.beat).max()?;
-    Some(Timestamp(now.ms().saturating_sub(RETENTION.as_millis() as i64)))
+    Some(Timestamp(now.ms().saturating_sub(limits.retention.keep.as_millis() as i64)))
 }
 
 /// I3: each row that was consumed is one entry, of its kind and of its run; order is kept among
 /// rows that wait for a run of their own, and among those of one origin that steer. Rows of runs
 /// that ended long ago may be gone.
-fn inputs_once(world: &World, found: &mut Found) {
-    let horizon = horizon(world);
+fn inputs_once(world: &World, limits: &Limits, found: &mut Found) {
+    let horizon = horizon(world, limits);
     let old = |run: &&Run| run.ended.is_some() && run.ended < horizon;
     let old: BTreeSet<RunId> = world.runs.iter().filter(old).map(|run| run.id).collect();
     let mut consumed: BTreeMap<(RunId, EntryKind), usize> = BTreeMap::new();
@@ -196,8 +198,8 @@ fn in_order(world: &World, found: &mut Found) {
 
 /// I4: an ended task has one announce, if it was to have one; an open one has none, and is carried
 /// by an open run, or stands in line in a session that is busy. A flow is carried by its nodes.
-fn one_outcome_one_announce(world: &World, found: &mut Found) {
-    let horizon = horizon(world);
+fn one_outcome_one_announce(world: &World, limits: &Limits, found: &mut Found) {
+    let horizon = horizon(world, limits);
     let runs = run_of(world);
     let mut announced: BTreeMap<TaskId, usize> = BTreeMap::new();
     for row in world.inbox.iter().filter(|row| row.kind == InboxKind::Announce) {

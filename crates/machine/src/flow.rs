@@ -41,8 +41,14 @@ pub use start::start;
 /// Looks what of a flow is next, and does it, until there is nothing to do but to wait.
 pub fn advance(state: &mut State<'_>, id: FlowId, quiet: bool) -> Answer {
     let Some(flow) = state.tx().flow(id) else { return Answer::Done };
-    // Each round ends a node or starts one, so there is a last.
-    while state.task(&flow.task).outcome.is_none() {
+    // Each round but the last takes a node that waits, and none waits again within this step: only
+    // an attempt that ends makes one wait, and that is another event.
+    let waiting = state.tx().flow_nodes(id).iter().filter(|node| node.is_pending()).count();
+    for round in 0.. {
+        if state.task(&flow.task).outcome.is_some() {
+            break;
+        }
+        assert!(round <= waiting, "{id} does not come to rest");
         let mut nodes = state.tx().flow_nodes(id);
         let stopped = stopped(state, Some(flow.task));
         let next = schedule::next(&nodes, flow.max_parallel, flow.on_failure, stopped);

@@ -80,6 +80,14 @@ pub struct Limits {
     pub queued_rows_max: usize,
     /// What tools there are, and who has them.
     pub tools: ToolRules,
+    pub retention: Retention,
+}
+
+/// How long what is done with is kept, and how often it is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    pub keep: Duration,
+    pub every: Duration,
 }
 
 /// `models.providers.<id>.limits`: what one account may be asked for, by all runs together.
@@ -235,6 +243,7 @@ impl Default for Limits {
             message_bytes_max: 1024 * 1024,
             queued_rows_max: 500,
             tools: ToolRules::default(),
+            retention: Retention { keep: RETENTION, every: RETENTION_EVERY },
         }
     }
 }

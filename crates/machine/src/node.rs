@@ -33,7 +33,8 @@ pub fn start(state: &mut State<'_>, id: NodeId, pid: u32, version: String) -> An
             state.find_lane(&name).map_or((0, 0), |lane| (lane.vtime, lane.generation));
         state.add_lane(Lane { name, capacity, vtime, generation: generation + 1 });
     }
-    state.set_timer(TimerKind::Retention, timer::ALONE, now + FIRST_LOOK);
+    let first = FIRST_LOOK.min(state.limits.retention.every);
+    state.set_timer(TimerKind::Retention, timer::ALONE, now + first);
     gate::look_at_all(state);
     state.notices.push(Notice::NodeStarted { node: id });
     state.raised.push(Event::Recover);

@@ -8,7 +8,7 @@ use crate::archive;
 use crate::deadline;
 use crate::effect::Answer;
 use crate::event::Event;
-use crate::limits::{RETENTION, RETENTION_EVERY, RETENTION_PAGE, SWEEP_PAGE};
+use crate::limits::{RETENTION_PAGE, SWEEP_PAGE};
 use crate::rows::{Timer, TimerKind};
 use crate::run::{Phase, WaitKind};
 use crate::state::State;
@@ -82,10 +82,11 @@ fn forget(state: &mut State<'_>) {
     // The invariants know by the last beat what may be gone.
     node::beat(state);
     let now = state.now();
-    let before = Timestamp(now.ms().saturating_sub(RETENTION.as_millis() as i64));
+    let retention = state.limits.retention;
+    let before = Timestamp(now.ms().saturating_sub(retention.keep.as_millis() as i64));
     let inbox = state.tx().forget_inbox(before, RETENTION_PAGE);
     let journal = state.tx().forget_journal(before, RETENTION_PAGE);
     let more = inbox == RETENTION_PAGE || journal == RETENTION_PAGE;
-    let next = if more { now + PAGE_PAUSE } else { now + RETENTION_EVERY };
+    let next = if more { now + PAGE_PAUSE } else { now + retention.every };
     state.set_timer(TimerKind::Retention, ALONE, next);
 }

@@ -6,6 +6,8 @@
 //!
 //! Of bodies only two things are kept: which inbox rows became entries, and what tools answered.
 
+mod retention;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +29,8 @@ pub struct Disk {
     pub world: World,
     /// Inbox rows that have become entries.
     pub entered: BTreeSet<i64>,
+    /// Inbox rows that had been kept long enough, and were deleted.
+    pub forgotten: Vec<InboxRow>,
     /// Bodies of tool results, by run and call.
     pub results: BTreeMap<(RunId, String), String>,
     /// Bodies of answers, by run and step.
@@ -58,14 +62,6 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// When the earliest timer is due, of those that something waits for. The look for what is
-    /// too old comes every hour, and no life would ever be at rest.
-    pub fn next_wake(&self) -> Option<Timestamp> {
-        let timers = self.world.timers.iter();
-        let waits = timers.filter(|timer| timer.kind != TimerKind::Retention);
-        waits.map(|timer| timer.due).min()
-    }
-
     /// The body of an inbox row.
     pub fn body(&self, seq: i64) -> &str {
         &self.bodies[&seq]
@@ -218,13 +214,14 @@ impl Tx for Disk {
     }
 
     fn inbox(&mut self, seq: i64) -> Option<InboxRow> {
-        self.world.inbox.get(usize::try_from(seq - 1).ok()?).cloned()
+        self.place(seq).map(|place| self.world.inbox[place].clone())
     }
 
     fn put_inbox(&mut self, row: &InboxRow) {
         let queued = self.queued.entry(row.session_key.clone()).or_default();
         mark(queued, row.seq, row.state == InboxState::Queued);
-        self.world.inbox[row.seq as usize - 1] = row.clone();
+        let place = self.place(row.seq).expect("a row that is changed is there");
+        self.world.inbox[place] = row.clone();
     }
 
     fn gate(&mut self, key: &GateKey) -> Option<Gate> {
@@ -237,7 +234,7 @@ impl Tx for Disk {
     }
 
     fn next_inbox_seq(&mut self) -> i64 {
-        self.world.inbox.len() as i64 + 1
+        self.world.inbox.last().map_or(0, |row| row.seq) + 1
     }
 
     fn add_inbox(&mut self, row: &InboxRow, body: &str) {
@@ -546,12 +543,12 @@ impl Tx for Disk {
         models.filter(|model| GateKey::of_model(model).provider == provider).count() as u32
     }
 
-    fn forget_inbox(&mut self, _before: Timestamp, _limit: usize) -> usize {
-        // Rows are found by their number here; and a life is over long before they are old.
-        0
+    fn forget_inbox(&mut self, before: Timestamp, limit: usize) -> usize {
+        self.forget(before, limit)
     }
 
     fn forget_journal(&mut self, _before: Timestamp, _limit: usize) -> usize {
+        // Nothing is asked of it but what has happened since the start.
         0
     }
 

@@ -104,6 +104,7 @@ fn attempt(sim: &mut Sim) -> Result<Lived, String> {
         let world = &sim.disk.world;
         let mut coverage = sim.disk.coverage.clone();
         coverage.rest(world);
+        sim.disk.forgotten.iter().for_each(|row| coverage.count(format!("row {} gone", row.kind)));
         let heard = world.entries.iter().filter(|entry| entry.kind == EntryKind::Announce);
         Lived {
             commits: sim.commits,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use machine::Limits;
 use machine::Refusal;
 use machine::event::Inbound;
-use machine::limits::{AgentLimits, AllowAgents, ProviderLimits, QueueLimits};
+use machine::limits::{AgentLimits, AllowAgents, ProviderLimits, QueueLimits, Retention};
 use machine::policy::{AgentRules, Entry, ToolFact, ToolRules};
 use machine::queue::{Drop, QueueMode};
 use machine::rows::{InboxKind, LaneName};
@@ -89,6 +89,7 @@ impl Plan {
         plan.room = if rng.chance(300) { rng.below(3) as usize } else { usize::MAX };
         vary(&mut plan.limits, &mut rng);
         keep_warm(&mut plan.limits, seed);
+        keep_for_a_while(&mut plan.limits, seed);
         for n in 0..1 + rng.below(8) {
             let letter = letter(&mut rng, n);
             plan.letters.push(letter);
@@ -174,6 +175,18 @@ fn keep_warm(limits: &mut Limits, seed: u64) {
         agent.archive_after =
             rng.chance(500).then(|| Duration::from_millis(1_000 + rng.below(120_000)));
         agent.allow_reuse_main = rng.chance(500);
+    }
+}
+
+/// Draws after how long what is done with is deleted: in half of all lives while they go on, and
+/// no sooner than anybody sends a message again.
+fn keep_for_a_while(limits: &mut Limits, seed: u64) {
+    let mut rng = Rng::about(seed, "retention");
+    if rng.chance(500) {
+        limits.retention = Retention {
+            keep: Duration::from_millis(30_000 + rng.below(60_000)),
+            every: Duration::from_millis(500 + rng.below(10_000)),
+        };
     }
 }
 

@@ -16,11 +16,11 @@ pub fn check(sim: &Sim) {
     let world = &sim.disk.world;
     let runs: BTreeMap<RunId, &Run> = world.runs.iter().map(|run| (run.id, run)).collect();
     let rows: BTreeMap<MessageId, &InboxRow> =
-        world.inbox.iter().map(|row| (row.id, row)).collect();
+        sim.disk.all_rows().map(|row| (row.id, row)).collect();
     for step in &world.steps {
         let Some(message) = step.waits_on.map(|id| rows[&id]) else { continue };
         let key = format!("reply:{}", message.id);
-        let replies = world.inbox.iter().filter(|row| row.kind == InboxKind::Reply);
+        let replies = sim.disk.all_rows().filter(|row| row.kind == InboxKind::Reply);
         let by_row = replies.filter(|row| row.idem_key == key).count();
         let answers = by_row + usize::from(in_result(sim, step));
         assert!(answers <= 1, "I4: {answers} answers to {message:?}");

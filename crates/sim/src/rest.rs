@@ -66,24 +66,23 @@ fn nothing_stuck(sim: &Sim) {
 
 /// Each message was accepted and is a row, or was refused with a reason that holds.
 fn letters(sim: &Sim) {
-    let rows: BTreeMap<(&SessionKey, &str), &InboxRow> = sim
-        .disk
-        .world
-        .inbox
-        .iter()
-        .map(|row| ((&row.session_key, row.idem_key.as_str()), row))
-        .collect();
+    // A key is free again when the row that had it is gone.
+    let mut rows: BTreeMap<(&SessionKey, &str), Vec<&InboxRow>> = BTreeMap::new();
+    for row in sim.disk.all_rows() {
+        rows.entry((&row.session_key, row.idem_key.as_str())).or_default().push(row);
+    }
     for letter in &sim.letters {
         let inbound = &letter.inbound;
-        let row = rows.get(&(&inbound.session, inbound.idem_key.as_str()));
+        let of_key = rows.get(&(&inbound.session, inbound.idem_key.as_str()));
+        let of_key = of_key.map_or(&[][..], Vec::as_slice);
         match (letter.accepted, &letter.refused) {
             (Some(id), None) => {
-                let row = row.unwrap_or_else(|| panic!("I1: accepted {id} is lost"));
-                assert_eq!(row.id, id, "another row has the key of {id}");
+                let row = of_key.iter().find(|row| row.id == id);
+                let row = row.unwrap_or_else(|| panic!("I1: accepted {id} is lost: {of_key:?}"));
                 assert_eq!(row.body_hash, Hash::of(&inbound.body), "{id} has another body");
             }
             (None, Some(Refusal::IdempotencyConflict(key))) => {
-                let other = row.is_some_and(|row| row.body_hash != Hash::of(&inbound.body));
+                let other = of_key.iter().any(|row| row.body_hash != Hash::of(&inbound.body));
                 assert!(other, "`{key}` is refused, and there is no other message of it");
             }
             (None, Some(Refusal::SessionArchived(_) | Refusal::SessionNotFound(_))) => {}
@@ -96,7 +95,7 @@ fn letters(sim: &Sim) {
 
 /// Each input is one entry, or it says why not.
 fn inputs(sim: &Sim) {
-    for row in &sim.disk.world.inbox {
+    for row in sim.disk.all_rows() {
         let entered = sim.disk.entered.contains(&row.seq);
         assert_eq!(row.state == InboxState::Consumed, entered, "I3: entry of {row:?}");
         let fine = match row.state {
@@ -121,7 +120,7 @@ fn is_result(kind: InboxKind) -> bool {
 
 fn dropped_is_said(sim: &Sim, row: &InboxRow) -> bool {
     let note = format!("dropped:{}", row.id);
-    let said = sim.disk.world.inbox.iter().any(|other| other.idem_key == note);
+    let said = sim.disk.all_rows().any(|other| other.idem_key == note);
     said || sim.limits.queue.drop == Drop::Old
 }
 
@@ -137,7 +136,7 @@ fn was_stopped(sim: &Sim, row: &InboxRow) -> bool {
 fn announces(sim: &Sim) {
     let skip = Hash::of("ANNOUNCE_SKIP");
     for task in &sim.disk.world.tasks {
-        let rows = sim.disk.world.inbox.iter();
+        let rows = sim.disk.all_rows();
         let rows = rows.filter(|r| r.kind == InboxKind::Announce && r.task == Some(task.id));
         let wanted = task.announce.reaches_requester()
             && !(task.outcome == Some(Outcome::Completed) && task.result_hash == Some(skip));
@@ -162,7 +161,7 @@ fn told(sim: &Sim) {
         assert!(told.is_some() || quiet, "the person is not told of {task:?}");
         let kept = [format!("announce:{}", task.id), format!("person:{}", task.id)];
         let kept = |row: &&InboxRow| Some(&row.session_key) == told && kept.contains(&row.idem_key);
-        let count = world.inbox.iter().filter(kept).count();
+        let count = sim.disk.all_rows().filter(kept).count();
         // Where a conversation was deleted nothing is kept for it.
         let gone = world.sessions.iter().any(|s| Some(&s.key) == told && s.deleted.is_some());
         let begun_anew =
@@ -194,7 +193,7 @@ fn restarts(sim: &Sim) {
     let cut = since.iter().filter(|(kind, ..)| *kind == "run.recovered").count();
     let node = since.first().map(|(_, node, _)| node.clone()).unwrap_or_default();
     let key = format!("restart:{node}");
-    let said = world.inbox.iter().filter(|row| row.idem_key == key).count();
+    let said = sim.disk.all_rows().filter(|row| row.idem_key == key).count();
     assert!(said <= usize::from(cut > 0), "{node} has taken {cut} runs over, told {said} times");
     // The only ones who could be told have put everything away.
     let away = |session: &Session| session.lifecycle == Lifecycle::Archived;

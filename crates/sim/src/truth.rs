@@ -7,9 +7,9 @@ use machine::check::EntryHead;
 use machine::effect::{Accepted, ModelCall, Stopped, ToolStart};
 use machine::event::{Act, Change, PlannedCall};
 use machine::queue::QueueMode;
-use machine::rows::{EntryKind, InboxKind, InboxState, Outcome, Place};
+use machine::rows::{EntryKind, InboxKind, InboxState, Outcome, Place, StepState};
 use machine::{Action, Answer, Event, Notice};
-use types::{EffectClass, RunId, SessionId, SessionKey, TaskId};
+use types::{EffectClass, RunId, SessionId, SessionKey, TaskId, Timestamp};
 
 use crate::commit::Done;
 use crate::disk::Disk;
@@ -42,6 +42,8 @@ pub struct Truth {
     pub checked: BTreeMap<(RunId, u32), bool>,
     /// Tasks whose result a person was told, and where.
     pub told: BTreeMap<TaskId, SessionKey>,
+    /// Rows that were deleted, as far as they have been looked at.
+    forgotten: usize,
 }
 
 impl Truth {
@@ -105,6 +107,32 @@ impl Truth {
             let at_end = *self.ended_transcripts.entry(id).or_insert(next);
             assert_eq!(next, at_end, "S1: {id} has ended, and has got an entry");
         }
+    }
+
+    /// What is deleted was kept long enough, and nobody will ask for it again: it has been taken in
+    /// or will never be, by a run that has ended, for a task that has.
+    pub fn forgets_well(&mut self, disk: &Disk, kept_since: Timestamp) {
+        for row in &disk.forgotten[self.forgotten..] {
+            let old = row.done.is_some_and(|done| done < kept_since);
+            assert!(old, "R1: {row:?} is deleted too soon: {kept_since}");
+            let over = row.run.is_none_or(|run| self.ended.contains_key(&run));
+            assert!(over, "R1: {row:?} is deleted before its run has ended");
+            let mut tasks = disk.world.tasks.iter();
+            let open = tasks.any(|task| Some(task.id) == row.task && task.outcome.is_none());
+            assert!(!open, "R1: {row:?} is deleted before its task has ended");
+            let entered = disk.entered.contains(&row.seq);
+            let done = match row.state {
+                InboxState::Consumed => entered,
+                InboxState::Dropped | InboxState::Cancelled => !entered,
+                InboxState::Queued | InboxState::Dead => false,
+            };
+            assert!(done, "R1: {row:?} is deleted and not done with");
+            let mut steps = disk.world.steps.iter();
+            let waits = steps
+                .find(|step| step.waits_on == Some(row.id) && step.state == StepState::Waiting);
+            assert!(waits.is_none(), "R1: {waits:?} waits for {row:?}, which is deleted");
+        }
+        self.forgotten = disk.forgotten.len();
     }
 
     fn note(&mut self, disk: &Disk, notice: &Notice, was_draining: bool) {

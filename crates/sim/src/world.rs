@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use machine::check::World;
 use machine::event::Inbound;
+use machine::limits::RETENTION;
 use machine::rows::{NodeState, Outcome, Task};
 use machine::{Answer, At, Event, Limits, Refusal};
 use types::{NodeId, SessionKey, TaskId, Timestamp};
@@ -268,7 +269,8 @@ impl Sim {
         }
         self.collect_orders();
         self.land();
-        if self.disk.next_wake().is_some_and(|due| due <= self.now) {
+        let look = self.limits.retention.keep < RETENTION && self.disk.looks_at(self.now);
+        if look || self.disk.next_wake().is_some_and(|due| due <= self.now) {
             self.pending.push_back(Post { event: Event::Tick, from: From::Gateway });
         }
         if self.rng.chance(30) {
@@ -335,6 +337,8 @@ impl Sim {
         let was_draining = self.draining();
         let done = self.commit(&posts);
         self.truth.observe(&self.disk, &posts, &done, was_draining);
+        let keep = self.limits.retention.keep.as_millis() as i64;
+        self.truth.forgets_well(&self.disk, Timestamp(self.now.ms() - keep));
         if self.left.is_empty() {
             self.truth.stops_are_done(&self.disk, &posts, &done);
         }

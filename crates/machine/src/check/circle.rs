@@ -1,5 +1,5 @@
 //! Nobody waits for himself: between any two commits no way leads from a session along those that
-//! it waits for back to it.
+//! it waits for back to it. And nobody works for himself, so that nobody will come to wait so.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,8 +13,24 @@ use crate::run::{Phase, WaitKind};
 type Waits<'a> = BTreeMap<&'a SessionKey, BTreeSet<&'a SessionKey>>;
 
 pub(super) fn nobody_waits_for_himself(world: &World, found: &mut Found) {
-    let mut waits = waits(world);
-    // Whoever waits for nobody is in no circle, and neither is whoever waits only for such.
+    let waits = in_circles(waits(world));
+    found.unless(waits.is_empty(), "waits", || format!("they wait in a circle: {waits:?}"));
+}
+
+/// A session that has asked for something will wait for it before its own task ends: so what works
+/// for it, and for whom that works, is never it.
+pub(super) fn nobody_works_for_himself(world: &World, found: &mut Found) {
+    let mut works = Waits::new();
+    let will_hear = |task: &&Task| task.outcome.is_none() && task.announce.reaches_requester();
+    for task in world.tasks.iter().filter(will_hear) {
+        works.entry(&task.requester_key).or_default().extend(workers(world, task));
+    }
+    let works = in_circles(works);
+    found.unless(works.is_empty(), "circle", || format!("they work in a circle: {works:?}"));
+}
+
+/// What is left without those who wait for nobody, and those who wait only for such.
+fn in_circles(mut waits: Waits<'_>) -> Waits<'_> {
     loop {
         let stuck: BTreeSet<&SessionKey> = waits.keys().copied().collect();
         let before = waits.len();
@@ -23,10 +39,9 @@ pub(super) fn nobody_waits_for_himself(world: &World, found: &mut Found) {
         }
         waits.retain(|_, others| !others.is_empty());
         if waits.len() == before {
-            break;
+            return waits;
         }
     }
-    found.unless(waits.is_empty(), "waits", || format!("they wait in a circle: {waits:?}"));
 }
 
 fn waits(world: &World) -> Waits<'_> {

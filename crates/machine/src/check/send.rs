@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use types::{MessageId, RunId};
+use types::{MessageId, RunId, Timestamp};
 
-use super::{Found, World, run_of};
+use super::{Found, World, horizon, run_of};
+use crate::limits::Limits;
 use crate::rows::{InboxKind, InboxRow, InboxState, Place, Run, Step, StepState, TimerKind};
 use crate::run::{Phase, WaitKind};
 
@@ -46,7 +47,7 @@ pub(super) fn askers(world: &World) -> BTreeSet<RunId> {
 
 /// A call that waits has a run that is open, a timer, and a message that can be answered; a
 /// message has one answer.
-pub(super) fn messages(world: &World, found: &mut Found) {
+pub(super) fn messages(world: &World, limits: &Limits, found: &mut Found) {
     let post = Post::new(world);
     let timers: BTreeSet<&str> = world
         .timers
@@ -80,7 +81,7 @@ pub(super) fn messages(world: &World, found: &mut Found) {
             format!("{} waits for an answer while {called:?} lies in its inbox", run.id)
         });
     }
-    one_answer(world, &post, found);
+    one_answer(world, &post, horizon(world, limits), found);
 }
 
 fn step_that_waits(step: &Step, post: &Post<'_>, found: &mut Found) {
@@ -97,14 +98,16 @@ fn step_that_waits(step: &Step, post: &Post<'_>, found: &mut Found) {
     });
 }
 
-fn one_answer(world: &World, post: &Post<'_>, found: &mut Found) {
+/// Messages from before `horizon` may be gone.
+fn one_answer(world: &World, post: &Post<'_>, horizon: Option<Timestamp>, found: &mut Found) {
     let mut sent: BTreeMap<MessageId, &Step> = BTreeMap::new();
     for step in &world.steps {
         let Some(message) = step.waits_on else { continue };
         let before = sent.insert(message, step);
         found.unless(before.is_none(), "I4", || format!("{message} was sent by two calls"));
         let row = post.rows.get(&message);
-        found.unless(row.is_some_and(|row| row.kind == InboxKind::Agent), "I1", || {
+        let gone = row.is_none() && Some(step.started) < horizon;
+        found.unless(gone || row.is_some_and(|row| row.kind == InboxKind::Agent), "I1", || {
             format!("step {} of {} has sent {message}, which is not there", step.n, step.run)
         });
     }

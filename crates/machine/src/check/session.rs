@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use types::{SessionId, SessionKey};
+use types::{SessionId, SessionKey, TaskId};
 
-use super::{Found, World};
-use crate::rows::{InboxState, Lifecycle};
+use super::{Found, World, run_of};
+use crate::rows::{InboxKind, InboxState, Lifecycle, Task, Transcript};
 
 /// S1: a key has one transcript that has not ended, and its session names it.
 pub fn one_live_transcript(world: &World, found: &mut Found) {
@@ -39,6 +39,36 @@ pub fn deleted_is_at_rest(world: &World, found: &mut Found) {
     for row in world.inbox.iter().filter(|row| row.state == InboxState::Queued) {
         found.unless(!deleted.contains(&row.session_key), "S2", || {
             format!("`{}` waits in {}, which is deleted", row.idem_key, row.session_key)
+        });
+    }
+}
+
+/// S3: a result comes into the conversation that has asked for it. One that was begun under the key
+/// since, by a reset or after a deletion, has not: what the earlier one had asked for was stopped
+/// with it.
+pub fn results_come_to_who_asked(world: &World, found: &mut Found) {
+    let tasks: BTreeMap<TaskId, &Task> = world.tasks.iter().map(|task| (task.id, task)).collect();
+    let transcripts: BTreeMap<SessionId, &Transcript> =
+        world.transcripts.iter().map(|row| (row.session_id, row)).collect();
+    let present: BTreeMap<&SessionKey, SessionId> =
+        world.sessions.iter().map(|session| (&session.key, session.session_id)).collect();
+    let runs = run_of(world);
+    for row in world.inbox.iter().filter(|row| row.kind == InboxKind::Announce) {
+        let Some(task) = row.task.and_then(|id| tasks.get(&id)) else { continue };
+        if task.requester_key != row.session_key {
+            continue;
+        }
+        let into = match row.state {
+            InboxState::Queued => present.get(&row.session_key).copied(),
+            InboxState::Consumed => row.run.map(|run| runs[&run].session_id),
+            InboxState::Dropped | InboxState::Cancelled | InboxState::Dead => None,
+        };
+        let Some(into) = into.and_then(|id| transcripts.get(&id)) else { continue };
+        found.unless(task.created >= into.started, "S3", || {
+            format!(
+                "the result of {} comes into {}, which was begun later",
+                task.id, into.session_id
+            )
         });
     }
 }

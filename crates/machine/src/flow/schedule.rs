@@ -186,6 +186,49 @@ mod tests {
         }
     }
 
+    /// All graphs of up to four nodes, however they stand: what is done takes nodes that wait, each
+    /// once, or ends the flow; so a flow is at rest after as many rounds as there are nodes.
+    #[test]
+    fn each_round_takes_a_node_that_waits() {
+        const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+        let mut rounds = 0;
+        for count in 1..=NAMES.len() {
+            let pairs: Vec<(usize, usize)> =
+                (0..count).flat_map(|i| (0..i).map(move |j| (i, j))).collect();
+            for graph in 0..1_u32 << pairs.len() {
+                let edges = pairs.iter().enumerate().filter(|(bit, _)| graph >> bit & 1 == 1);
+                let mut after = vec![Vec::new(); count];
+                edges.for_each(|(_, (i, j))| after[*i].push(NAMES[*j]));
+                for states in 0..6_usize.pow(count as u32) {
+                    let text: Vec<String> = (0..count)
+                        .map(|i| {
+                            let mark = b".*+-~x"[states / 6_usize.pow(i as u32) % 6] as char;
+                            format!("{}{mark}:{}", NAMES[i], after[i].join(","))
+                        })
+                        .collect();
+                    rounds += 1;
+                    takes_what_waits(&text.join(" "), rounds);
+                }
+            }
+        }
+    }
+
+    fn takes_what_waits(graph: &str, n: u32) {
+        let nodes = nodes(graph);
+        let on_failure = OnFailure::ALL[n as usize % OnFailure::ALL.len()];
+        for (parallel, stopped) in [(1, false), (9, false), (1, true)] {
+            let Next { skip, start, over } = next(&nodes, parallel, on_failure, stopped);
+            let mut taken: Vec<usize> = skip.iter().chain(&start).copied().collect();
+            taken.sort_unstable();
+            taken.dedup();
+            assert_eq!(taken.len(), skip.len() + start.len(), "{graph}: one node is taken twice");
+            assert!(taken.iter().all(|i| nodes[*i].is_pending()), "{graph}: {taken:?}");
+            let open = |node: &FlowNode| node.is_pending() || node.state == FlowNodeState::Running;
+            let left = nodes.iter().filter(|node| open(node)).count() - skip.len();
+            assert_eq!(over.is_some(), left == 0, "{graph}: {left} are open, and it is {over:?}");
+        }
+    }
+
     #[test]
     fn an_attempt_that_fails_is_made_again_as_often_as_was_asked() {
         use FlowNodeState::{Cancelled, Completed, Failed, Pending};

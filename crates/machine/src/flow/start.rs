@@ -243,6 +243,7 @@ fn accepted_reply(state: &mut State<'_>, flow: &Flow) -> Reply {
 
 /// Starts the next attempt of a node. If it cannot be started, it has failed.
 pub fn start_node(state: &mut State<'_>, flow: &Flow, nodes: &mut [FlowNode], i: usize) {
+    assert!(nodes[i].is_pending(), "{} of {} is started twice", nodes[i].name, flow.id);
     nodes[i].attempt += 1;
     match try_start_node(state, flow, nodes, i) {
         Ok(task) => {

@@ -62,3 +62,10 @@ pub struct FlowNode {
     /// Why it could not be started.
     pub error: Option<String>,
 }
+
+impl FlowNode {
+    /// Does it wait, for what it depends on, for room, or between two attempts?
+    pub fn is_pending(&self) -> bool {
+        self.state == FlowNodeState::Pending
+    }
+}
