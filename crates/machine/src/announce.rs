@@ -44,6 +44,19 @@ pub fn on_task_ended(state: &mut State<'_>, id: TaskId, end: &End) {
     }
 }
 
+/// Has an ended task asked that its requester not be told?
+pub fn was_skipped(task: &Task) -> bool {
+    task.outcome == Some(Outcome::Completed) && task.result_hash == Some(Hash::of(ANNOUNCE_SKIP))
+}
+
+/// Names the text of a result. The wish to be skipped is one text, whatever stands around it.
+pub fn result_hash(end: &End) -> Option<Hash> {
+    if skips(end) {
+        return Some(Hash::of(ANNOUNCE_SKIP));
+    }
+    end.text.as_ref().map(Hash::of)
+}
+
 /// Has the child asked, with its whole answer, that its requester not be told?
 fn skips(end: &End) -> bool {
     let words = end.text.as_deref().unwrap_or("").trim();
@@ -51,7 +64,7 @@ fn skips(end: &End) -> bool {
 }
 
 /// Puts the row into an inbox. Returns whose it is, or none if nobody is left to take it.
-fn put_announce(state: &mut State<'_>, task: &Task, end: &End) -> Option<SessionKey> {
+pub fn put_announce(state: &mut State<'_>, task: &Task, end: &End) -> Option<SessionKey> {
     let body = match task.kind {
         TaskKind::Flow => flow::render(state, task, end),
         _ => render(state, task, end),
@@ -103,15 +116,23 @@ fn put_announce(state: &mut State<'_>, task: &Task, end: &End) -> Option<Session
 
 /// Does the announce of an ended task lie in an inbox, that of its requester or of a session above?
 pub fn is_on_way(state: &mut State<'_>, task: &Task) -> bool {
+    let row = row_of(state, task);
+    row.is_some_and(|seq| state.inbox(&seq).state == InboxState::Queued)
+}
+
+/// The announce of an ended task: in the inbox of its requester, of a session above, or of the
+/// owner's main session.
+pub fn row_of(state: &mut State<'_>, task: &Task) -> Option<i64> {
     let idem_key = format!("announce:{}", task.id);
     let mut next = Some(task.requester_key.clone());
     while let Some(key) = next {
         if let Some(seq) = state.tx().inbox_by_idem(&key, &idem_key) {
-            return state.inbox(&seq).state == InboxState::Queued;
+            return Some(seq);
         }
         next = state.find_session(&key).and_then(|session| session.parent_key.clone());
     }
-    false
+    let main = SessionKey::main(task.root_key.agent.clone());
+    state.tx().inbox_by_idem(&main, &idem_key)
 }
 
 /// Would nobody hear what the session makes of this result? No run is open there, and its own

@@ -5,8 +5,8 @@ use crate::event::Event;
 use crate::rows::JournalLine;
 use crate::state::State;
 use crate::{
-    attempt, command, deliver, flow, inbox, internal, lane, node, recover, session, step, stop,
-    timer,
+    attempt, command, deliver, flow, inbox, internal, lane, node, recover, redeliver, session,
+    step, stop, timer,
 };
 
 /// Applies `event` to the rows that it concerns.
@@ -42,6 +42,7 @@ pub fn apply(state: &mut State<'_>, event: Event) -> Answer {
         Event::Stop { session, run, by } => stop::stop_session(state, &session, run, &by),
         Event::StopTask { task, by } => stop::stop_task(state, task, &by),
         Event::RetryTask(asked) => attempt::retry(state, &asked).into(),
+        Event::Redeliver { task, by } => redeliver::redeliver(state, task, &by).into(),
         Event::StopBelow { task, by } => stop::stop_below(state, task, &by),
         Event::Tick => timer::tick(state),
         Event::Due(timer) => timer::due(state, &timer),

@@ -20,6 +20,7 @@ use types::{Cleanup, Scope, SessionKey};
 use crate::announce;
 use crate::effect::{Notice, Refusal};
 use crate::limits::ARCHIVE_AGAIN;
+use crate::redeliver;
 use crate::rows::{Lifecycle, Session, TimerKind};
 use crate::state::State;
 
@@ -69,6 +70,7 @@ pub fn restore_session(state: &mut State<'_>, key: &SessionKey, by: &str) -> Res
     if let Some(bound) = idle_bound(state, &session) {
         state.set_timer(TimerKind::Archive, key, now + bound);
     }
+    redeliver::revive_letters(state, key);
     Ok(true)
 }
 

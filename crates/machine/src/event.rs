@@ -82,6 +82,11 @@ pub enum Event {
     },
     /// An ended task is to be carried again.
     RetryTask(Retry),
+    /// The result of an ended task has reached nobody, and is to.
+    Redeliver {
+        task: TaskId,
+        by: String,
+    },
     /// Follows from a stop above.
     StopBelow {
         task: TaskId,
@@ -131,6 +136,7 @@ impl Event {
             Event::Stop { .. } => "Stop",
             Event::StopTask { .. } => "StopTask",
             Event::RetryTask(_) => "RetryTask",
+            Event::Redeliver { .. } => "Redeliver",
             Event::StopBelow { .. } => "StopBelow",
             Event::Tick => "Tick",
             Event::Due(_) => "Due",

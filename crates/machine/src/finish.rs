@@ -162,7 +162,7 @@ pub fn end_task(state: &mut State<'_>, id: TaskId, end: &End) {
     assert!(task.outcome.is_none(), "{id} ended twice");
     task.outcome = Some(end.outcome);
     task.ended = Some(now);
-    task.result_hash = end.text.as_ref().map(types::Hash::of);
+    task.result_hash = announce::result_hash(end);
     let (requester, child) = (task.requester_key.clone(), task.session_key.clone());
     let kind = task.kind;
     let outcome = end.outcome;

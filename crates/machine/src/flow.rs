@@ -51,6 +51,7 @@ pub fn advance(state: &mut State<'_>, id: FlowId, quiet: bool) -> Answer {
         assert!(round <= waiting, "{id} does not come to rest");
         let mut nodes = state.tx().flow_nodes(id);
         let stopped = stopped(state, Some(flow.task));
+        count_ended(state, &mut nodes, stopped);
         let next = schedule::next(&nodes, flow.max_parallel, flow.on_failure, stopped);
         if next.is_rest() {
             break;
@@ -67,6 +68,17 @@ pub fn advance(state: &mut State<'_>, id: FlowId, quiet: bool) -> Answer {
         }
     }
     Answer::Done
+}
+
+/// A node whose task is over does not run, whatever its row says: a fault that the audit finds.
+fn count_ended(state: &mut State<'_>, nodes: &mut [FlowNode], stopped: bool) {
+    for node in nodes.iter_mut().filter(|node| node.state == FlowNodeState::Running) {
+        let outcome = node.task.and_then(|task| state.task(&task).outcome);
+        if let Some(outcome) = outcome {
+            node.state = schedule::after_attempt(node, outcome, stopped);
+            note_end(state, node);
+        }
+    }
 }
 
 /// A task has ended: if it was a node's, the flow goes on.

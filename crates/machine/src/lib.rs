@@ -34,6 +34,7 @@ pub mod finish;
 mod internal;
 mod again;
 pub mod attempt;
+mod redeliver;
 mod send;
 mod reply;
 mod circle;
@@ -51,6 +52,7 @@ mod node;
 mod restart;
 mod recover;
 pub mod check;
+pub mod audit;
 pub mod apply;
 
 pub use apply::apply;

@@ -99,6 +99,8 @@ pub trait Tx {
     fn heard_by(&mut self, run: RunId) -> Vec<i64>;
     /// Rows of a session that are queued, oldest first.
     fn queued_rows(&mut self, session: &SessionKey, limit: usize) -> Vec<i64>;
+    /// Rows of a session that have reached nobody, oldest first.
+    fn dead_rows(&mut self, session: &SessionKey, limit: usize) -> Vec<i64>;
     fn run_by_wire_id(&mut self, wire_id: &str) -> Option<RunId>;
     /// Steps in state `intent`, by number.
     fn open_steps(&mut self, run: RunId) -> Vec<u32>;

@@ -96,7 +96,19 @@ pub fn stop_tree(state: &mut State<'_>, id: TaskId, by: &str, quiet: bool) -> St
     inbox::cancel_queued(state, key, quiet, own);
     end_run(state, task.run, by, quiet);
     stopped.runs.push(task.run);
+    end_behind(state, id, quiet);
     stopped
+}
+
+/// A task that is open while its run has ended is a fault, which the audit finds; its outcome is
+/// that of the run.
+fn end_behind(state: &mut State<'_>, id: TaskId, quiet: bool) {
+    let (open, run) = (state.task(&id).outcome.is_none(), state.task(&id).run);
+    if let Some(outcome) = state.run(&run).phase.outcome().filter(|_| open) {
+        let why = state.run(&run).error.clone().unwrap_or_else(|| "its run had ended".to_owned());
+        finish::end_task(state, id, &End { quiet, ..End::without_answer(outcome, &why) });
+        flow::on_task_ended(state, id, quiet);
+    }
 }
 
 fn is_brief_of(row: &InboxRow, task: TaskId) -> bool {

@@ -85,6 +85,12 @@ impl Disk {
         runs.filter(|run| run.phase == Phase::Waiting(WaitKind::Gate))
     }
 
+    /// Forgets the rows of a session whose key begins so, as if they had never come: for tests that
+    /// spoil rows.
+    pub fn forget_key(&mut self, session: &SessionKey, begins: &str) {
+        self.idem.retain(|(key, idem), _| key != session || !idem.starts_with(begins));
+    }
+
     fn open_tasks_where(&self, holds: impl Fn(&Task) -> bool) -> Vec<TaskId> {
         let ids = self.open_tasks.iter().copied();
         ids.filter(|id| holds(&self.world.tasks[self.tasks[id]])).collect()
@@ -385,6 +391,12 @@ impl Tx for Disk {
     fn queued_rows(&mut self, session: &SessionKey, limit: usize) -> Vec<i64> {
         let rows = self.queued.get(session);
         rows.map_or_else(Vec::new, |rows| rows.iter().copied().take(limit).collect())
+    }
+
+    fn dead_rows(&mut self, session: &SessionKey, limit: usize) -> Vec<i64> {
+        let rows = self.world.inbox.iter();
+        let dead = rows.filter(|row| row.state == InboxState::Dead && row.session_key == *session);
+        dead.map(|row| row.seq).take(limit).collect()
     }
 
     fn run_by_wire_id(&mut self, wire_id: &str) -> Option<RunId> {

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
+use machine::audit::{Fault, Finding, Severity, audit};
 use machine::check::World;
 use machine::event::Inbound;
 use machine::limits::RETENTION;
@@ -28,6 +29,9 @@ use crate::truth::Truth;
 
 /// Commits after which a life is said not to come to rest. Quiet ones need some hundreds.
 const COMMITS_MAX: u64 = 20_000;
+
+/// Commits between two audits, beside those after each start.
+const AUDIT_EVERY: u64 = 8;
 
 /// How long a restart takes.
 const RESTART: Duration = Duration::from_millis(300);
@@ -344,6 +348,10 @@ impl Sim {
         }
         if self.commits.is_multiple_of(self.check_every) {
             self.check();
+            let started = |post: &Post| matches!(post.event, Event::NodeStarted { .. });
+            if posts.iter().any(started) || self.commits.is_multiple_of(AUDIT_EVERY) {
+                self.audit();
+            }
         }
         if cut == Some(Cut::After) {
             return self.crash();
@@ -386,6 +394,24 @@ impl Sim {
 
     pub fn check(&self) {
         check(&self.disk.world, &self.limits);
+    }
+
+    /// Looks whether anything lies or hangs. Nobody beats for this node as often as a gateway does.
+    fn audit(&self) {
+        if !self.left.is_empty() || self.node_state() != Some(NodeState::Up) {
+            return;
+        }
+        let world = &self.disk.world;
+        let own = |finding: &Finding| {
+            let run = finding.run_id.and_then(|id| self.disk.run_row(id));
+            finding.fault == Fault::LeaseLost && run.is_some_and(|run| run.node == self.node)
+        };
+        let found = audit(world, self.now).into_iter();
+        // The next turn looks at what is due; a debounce may be over when its timer is set.
+        let is_due = |one: &Finding| matches!(one.fault, Fault::TimerOverdue);
+        let lies = |one: &Finding| one.severity == Severity::Error && !own(one) && !is_due(one);
+        let found: Vec<Finding> = found.filter(lies).collect();
+        assert!(found.is_empty(), "the audit finds {found:#?}");
     }
 
     fn hear(&mut self, post: &Post, answer: &Answer) {

@@ -103,7 +103,7 @@ fn is_new_work(event: &Event) -> bool {
     match event {
         Event::MessageReceived(_) => true,
         Event::Ask(asked) => begins(&asked.call),
-        Event::RetryTask(_) => true,
+        Event::RetryTask(_) | Event::Redeliver { .. } => true,
         Event::Command(command) => match &command.act {
             Act::Call(call) => begins(call),
             Act::Tell { .. } | Act::Patch(_) | Act::Retry(_) => true,

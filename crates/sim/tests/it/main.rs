@@ -2,6 +2,7 @@
 
 mod archive;
 mod attempt;
+mod audit;
 mod bench;
 mod circle;
 mod deliver;

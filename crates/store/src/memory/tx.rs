@@ -285,6 +285,11 @@ impl Tx for Tables {
         self.waiting.range(range).map(|((_, seq), ())| *seq).take(limit).collect()
     }
 
+    fn dead_rows(&mut self, session: &SessionKey, limit: usize) -> Vec<i64> {
+        let dead = |row: &&InboxRow| row.state == InboxState::Dead && row.session_key == *session;
+        self.inbox.values().filter(dead).map(|row| row.seq).take(limit).collect()
+    }
+
     fn run_by_wire_id(&mut self, wire_id: &str) -> Option<RunId> {
         self.wire_ids.get(wire_id).copied()
     }

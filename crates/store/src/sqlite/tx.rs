@@ -288,6 +288,12 @@ impl Tx for SqlTx<'_> {
         self.rows(sql, params![Text(session), bound(limit)], number)
     }
 
+    fn dead_rows(&mut self, session: &SessionKey, limit: usize) -> Vec<i64> {
+        let sql = "select seq from inbox where state = 'dead' and session_key = ?1 \
+                   order by seq limit ?2";
+        self.rows(sql, params![Text(session), bound(limit)], number)
+    }
+
     fn run_by_wire_id(&mut self, wire_id: &str) -> Option<RunId> {
         self.row("select id from runs where wire_id = ?1", [wire_id], columns::one)
     }
