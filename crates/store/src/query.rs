@@ -108,6 +108,10 @@ pub trait Query {
     /// All rows, for checks of the invariants. Each table by its key.
     fn snapshot(&self) -> Result<World, StoreError>;
 
+    /// Of the same, what an audit at `now` looks at: what is open, what that names, and what has
+    /// ended lately and is not yet as it should be.
+    fn open_rows(&self, now: Timestamp) -> Result<World, StoreError>;
+
     /// A flow with its tasks, by its own id or by that of its task.
     fn flow(&self, target: FlowTarget) -> Result<Option<FlowView>, StoreError> {
         let id = match target {
@@ -242,6 +246,10 @@ pub trait Reads: Send + Sync {
 
     async fn journal(&self, after_seq: i64, limit: usize) -> Result<Vec<JournalView>, StoreError> {
         ask(self, move |rows| rows.journal(after_seq, limit)).await
+    }
+
+    async fn open_rows(&self, now: Timestamp) -> Result<World, StoreError> {
+        ask(self, move |rows| rows.open_rows(now)).await
     }
 
     async fn snapshot(&self) -> Result<World, StoreError> {

@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
+use machine::audit::audit;
 use machine::check::World;
 use machine::{Answer, Limits};
 use sim::world::Batch;
 use sim::{Plan, Sim, script};
 use store::query::Reads;
 use store::{Done, Memory, Moment, Options, Sqlite, Store};
-use types::NodeId;
+use types::{NodeId, Timestamp};
 
 /// Lives a seed, with all that an event raises in its own commit, as the embedded stores do.
 fn lived(seed: u64) -> Sim {
@@ -93,7 +94,7 @@ async fn the_store_in_a_file_does_the_same() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let mut node = batches[0].node;
         let mut file = open(&dir, &sim, node);
-        for batch in &batches {
+        for (n, batch) in batches.iter().enumerate() {
             if batch.node != node {
                 drop(file);
                 node = batch.node;
@@ -101,8 +102,28 @@ async fn the_store_in_a_file_does_the_same() {
             }
             let done = file.commit(moment(batch), batch.events.clone()).await;
             assert_same(seed, batch, done.expect("the disk holds"));
+            if n % 20 == 0 {
+                audits_agree(&file, batch.now).await;
+            }
+        }
+        // Much later, when leases are over, timers late and results to be forgotten.
+        for hours in [0, 1, 24, 6 * 24, 30 * 24] {
+            let after = std::time::Duration::from_secs(hours * 3_600);
+            audits_agree(&file, batches[batches.len() - 1].now + after).await;
         }
         let world = file.snapshot().await.expect("the file can be read");
         assert_eq!(sorted(world), sorted(sim.disk.world), "seed {seed}");
     }
+}
+
+/// An audit of what is open finds what an audit of all rows finds.
+async fn audits_agree(file: &Sqlite, now: Timestamp) {
+    let told = |world: &World| {
+        let mut found = audit(world, now);
+        found.sort_by(|a, b| (a.fault, &a.what).cmp(&(b.fault, &b.what)));
+        found
+    };
+    let open = file.open_rows(now).await.expect("the file can be read");
+    let all = file.snapshot().await.expect("the file can be read");
+    assert_eq!(told(&open), told(&all));
 }

@@ -9,8 +9,8 @@ use types::{
 
 use super::columns::{self, Columns, Text, columns, int, number};
 use super::link::Link;
-use super::sessions;
 use super::summed::Summed;
+use super::{open_rows, sessions};
 use crate::error::StoreError;
 use crate::query::Query;
 use crate::view::{
@@ -186,7 +186,10 @@ pub fn flow_nodes(link: Link<'_>, id: FlowId) -> Result<Vec<FlowNode>, StoreErro
 }
 
 /// Gives each node what it waits for.
-fn with_edges(mut nodes: Vec<FlowNode>, edges: Vec<(FlowId, NodeName, NodeName)>) -> Vec<FlowNode> {
+pub(super) fn with_edges(
+    mut nodes: Vec<FlowNode>,
+    edges: Vec<(FlowId, NodeName, NodeName)>,
+) -> Vec<FlowNode> {
     for (flow, to, from) in edges {
         if let Some(node) = nodes.iter_mut().find(|node| node.flow == flow && node.name == to) {
             node.after.push(from);
@@ -554,5 +557,9 @@ impl Query for Snapshot<'_> {
             ),
             gates: link.rows(all!(gates, "provider, account, model"), [], columns::gate)?,
         })
+    }
+
+    fn open_rows(&self, now: Timestamp) -> Result<World, StoreError> {
+        open_rows::read(self.link, now)
     }
 }

@@ -21,6 +21,7 @@ mod link;
 mod lock;
 mod migrate;
 mod open;
+mod open_rows;
 mod place;
 mod put;
 mod readers;
