@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::gateway::Gateway;
 use crate::methods::{
-    administer, agents, chat, flows, health, history, runs, sessions, spawn, tasks, tools,
+    administer, agents, audit, chat, flows, health, history, runs, sessions, spawn, tasks, tools,
 };
 use crate::subscribe::Subscriber;
 
@@ -97,6 +97,8 @@ async fn result(gateway: &Gateway, client: &Subscriber, call: Call) -> Result<Va
         Call::TasksGet(params) => json(&tasks::get(gateway, params.task).await?),
         Call::TasksCancel(params) => json(&tasks::cancel(gateway, params.task).await?),
         Call::TasksRetry(params) => tasks::retry(gateway, params).await,
+        Call::TasksAudit(_) => json(&audit::audit(gateway).await?),
+        Call::TasksRedeliver(params) => audit::redeliver(gateway, params.task).await,
         Call::TasksFlowStart(params) => json(&flows::start(gateway, params).await?),
         Call::TasksFlowList(params) => json(&flows::list(gateway, params).await?),
         Call::TasksFlowGet(params) => json(&flows::get(gateway, params).await?),

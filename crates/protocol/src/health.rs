@@ -132,6 +132,9 @@ pub struct Status {
     /// Gates of providers that are not open.
     #[serde(default)]
     pub gates: Vec<ProviderGate>,
+    /// Results and answers that have reached nobody; `tasks.audit` lists them.
+    #[serde(default)]
+    pub dead_letters: u64,
 }
 
 /// What all model calls have used.

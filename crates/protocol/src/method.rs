@@ -6,7 +6,7 @@ use crate::error::ErrorShape;
 use crate::fields::{Fields, InvalidField};
 use crate::scope::Scope;
 use crate::{
-    administer, agent, agents, chat, flows, handshake, health, sessions, spawn, tasks, tools,
+    administer, agent, agents, audit, chat, flows, handshake, health, sessions, spawn, tasks, tools,
 };
 
 /// Parameters of one method.
@@ -82,6 +82,8 @@ methods! {
     ToolsEffective(tools::EffectiveParams)    = "tools.effective",    READ,  "<=2026.7";
     ToolsCatalog(tools::CatalogParams)        = "tools.catalog",      READ,  "<=2026.7";
     TasksList(tasks::TasksListParams)         = "tasks.list",         READ,  "<=2026.7";
+    TasksAudit(audit::AuditParams)            = "tasks.audit",        READ,  "windlass 0.1";
+    TasksRedeliver(tasks::TaskParams)         = "tasks.redeliver",    WRITE, "windlass 0.1";
     TasksFlowStart(flows::StartParams)        = "tasks.flow.start",   WRITE, "windlass 0.1";
     TasksFlowList(flows::ListParams)          = "tasks.flow.list",    READ,  "windlass 0.1";
     TasksFlowGet(flows::FlowParams)           = "tasks.flow.get",     READ,  "windlass 0.1";
@@ -260,6 +262,8 @@ mod tests {
         tools.effective    operator.read  <=2026.7
         tools.catalog      operator.read  <=2026.7
         tasks.list         operator.read  <=2026.7
+        tasks.audit        operator.read  windlass 0.1
+        tasks.redeliver    operator.write windlass 0.1
         tasks.flow.start   operator.write windlass 0.1
         tasks.flow.list    operator.read  windlass 0.1
         tasks.flow.get     operator.read  windlass 0.1

@@ -111,6 +111,8 @@ pub struct Tally {
     pub runs_waiting: u64,
     pub tasks_open: u64,
     pub tasks_ended: u64,
+    /// Inputs that have reached nobody.
+    pub dead_letters: u64,
 }
 
 /// A session, with the run that is open and the one that ended last.

@@ -143,6 +143,7 @@ pub async fn status(gateway: &Gateway) -> Result<Status, ErrorShape> {
         ledger: counted.ledger,
         queue_waits: counted.lines,
         gates: counted.gates,
+        dead_letters: tally.dead_letters,
     })
 }
 

@@ -179,6 +179,8 @@ impl Query for Tables {
         let mut tally = Tally {
             sessions: self.sessions.values().filter(|row| row.deleted.is_none()).count() as u64,
             tasks_open: self.trees.keys().count() as u64,
+            dead_letters: self.inbox.values().filter(|row| row.state == InboxState::Dead).count()
+                as u64,
             ..Tally::default()
         };
         tally.tasks_ended = self.tasks.values().count() as u64 - tally.tasks_open;

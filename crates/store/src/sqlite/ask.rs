@@ -332,7 +332,8 @@ impl Query for Snapshot<'_> {
         let tasks = count("select count(*) from tasks")?;
         let runs = sessions::runs_by_phase(self.link, now)?;
         let (tasks_open, tasks_ended) = (open, tasks.saturating_sub(open));
-        Ok(Tally { sessions, tasks_open, tasks_ended, ..runs })
+        let dead_letters = count("select count(*) from inbox where state = 'dead'")?;
+        Ok(Tally { sessions, tasks_open, tasks_ended, dead_letters, ..runs })
     }
 
     fn session(&self, key: &SessionKey) -> Result<Option<SessionView>, StoreError> {

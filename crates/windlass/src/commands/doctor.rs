@@ -3,8 +3,9 @@
 use std::io::Write;
 use std::path::Path;
 
-use machine::rows::InboxState;
+use machine::audit;
 use protocol::Method;
+use runtime::{Clock, SystemClock};
 use serde::Serialize;
 use serde_json::json;
 use store::{Reader, Reads};
@@ -120,10 +121,10 @@ async fn look_at_database(setup: &Setup, findings: &mut Vec<Finding>) {
         let detail = format!("{}: {} runs wait, {resumes}: {reason}", gate.gate, gate.waiting);
         findings.push(finding("provider", State::Warning, detail));
     }
-    if let Ok(world) = reader.snapshot().await {
-        for row in world.inbox.iter().filter(|row| row.state == InboxState::Dead) {
-            let detail = format!("{} for {}: nobody is left to take it", row.id, row.session_key);
-            findings.push(finding("dead letter", State::Warning, detail));
+    let now = SystemClock.now();
+    if let Ok(rows) = reader.open_rows(now).await {
+        for audit::Finding { what, fix, .. } in audit::audit(&rows, now) {
+            findings.push(finding("ledger", State::Warning, format!("{what}: `{fix}`")));
         }
     }
 }

@@ -55,6 +55,10 @@ pub async fn status(setup: &Setup, out: &mut impl Write) -> anyhow::Result<()> {
             if holders.is_empty() { "nobody".to_owned() } else { holders.join(", ") },
         )?;
     }
+    if status.dead_letters > 0 {
+        let count = status.dead_letters;
+        writeln!(out, "{count} dead letters; `windlass tasks audit` lists them")?;
+    }
     for gate in &status.gates {
         writeln!(out, "{}", gate_line(gate, status.ts))?;
     }

@@ -5,6 +5,7 @@ use std::io::Write;
 
 use clap::{Args, Subcommand};
 use protocol::Method;
+use protocol::audit::{AuditFinding, AuditResult, RedeliverResult};
 use protocol::tasks::{
     RetryStatus, SubagentsListResult, TaskGetResult, TaskRetryResult, TaskStatus, TasksListResult,
 };
@@ -26,6 +27,11 @@ pub enum TasksCommand {
     Cancel(TaskArgs),
     /// Carry a task again that has ended without being completed: its session goes on with it
     Retry(RetryArgs),
+    /// Find every task, run and message that lies or hangs, and the command that puts it right;
+    /// exits with 1 if there is any
+    Audit,
+    /// Bring the result of a task that has reached nobody to whoever stands for its requester now
+    Redeliver(TaskArgs),
     /// Look at declared flows, and stop them
     #[command(subcommand)]
     Flow(FlowCommand),
@@ -98,6 +104,8 @@ pub async fn tasks(
             return flow::cancelled(&done, setup, out);
         }
         TasksCommand::Retry(args) => return retry(args, setup, out).await,
+        TasksCommand::Audit => return audit(setup, out).await,
+        TasksCommand::Redeliver(args) => return redeliver(args, setup, out).await,
         TasksCommand::Flow(command) => return flow::run(command, setup, out).await,
     };
     let mut client = Client::connect(&setup.target()?).await?;
@@ -144,6 +152,37 @@ async fn retry(args: RetryArgs, setup: &Setup, out: &mut impl Write) -> anyhow::
         eprintln!("{}", begun.note);
     }
     Ok(())
+}
+
+/// Prints what lies or hangs. Nothing found is the exit code 0.
+async fn audit(setup: &Setup, out: &mut impl Write) -> anyhow::Result<()> {
+    let mut client = Client::connect(&setup.target()?).await?;
+    let found: AuditResult = client.get(Method::TasksAudit, json!({})).await?;
+    if setup.json {
+        json_lines(out, &found.findings)?;
+    } else {
+        for finding in &found.findings {
+            let AuditFinding { severity, fault, what, fix, .. } = finding;
+            writeln!(out, "{severity}  {fault}  {what}\n    {fix}")?;
+        }
+    }
+    match found.findings.len() {
+        0 => {
+            eprintln!("nothing lies, and nothing hangs");
+            Ok(())
+        }
+        count => anyhow::bail!("{count} findings; the line below each is the command for it"),
+    }
+}
+
+async fn redeliver(args: TaskArgs, setup: &Setup, out: &mut impl Write) -> anyhow::Result<()> {
+    let mut client = Client::connect(&setup.target()?).await?;
+    let params = json!({ "taskId": args.id });
+    let done: RedeliverResult = client.get(Method::TasksRedeliver, params).await?;
+    if setup.json {
+        return Ok(json_lines(out, &[done])?);
+    }
+    Ok(writeln!(out, "{} {} to {}", done.task_id, done.status, done.session_key)?)
 }
 
 /// Prints a task: how it stands, how to go on with it, and what is below it.

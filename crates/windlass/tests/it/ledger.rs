@@ -1,5 +1,6 @@
 //! The ledger of delegated work: carried again, audited, listed.
 
+use std::process::Command;
 use std::time::Duration;
 
 use machine::rows::{InboxKind, Outcome};
@@ -96,4 +97,104 @@ async fn a_retry_says_why_not_and_is_done_once() {
     assert!(why.contains("has completed") && why.contains("windlass agent"), "{why}");
     assert_eq!(house.json(&["tasks", "list", "--json"]).await.len(), 2);
     judge::all_is_well(&house, &Default::default()).await;
+}
+
+/// Runs `tasks audit`: its exit code, and what it has found.
+async fn audit(house: &House) -> (Option<i32>, Vec<Value>) {
+    let output = house.run(&["tasks", "audit", "--json"]).await;
+    let found = String::from_utf8(output.stdout).unwrap();
+    let found = found.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    (output.status.code(), found)
+}
+
+/// A gateway that works has nothing to confess, neither when it is busy nor after a kill.
+#[tokio::test]
+async fn an_audit_is_clean_before_and_after_a_kill() {
+    let mut house = House::build("anthropic-messages", |_| {}).await;
+    house.start().await;
+    let names: Vec<String> = (0..4).map(|n| format!("job-{n}")).collect();
+    let exec = |plan: Plan| plan.call("exec", serde_json::json!({ "command": "sleep 2" }));
+    let jobs = names.iter().map(|name| (name.as_str(), exec(Plan::new()).say("<{name}>")));
+    let brief = Plan::named("root").spawn(jobs).yield_().say("{results}").to_brief();
+    house.ok(&["agent", "--message", &brief, "--no-wait"]).await;
+    for _ in 0..200 {
+        if house.json(&["status", "--json"]).await[0]["tasks"]["open"] == 4 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(audit(&house).await, (Some(0), Vec::new()), "{}", house.log());
+    house.kill();
+    house.start().await;
+    assert_eq!(audit(&house).await, (Some(0), Vec::new()), "{}", house.log());
+    house.quiet().await;
+    assert_eq!(audit(&house).await, (Some(0), Vec::new()), "{}", house.log());
+    judge::all_is_well(&house, &Default::default()).await;
+}
+
+/// What somebody has done to the file is found, named with its command, and the command mends it.
+#[tokio::test]
+async fn what_is_planted_in_the_file_is_found_and_mended() {
+    let mut house = House::build("anthropic-messages", |_| {}).await;
+    house.start().await;
+    let brief = Plan::named("root").spawn([("digger", Plan::new().say("found gold"))]);
+    house.ask(&brief.yield_().say("heard: {results}").to_brief()).await;
+    house.quiet().await;
+    let task = text(&newest(&house).await["id"]);
+    let copy = house.folder.path().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    let file = copy.join("windlass.db");
+    house.ok(&["db", "backup", file.to_str().unwrap()]).await;
+    house.terminate().await;
+    house.move_state_to(&copy);
+    let lose = "delete from inbox where kind = 'announce'";
+    let planted = Command::new("sqlite3").arg(&file).arg(lose).output().unwrap();
+    assert!(planted.status.success(), "{}", String::from_utf8_lossy(&planted.stderr));
+
+    house.start().await;
+    let (code, found) = audit(&house).await;
+    assert_eq!((code, found.len()), (Some(1), 1), "{found:?}");
+    assert_eq!((&found[0]["fault"], text(&found[0]["taskId"])), (&"announce_missing".into(), task));
+    let fix = text(&found[0]["fix"]);
+    let words: Vec<&str> = fix.split(' ').skip(1).collect();
+    let said = house.ok(&words).await;
+    assert!(said.contains("delivered to agent:main:main"), "{said}");
+    house.quiet().await;
+    assert_eq!(audit(&house).await, (Some(0), Vec::new()), "{}", house.log());
+    // Once is enough.
+    let again = house.run(&words).await;
+    assert_eq!(again.status.code(), Some(1), "{}", String::from_utf8_lossy(&again.stdout));
+}
+
+/// A dead letter is counted by the status, and delivered by the command that the audit names.
+#[tokio::test]
+async fn a_dead_letter_is_counted_and_delivered() {
+    let mut house = House::build("openai-completions", |_| {}).await;
+    house.start().await;
+    let brief = Plan::named("root").spawn([("digger", Plan::new().say("found gold"))]);
+    let brief = brief.yield_().say("heard: {results}").to_brief();
+    house.ok(&["agent", "--session-key", "thread:mine", "--message", &brief]).await;
+    house.quiet().await;
+    house.ok(&["sessions", "archive", "thread:mine"]).await;
+    house.terminate().await;
+    let kill = "update inbox set state = 'dead' where kind = 'announce'";
+    let planted = Command::new("sqlite3").arg(house.database()).arg(kill).output().unwrap();
+    assert!(planted.status.success(), "{}", String::from_utf8_lossy(&planted.stderr));
+
+    house.start().await;
+    let status = house.ok(&["status"]).await;
+    assert!(status.contains("1 dead letters; `windlass tasks audit` lists them"), "{status}");
+    assert_eq!(house.json(&["status", "--json"]).await[0]["deadLetters"], 1);
+    let (code, found) = audit(&house).await;
+    assert_eq!((code, found.len()), (Some(1), 1), "{found:?}");
+    assert_eq!(found[0]["severity"], "warning", "{found:?}");
+    // It finds the rows unsound as well: no gateway has written them.
+    let doctor = house.run(&["doctor"]).await;
+    let doctor = String::from_utf8(doctor.stdout).unwrap();
+    assert!(doctor.contains("windlass sessions restore agent:main:thread:mine"), "{doctor}");
+    let fix = text(&found[0]["fix"]);
+    house.ok(&fix.split(' ').skip(1).collect::<Vec<_>>()).await;
+    house.quiet().await;
+    assert_eq!(audit(&house).await, (Some(0), Vec::new()), "{}", house.log());
+    assert_eq!(house.json(&["status", "--json"]).await[0]["deadLetters"], 0);
 }
