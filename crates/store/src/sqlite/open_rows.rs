@@ -36,7 +36,7 @@ const UNKNOWN: &str = "select steps.run_id, steps.n from steps join runs on runs
 
 /// Messages that open runs have sent.
 const SENT: &str = "select steps.waits_on from steps join runs on runs.id = steps.run_id \
-    where runs.phase <> 'ended' and steps.waits_on is not null";
+    where runs.ended_ms is null and steps.waits_on is not null";
 
 /// Reads those rows of each table.
 pub fn read(link: Link<'_>, now: Timestamp) -> Result<World, StoreError> {
@@ -51,7 +51,7 @@ pub fn read(link: Link<'_>, now: Timestamp) -> Result<World, StoreError> {
         columns!(inbox)
     );
     let runs = format!(
-        "{TASKS} select {} from runs where phase <> 'ended' \
+        "{TASKS} select {} from runs where ended_ms is null \
          or id in (select run_id from tasks where id in (select id from wanted)) \
          or id in (select run_id from inbox where id in ({SENT})) \
          or id in (select run_id from ({UNKNOWN})) order by id",
@@ -60,7 +60,7 @@ pub fn read(link: Link<'_>, now: Timestamp) -> Result<World, StoreError> {
     let steps = format!(
         "select {} from steps where state in ('intent', 'waiting') \
          or (run_id, n) in ({UNKNOWN}) \
-         or (waits_on is not null and run_id in (select id from runs where phase <> 'ended')) \
+         or (waits_on is not null and run_id in (select id from runs where ended_ms is null)) \
          order by run_id, n",
         columns!(steps)
     );
