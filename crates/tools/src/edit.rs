@@ -148,7 +148,7 @@ fn edit(old: &str, new: &str, name: &str) -> Result<matching::Edit, String> {
 }
 
 /// Reads a file that may be edited.
-fn text_of(path: &Path, written: &str, bytes_max: u64) -> Result<String, String> {
+pub(crate) fn text_of(path: &Path, written: &str, bytes_max: u64) -> Result<String, String> {
     let cannot = |error: std::io::Error| format!("cannot read `{written}`: {error}");
     let found = path.metadata().map_err(cannot)?;
     if found.len() > bytes_max {

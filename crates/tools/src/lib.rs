@@ -22,6 +22,7 @@
 //! The session tools are read in [`sessions`] and decided in `machine`; they are no [`Tool`].
 //! The file tools' bounds on paths do not bind `exec`: that needs a sandbox of the system's.
 
+mod apply_patch;
 mod arguments;
 mod bound;
 pub mod conformance;
@@ -190,6 +191,7 @@ impl Toolbox {
             .with(Arc::new(search::Search::new(config)))
             .with(Arc::new(write::Write::new(config)))
             .with(Arc::new(edit::Edit::new(config)))
+            .with(Arc::new(apply_patch::ApplyPatch::new(config)))
             .with(Arc::new(exec::Exec::new(config)))
     }
 

@@ -61,6 +61,11 @@ async fn every_builtin_tool_keeps_the_rules() {
             json!({"path": "file", "edits": [
             {"oldText": "one", "newText": "1"}, {"oldText": "two", "newText": "2"}]}),
         ),
+        (
+            "apply_patch",
+            EffectClass::Probed,
+            json!({"input": "*** Begin Patch\n*** Update File: file\n-one\n+1\n*** End Patch"}),
+        ),
         ("exec", EffectClass::Opaque, json!({"command": "echo x > out"})),
     ] {
         let fixture = fixture();
@@ -76,7 +81,7 @@ fn a_toolbox_has_an_order_and_one_tool_of_a_name() {
     let other = Scripted::new("exec", EffectClass::Pure, [Behaviour::Hang]);
     let toolbox = Toolbox::builtin(&Config::default()).with(Arc::new(other));
     let names: Vec<String> = toolbox.specs().into_iter().map(|spec| spec.name).collect();
-    assert_eq!(names, ["read", "search", "write", "edit", "exec"]);
+    assert_eq!(names, ["read", "search", "write", "edit", "apply_patch", "exec"]);
     assert_eq!(toolbox.get("exec").unwrap().effect(), EffectClass::Pure);
     assert!(toolbox.get("bash").is_none());
 }

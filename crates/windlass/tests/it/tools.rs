@@ -1,5 +1,8 @@
 //! What a model does with its tools, from its call to what is there afterwards.
 
+use std::time::Duration;
+
+use machine::rows::{Step, StepState};
 use serde_json::json;
 use stub::Plan;
 
@@ -12,6 +15,10 @@ impl House {
         let path = self.folder.path().join("workspace").join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, content).unwrap();
+    }
+
+    fn text(&self, path: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join("workspace").join(path)).unwrap()
     }
 }
 
@@ -34,4 +41,74 @@ async fn a_model_searches_its_workspace() {
         assert!(answer.contains("src/shore.rs"), "{answer}");
         judge::all_is_well(&house, &Default::default()).await;
     }
+}
+
+/// One patch changes two files; the model hears of it, and of one that does not fit.
+#[tokio::test]
+async fn a_model_patches_its_workspace() {
+    for wire in WIRES {
+        let mut house = House::build(wire, |_| {}).await;
+        house.start().await;
+        house.put("a.txt", "one\ntwo\n");
+        let patch =
+            |body: &str| json!({ "input": format!("*** Begin Patch\n{body}\n*** End Patch") });
+        let good = patch("*** Update File: a.txt\n one\n-two\n+2\n*** Add File: b/c.txt\n+new");
+        let bad = patch("*** Delete File: b/c.txt\n*** Update File: a.txt\n-three");
+        let plan = Plan::new().call("apply_patch", good).call("apply_patch", bad).say("{tools}");
+        let answer = house.ask(&plan.to_brief()).await;
+        assert!(answer.contains("applied the patch:\nM a.txt\nA b/c.txt"), "{answer}");
+        assert!(answer.contains("its first line `three` does not occur"), "{answer}");
+        assert_eq!(
+            (house.text("a.txt"), house.text("b/c.txt")),
+            ("one\n2\n".into(), "new\n".into())
+        );
+        judge::all_is_well(&house, &Default::default()).await;
+    }
+}
+
+/// A gateway that is killed again and again while its model patches a file line by line: each
+/// patch is made once or the model is told that nobody knows, and none is made twice.
+#[tokio::test]
+async fn a_patch_that_a_kill_cut_is_made_once() {
+    const LINES: usize = 30;
+    let mut house = House::build(WIRES[0], |_| {}).await;
+    house.start().await;
+    house.put("list", "end\n");
+    let mut plan = Plan::new();
+    for n in 0..LINES {
+        let input = format!(
+            "*** Begin Patch\n*** Update File: list\n+line {n}\n end\n*** Add File: f{n}\n+{n}\n\
+             *** End Patch"
+        );
+        plan = plan.call("apply_patch", json!({ "input": input }));
+    }
+    let brief = plan.say("{tools}").to_brief();
+    let mut asking = house.command(&["agent", "--message", &brief]);
+    let asked = tokio::task::spawn_blocking(move || asking.output().unwrap());
+    for n in [3, 9, 15, 21] {
+        // A kill right after a file has appeared is one between its rename and the commit.
+        for _ in 0..6_000 {
+            if house.folder.path().join("workspace").join(format!("f{n}")).exists() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        house.kill();
+        house.start().await;
+    }
+    house.quiet().await;
+    let answer = String::from_utf8(asked.await.unwrap().stdout).unwrap();
+    let list = house.text("list");
+    let lines: Vec<&str> = list.lines().collect();
+    let mut cut = 0;
+    for n in 0..LINES {
+        let times = lines.iter().filter(|line| **line == format!("line {n}")).count();
+        let file = house.folder.path().join("workspace").join(format!("f{n}")).exists();
+        assert!(times <= 1, "line {n} stands there {times} times: {list}");
+        cut += usize::from(times != 1 || !file);
+    }
+    let world = judge::all_is_well(&house, &Default::default()).await;
+    let unknown = |step: &&Step| step.state == StepState::Unknown;
+    assert_eq!(world.steps.iter().filter(unknown).count(), cut, "{answer}");
+    assert!(cut <= 4 && !answer.contains("nothing was changed"), "{answer}");
 }
