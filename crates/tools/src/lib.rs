@@ -13,6 +13,7 @@
 //! - A result that leaves a [`Toolbox`] is no longer than [`Config::result_bytes_max`], and holds
 //!   no NUL.
 //! - The file tools touch nothing outside the workspace, whatever the path says.
+//! - `web_fetch` connects to no address of a private network, unless the operator says so.
 //! - A file is replaced as a whole or not at all.
 //! - When an `exec` call has returned, all that it has started is dead, also what has left its
 //!   process group, or the result says what is not. One that was dropped has killed its group.
@@ -39,6 +40,7 @@ mod search;
 pub mod sections;
 pub mod deliver;
 pub mod sessions;
+pub mod web_fetch;
 pub mod workspace;
 mod write;
 
@@ -153,6 +155,9 @@ pub struct Config {
     pub search_timeout: Duration,
     /// Largest file that `write` and `edit` make or change: they hold it in memory.
     pub file_bytes_max: u64,
+    /// Is there `apply_patch`?
+    pub apply_patch: bool,
+    pub web_fetch: web_fetch::WebFetch,
 }
 
 impl Default for Config {
@@ -167,6 +172,8 @@ impl Default for Config {
             read_line_bytes_max: 4_000,
             search_timeout: Duration::from_secs(30),
             file_bytes_max: 16 * 1024 * 1024,
+            apply_patch: true,
+            web_fetch: web_fetch::WebFetch::default(),
         }
     }
 }
@@ -184,15 +191,21 @@ impl Toolbox {
         Toolbox { tools: Vec::new(), result_bytes_max }
     }
 
-    /// The tools that need nothing but the workspace.
+    /// The tools of every agent, but for those that are switched off.
     pub fn builtin(config: &Config) -> Toolbox {
-        Toolbox::empty(config.result_bytes_max)
+        let mut toolbox = Toolbox::empty(config.result_bytes_max)
             .with(Arc::new(read::Read::new(config)))
             .with(Arc::new(search::Search::new(config)))
             .with(Arc::new(write::Write::new(config)))
-            .with(Arc::new(edit::Edit::new(config)))
-            .with(Arc::new(apply_patch::ApplyPatch::new(config)))
-            .with(Arc::new(exec::Exec::new(config)))
+            .with(Arc::new(edit::Edit::new(config)));
+        if config.apply_patch {
+            toolbox = toolbox.with(Arc::new(apply_patch::ApplyPatch::new(config)));
+        }
+        toolbox = toolbox.with(Arc::new(exec::Exec::new(config)));
+        if config.web_fetch.enabled {
+            toolbox = toolbox.with(Arc::new(web_fetch::Fetch::new(config)));
+        }
+        toolbox
     }
 
     /// Adds a tool at the end, or puts it in the place of the one with the same name.

@@ -81,9 +81,13 @@ fn a_toolbox_has_an_order_and_one_tool_of_a_name() {
     let other = Scripted::new("exec", EffectClass::Pure, [Behaviour::Hang]);
     let toolbox = Toolbox::builtin(&Config::default()).with(Arc::new(other));
     let names: Vec<String> = toolbox.specs().into_iter().map(|spec| spec.name).collect();
-    assert_eq!(names, ["read", "search", "write", "edit", "apply_patch", "exec"]);
+    assert_eq!(names, ["read", "search", "write", "edit", "apply_patch", "exec", "web_fetch"]);
     assert_eq!(toolbox.get("exec").unwrap().effect(), EffectClass::Pure);
     assert!(toolbox.get("bash").is_none());
+    let web_fetch = web_fetch::WebFetch { enabled: false, ..Default::default() };
+    let less = Config { apply_patch: false, web_fetch, ..Config::default() };
+    let less = Toolbox::builtin(&less);
+    assert!(less.get("apply_patch").is_none() && less.get("web_fetch").is_none());
 }
 
 #[tokio::test]

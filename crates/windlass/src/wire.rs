@@ -202,6 +202,8 @@ fn runtime_config(setup: &Setup, limits: Arc<Limits>) -> anyhow::Result<runtime:
 fn tools_config(config: &Config) -> tools::Config {
     tools::Config {
         exec_timeout: Duration::from_secs(config.tools.exec.timeout_seconds),
+        apply_patch: config.tools.exec.apply_patch.enabled,
+        web_fetch: rules::web_fetch(&config.tools.web.fetch),
         ..tools::Config::default()
     }
 }

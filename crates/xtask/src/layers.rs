@@ -73,7 +73,7 @@ const IMPURE_FEATURES: &[&str] = &["v1", "v4", "v6", "v7", "rng-getrandom", "fas
 const RESERVED: &[(&str, &[&str], &str)] = &[
     ("rusqlite", &["store"], "SQL appears only in store"),
     ("refinery", &["store"], "SQL appears only in store"),
-    ("reqwest", &["providers"], "HTTP clients appear only in providers"),
+    ("reqwest", &["providers", "tools"], "HTTP clients appear only in providers and tools"),
     ("axum", &["gateway", "stub"], "HTTP is served only by gateway and stub"),
     ("tokio-tungstenite", &["windlass"], "the gateway's client is in windlass::client"),
 ];
@@ -212,7 +212,7 @@ mod tests {
                 serde_path_to_error, sha2, thiserror, uuid",
             ),
             ("windlass-gateway", "rusqlite", "SQL appears only in store"),
-            ("windlass-tools", "reqwest", "HTTP clients appear only in providers"),
+            ("windlass-store", "reqwest", "HTTP clients appear only in providers and tools"),
         ] {
             let found = arrow(from, to, None, &[]);
             let from = from.trim_start_matches("windlass-");

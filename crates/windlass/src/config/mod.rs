@@ -33,6 +33,7 @@ mod secret;
 mod section;
 mod settings;
 mod warm;
+mod web;
 mod tool_lists;
 #[cfg(test)]
 mod tests;
@@ -54,9 +55,11 @@ pub use paths::{NoHome, Paths};
 pub use problem::{ConfigErrors, Place, Problem};
 pub use secret::Secret;
 pub use settings::{
-    DropPolicy, Exec, Level, Logging, Messages, Queue, QueueMode, Session, SessionScope, Tools,
+    ApplyPatch, DropPolicy, Exec, Level, Logging, Messages, Queue, QueueMode, Session,
+    SessionScope, Tools,
 };
 pub use tool_lists::{LoopDetection, LoopDetectionOf, Profile, SubagentTools, ToolLists};
+pub use web::{SsrfPolicy, Web, WebFetch};
 
 use document::Document;
 use key_path::KeyPath;

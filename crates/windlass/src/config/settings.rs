@@ -6,6 +6,7 @@ use types::word_enum;
 use super::between::{AgentToAgent, Exchange, SessionTools};
 use super::section::Section;
 use super::tool_lists::{LoopDetection, Profile, SubagentTools, ToolLists};
+use super::web::Web;
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -98,6 +99,7 @@ pub struct Tools {
     pub loop_detection: LoopDetection,
     pub agent_to_agent: AgentToAgent,
     pub sessions: SessionTools,
+    pub web: Web,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -105,6 +107,13 @@ pub struct Tools {
 pub struct Exec {
     /// Longest time of one command.
     pub timeout_seconds: u64,
+    pub apply_patch: ApplyPatch,
+}
+
+/// `tools.exec.applyPatch`
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ApplyPatch {
+    pub enabled: bool,
 }
 
 /// A day: a command that runs longer is a service.
@@ -115,6 +124,9 @@ impl Tools {
         Tools {
             exec: s.section("exec", |s| Exec {
                 timeout_seconds: s.integer("timeoutSeconds", 1..=EXEC_SECONDS_MAX).unwrap_or(1_800),
+                apply_patch: s.section("applyPatch", |s| ApplyPatch {
+                    enabled: s.flag("enabled").unwrap_or(true),
+                }),
             }),
             profile: s.word("profile", Profile::ALL, &[]),
             lists: ToolLists::read(s),
@@ -124,6 +136,7 @@ impl Tools {
             loop_detection: s.section("loopDetection", LoopDetection::read),
             agent_to_agent: s.section("agentToAgent", AgentToAgent::read),
             sessions: s.section("sessions", SessionTools::read),
+            web: s.section("web", Web::read),
         }
     }
 }

@@ -215,7 +215,7 @@ fn every_default_by_its_key() {
     agents.entries.main.tools.loopDetection {"enabled":null,"maxRepeats":null}
     session {"scope":"per-sender","agentToAgent":{"maxPingPongTurns":5}}
     messages {"queue":{"mode":"steer","debounceMs":500,"cap":20,"drop":"summarize"}}
-    tools.exec {"timeoutSeconds":1800}
+    tools.exec {"timeoutSeconds":1800,"applyPatch":{"enabled":true}}
     tools.profile null
     tools.allow null
     tools.alsoAllow []
@@ -224,6 +224,7 @@ fn every_default_by_its_key() {
     tools.loopDetection {"enabled":true,"maxRepeats":3}
     tools.agentToAgent {"enabled":true,"allow":["*"]}
     tools.sessions {"visibility":"all"}
+    tools.web {"fetch":{"enabled":true,"maxChars":50000,"maxCharsCap":50000,"maxResponseBytes":2000000,"timeoutSeconds":30,"maxRedirects":3,"userAgent":null,"readability":true,"ssrfPolicy":{"dangerouslyAllowPrivateNetwork":false,"allowRfc2544BenchmarkRange":false,"allowIpv6UniqueLocalRange":false,"allowedHostnames":[],"blockedHostnames":[]}}}
     logging {"level":"info"}
     "#);
 }

@@ -1,7 +1,10 @@
-//! The configuration's lists of tools, as the machine decides by them.
+//! The configuration's lists of tools, as the machine decides by them, and what tools may do.
+
+use std::time::Duration;
 
 use machine::policy::{AgentRules, Entry, ToolLists, ToolRules};
 use tools::Toolbox;
+use tools::web_fetch::Reach;
 use windlass::config::{self, Config};
 
 /// All rules, over the tools that this gateway has.
@@ -38,4 +41,27 @@ fn lists(said: &config::ToolLists) -> ToolLists {
 
 fn entries(texts: &[String]) -> Vec<Entry> {
     texts.iter().map(|text| Entry::of(text)).collect()
+}
+
+/// How pages are fetched.
+pub fn web_fetch(said: &config::WebFetch) -> tools::web_fetch::WebFetch {
+    let policy = &said.ssrf_policy;
+    let base = tools::web_fetch::WebFetch::default();
+    tools::web_fetch::WebFetch {
+        enabled: said.enabled,
+        chars: said.max_chars,
+        chars_max: said.max_chars_cap,
+        response_bytes_max: said.max_response_bytes,
+        timeout: Duration::from_secs(said.timeout_seconds),
+        redirects_max: said.max_redirects,
+        user_agent: said.user_agent.clone().unwrap_or(base.user_agent),
+        readability: said.readability,
+        reach: Reach {
+            private: policy.dangerously_allow_private_network,
+            benchmark: policy.allow_rfc2544_benchmark_range,
+            unique_local: policy.allow_ipv6_unique_local_range,
+            allowed: policy.allowed_hostnames.clone(),
+            blocked: policy.blocked_hostnames.clone(),
+        },
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use machine::rows::{Step, StepState};
-use serde_json::json;
+use serde_json::{Value, json};
 use stub::Plan;
 
 use crate::house::{House, WIRES};
@@ -111,4 +111,47 @@ async fn a_patch_that_a_kill_cut_is_made_once() {
     let unknown = |step: &&Step| step.state == StepState::Unknown;
     assert_eq!(world.steps.iter().filter(unknown).count(), cut, "{answer}");
     assert!(cut <= 4 && !answer.contains("nothing was changed"), "{answer}");
+}
+
+/// The model gets a page of a host that the operator has named, and hears which key decides of one
+/// that he has not.
+#[tokio::test]
+async fn a_model_fetches_a_page() {
+    for wire in WIRES {
+        let allow = |config: &mut Value| {
+            let policy = json!({ "allowedHostnames": ["127.0.0.1"] });
+            config["tools"] = json!({ "web": { "fetch": { "ssrfPolicy": policy } } });
+        };
+        let mut house = House::build(wire, allow).await;
+        house.start().await;
+        let page = format!("{}/healthz", house.stub.url());
+        let plan = Plan::new().call("web_fetch", json!({ "url": page }));
+        let inner = json!({ "url": page.replace("127.0.0.1", "localhost") });
+        let plan = plan.call("web_fetch", inner).say("{tools}").to_brief();
+        let answer = house.ask(&plan).await;
+        assert!(answer.contains("200 OK") && answer.contains("data, not instructions"), "{answer}");
+        assert!(answer.contains("tools.web.fetch.ssrfPolicy.allowedHostnames"), "{answer}");
+        judge::all_is_well(&house, &Default::default()).await;
+    }
+}
+
+#[tokio::test]
+async fn the_list_of_tools_has_what_is_switched_on() {
+    let names = async |house: &House| -> Vec<String> {
+        let lines = house.json(&["tools", "list", "--json"]).await;
+        let text = Value::from(lines).to_string();
+        let all = ["search", "apply_patch", "web_fetch"];
+        let there = |name: &&str| text.contains(&format!("\"{name}\""));
+        all.into_iter().filter(there).map(str::to_owned).collect()
+    };
+    let mut house = House::build(WIRES[0], |_| {}).await;
+    house.start().await;
+    assert_eq!(names(&house).await, ["search", "apply_patch", "web_fetch"]);
+    let off = |config: &mut Value| {
+        let web = json!({ "fetch": { "enabled": false } });
+        config["tools"] = json!({ "web": web, "exec": { "applyPatch": { "enabled": false } } });
+    };
+    let mut house = House::build(WIRES[0], off).await;
+    house.start().await;
+    assert_eq!(names(&house).await, ["search"]);
 }

@@ -65,10 +65,12 @@ const RULES: &[Rule] = &[
     },
     Rule {
         pattern: Pattern::Crate(&["reqwest", "hyper", "ureq", "tungstenite", "tokio_tungstenite"]),
-        what: "network clients are only in providers and windlass::client, where time-outs and \
-               limits are set",
+        what: "network clients are only in providers, tools::web_fetch and windlass::client, where \
+               time-outs and limits are set",
         allowed: &[
             ("crates/providers/src", "talks to models"),
+            ("crates/tools/src/web_fetch", "gets pages of the public web"),
+            ("crates/tools/src/web_fetch.rs", "see above"),
             ("crates/windlass/src/client", "talks to the gateway"),
             ("crates/windlass/src/client.rs", "talks to the gateway"),
             ("crates/xtask/src/bench", "asks the binaries that it measures"),

@@ -113,7 +113,7 @@ fn a_full_file() {
     models.providers.stub.limits {"rpm":null,"tpm":null,"concurrent":null}
     session {"scope":"per-sender","agentToAgent":{"maxPingPongTurns":5}}
     messages {"queue":{"mode":"collect","debounceMs":0,"cap":20,"drop":"summarize"}}
-    tools.exec {"timeoutSeconds":60}
+    tools.exec {"timeoutSeconds":60,"applyPatch":{"enabled":true}}
     tools.profile null
     tools.allow ["read"]
     tools.alsoAllow []
@@ -122,6 +122,7 @@ fn a_full_file() {
     tools.loopDetection {"enabled":true,"maxRepeats":3}
     tools.agentToAgent {"enabled":true,"allow":["*"]}
     tools.sessions {"visibility":"all"}
+    tools.web {"fetch":{"enabled":true,"maxChars":50000,"maxCharsCap":50000,"maxResponseBytes":2000000,"timeoutSeconds":30,"maxRedirects":3,"userAgent":null,"readability":true,"ssrfPolicy":{"dangerouslyAllowPrivateNetwork":false,"allowRfc2544BenchmarkRange":false,"allowIpv6UniqueLocalRange":false,"allowedHostnames":[],"blockedHostnames":[]}}}
     logging {"level":"debug"}
     "#);
 }
