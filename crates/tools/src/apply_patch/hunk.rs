@@ -91,6 +91,23 @@ pub(super) fn stands(text: &str, hunks: &[Hunk]) -> bool {
     })
 }
 
+/// Do the lines that a hunk needs stand anywhere but inside what it leaves behind?
+pub(super) fn is_free(text: &str, hunk: &Hunk) -> bool {
+    let lines: Vec<String> = text.split('\n').map(plain).collect();
+    let plain = |lines: Vec<&str>| -> Vec<String> { lines.into_iter().map(plain).collect() };
+    let (old, left) = (plain(hunk.old()), plain(hunk.left()));
+    if old.is_empty() {
+        return true;
+    }
+    let stands_at = |at: usize| left.len() >= old.len() && lines[at..].starts_with(&left);
+    let inside = |at: usize| {
+        let first = (at + old.len()).saturating_sub(left.len());
+        (first..=at).any(stands_at)
+    };
+    let mut places = (0..lines.len()).filter(|at| lines[*at..].starts_with(&old));
+    places.any(|at| !inside(at))
+}
+
 /// Where the hunk begins.
 fn place(lines: &[&str], hunk: &Hunk, from: usize) -> Result<usize, String> {
     let mut start = from;

@@ -7,7 +7,7 @@
 //! | add       | there is no file                  | the file has this content                |
 //! | delete    | the file is there                 | it is not                                |
 //! | update    | the hunks fit, and what they      | what they leave stands there, and they   |
-//! |           | leave does not stand there        | do not fit                               |
+//! |           | leave does not stand there        | fit nowhere but inside of that           |
 //! | move      | only the source is there          | only the target is there, as they leave  |
 //! |           |                                   | it                                       |
 //!
@@ -86,9 +86,11 @@ fn of(request: &Request, operation: &Operation, paths: &[PathBuf]) -> Trace {
 /// What comes and what stays of each hunk has to stand there, one after the other, once the patch
 /// was made. So if it does not, and the patch fits, the patch was not made.
 fn of_text(text: &str, hunks: &[Hunk]) -> Trace {
-    match (hunk::apply(text, hunks).is_ok(), hunk::stands(text, hunks)) {
-        (true, false) => Trace::NotMade,
-        (false, true) => Trace::Made,
+    let fits = hunk::apply(text, hunks).is_ok();
+    match hunk::stands(text, hunks) {
+        false if fits => Trace::NotMade,
+        // It fits where it was made, if what it adds stands at its edge. That is no other place.
+        true if !fits || !hunks.iter().any(|hunk| hunk::is_free(text, hunk)) => Trace::Made,
         _ => Trace::Unclear,
     }
 }
@@ -142,6 +144,8 @@ mod tests {
         let replace = hunk(&[stays("a"), goes("b"), comes("B")]);
         let insert = hunk(&[stays("a"), comes("x"), stays("b")]);
         let delete = hunk(&[stays("a"), goes("b")]);
+        let at_edge = hunk(&[comes("x"), stays("b")]);
+        let append = hunk(&[comes("x")]);
         use Trace::*;
         for (text, hunk, expected) in [
             ("a\nb\n", &replace, NotMade),
@@ -153,6 +157,12 @@ mod tests {
             // Its context stands there before and after.
             ("a\nb\n", &delete, Unclear),
             ("a\n", &delete, Made),
+            ("b\n", &at_edge, NotMade),
+            ("x\nb\n", &at_edge, Made),
+            ("x\nb\nb\n", &at_edge, Unclear),
+            // Nothing shows where lines without context come from.
+            ("a\n", &append, NotMade),
+            ("a\nx\n", &append, Unclear),
         ] {
             assert_eq!(of_text(text, std::slice::from_ref(hunk)), expected, "{text:?} {hunk:?}");
         }

@@ -139,7 +139,7 @@ fn decoded(body: &[u8], content_type: &str, html: bool) -> String {
         let (_, rest) = text.split_once("charset=")?;
         let rest = rest.trim_start_matches(['"', '\'']);
         let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && !"-_:.".contains(c));
-        Encoding::for_label(rest[..end.unwrap_or(rest.len())].as_bytes())
+        Encoding::for_label(&rest.as_bytes()[..end.unwrap_or(rest.len())])
     };
     let meta = || {
         let head = &body[..body.len().min(META_BYTES)];

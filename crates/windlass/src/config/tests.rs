@@ -224,7 +224,19 @@ fn every_default_by_its_key() {
     tools.loopDetection {"enabled":true,"maxRepeats":3}
     tools.agentToAgent {"enabled":true,"allow":["*"]}
     tools.sessions {"visibility":"all"}
-    tools.web {"fetch":{"enabled":true,"maxChars":50000,"maxCharsCap":50000,"maxResponseBytes":2000000,"timeoutSeconds":30,"maxRedirects":3,"userAgent":null,"readability":true,"ssrfPolicy":{"dangerouslyAllowPrivateNetwork":false,"allowRfc2544BenchmarkRange":false,"allowIpv6UniqueLocalRange":false,"allowedHostnames":[],"blockedHostnames":[]}}}
+    tools.web.fetch.enabled true
+    tools.web.fetch.maxChars 50000
+    tools.web.fetch.maxCharsCap 50000
+    tools.web.fetch.maxResponseBytes 2000000
+    tools.web.fetch.timeoutSeconds 30
+    tools.web.fetch.maxRedirects 3
+    tools.web.fetch.userAgent null
+    tools.web.fetch.readability true
+    tools.web.fetch.ssrfPolicy.dangerouslyAllowPrivateNetwork false
+    tools.web.fetch.ssrfPolicy.allowRfc2544BenchmarkRange false
+    tools.web.fetch.ssrfPolicy.allowIpv6UniqueLocalRange false
+    tools.web.fetch.ssrfPolicy.allowedHostnames []
+    tools.web.fetch.ssrfPolicy.blockedHostnames []
     logging {"level":"info"}
     "#);
 }

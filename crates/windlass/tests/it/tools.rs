@@ -109,8 +109,10 @@ async fn a_patch_that_a_kill_cut_is_made_once() {
     }
     let world = judge::all_is_well(&house, &Default::default()).await;
     let unknown = |step: &&Step| step.state == StepState::Unknown;
-    assert_eq!(world.steps.iter().filter(unknown).count(), cut, "{answer}");
-    assert!(cut <= 4 && !answer.contains("nothing was changed"), "{answer}");
+    // A patch that was made may be called unknown; one that was not made whole must be.
+    let unknown = world.steps.iter().filter(unknown).count();
+    assert!(cut <= unknown && unknown <= 4, "{cut} cut, {unknown} unknown: {answer}");
+    assert!(!answer.contains("nothing was changed"), "{answer}");
 }
 
 /// The model gets a page of a host that the operator has named, and hears which key decides of one
