@@ -5,6 +5,7 @@
 //! "Messages", "Streaming Messages" and "Prompt caching" in Anthropic's API reference, version
 //! `2023-06-01`.
 
+pub(crate) mod blocks;
 pub(crate) mod request;
 pub(crate) mod stream;
 

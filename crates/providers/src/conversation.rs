@@ -17,6 +17,7 @@ use std::collections::BTreeSet;
 use serde_json::value::RawValue;
 use types::{AssistantMessage, Hash, Message, ToolCall, ToolResult, Wire};
 
+use crate::anthropic::blocks::{Kept, kept};
 use crate::error::Fault;
 
 /// Longest call id and tool name that all providers take.
@@ -69,11 +70,15 @@ impl<'a> Said<'a> {
     /// Nothing to show: providers refuse a message without content.
     fn is_empty(self) -> bool {
         let message = self.message();
-        let bare = match (self, message.wire) {
-            (Said::Here(_), Wire::AnthropicMessages) => message.raw.get().trim() == "[]",
+        if !message.calls.is_empty() || !message.text.trim().is_empty() {
+            return false;
+        }
+        match (self, message.wire) {
+            (Said::Here(_), Wire::AnthropicMessages) => {
+                matches!(kept(&message.raw), Kept::Part(blocks) if blocks.is_empty())
+            }
             _ => true,
-        };
-        bare && message.calls.is_empty() && message.text.trim().is_empty()
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use types::{FailureClass, ToolSpec, Wire};
 
 use crate::ModelRequest;
+use crate::anthropic::blocks::{Kept, kept};
 use crate::conversation::{Answer, Said, Turn, object_arguments, portable_name, turns};
 use crate::error::Fault;
 
@@ -50,6 +51,7 @@ struct WireMessage<'a> {
 #[serde(untagged)]
 enum Content<'a> {
     Raw(&'a RawValue),
+    Part(Vec<&'a RawValue>),
     Blocks(Vec<Block<'a>>),
 }
 
@@ -126,7 +128,11 @@ fn message(turn: Turn<'_>) -> WireMessage<'_> {
             WireMessage { role: "user", content: Content::Blocks(blocks.collect()) }
         }
         Turn::Assistant(Said::Here(message)) => {
-            WireMessage { role: "assistant", content: Content::Raw(&message.raw) }
+            let content = match kept(&message.raw) {
+                Kept::Whole(raw) => Content::Raw(raw),
+                Kept::Part(blocks) => Content::Part(blocks),
+            };
+            WireMessage { role: "assistant", content }
         }
         Turn::Assistant(said @ Said::Elsewhere(message)) => {
             let mut blocks = Vec::new();

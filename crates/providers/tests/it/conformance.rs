@@ -100,6 +100,45 @@ async fn an_answer_survives_storage_and_goes_back_with_its_results() {
     }
 }
 
+/// An answer that says nothing, or that only thinks, leaves nothing in the next request: every
+/// provider would refuse it, now and on each later turn.
+#[tokio::test]
+async fn an_answer_that_says_nothing_does_not_go_back() {
+    let blank = r#"{"type":"text","text":"\n"}"#;
+    let thought = r#"{"type":"thinking","thinking":"hm","signature":"a"}"#;
+    let of_anthropic = |block: &str| {
+        format!(
+            "event: message_start\ndata: {{\"type\":\"message_start\",\"message\":{{}}}}\n\n\
+             event: content_block_start\ndata: {{\"type\":\"content_block_start\",\"index\":0,\
+             \"content_block\":{block}}}\n\n\
+             event: message_stop\ndata: {{\"type\":\"message_stop\"}}\n\n"
+        )
+    };
+    let of_openai = |delta: &str| {
+        format!(
+            "data: {{\"choices\":[{{\"index\":0,\"delta\":{delta},\
+             \"finish_reason\":\"stop\"}}]}}\n\ndata: [DONE]\n\n"
+        )
+    };
+    for (wire, stream) in [
+        (Wire::AnthropicMessages, of_anthropic(blank)),
+        (Wire::AnthropicMessages, of_anthropic(thought)),
+        (Wire::OpenaiCompletions, of_openai(r#"{"content":" "}"#)),
+        (Wire::OpenaiCompletions, of_openai(r#"{"reasoning_content":"hm"}"#)),
+    ] {
+        let subject = Subject::over_http(wire, stream.as_bytes()).await;
+        let (Reply { message, .. }, _) = subject.call(&hello()).await;
+        assert_eq!(message.text.trim(), "", "{stream}");
+        let mut messages = hello().messages;
+        messages.push(Message::Assistant(message));
+        messages.push(Message::User("still there?".to_owned()));
+        subject.call(&request(messages)).await;
+        let sent = subject.server.as_ref().unwrap().request();
+        assert!(sent.contains("hello") && sent.contains("still there?"), "{sent}");
+        assert!(!sent.contains("assistant") && !sent.contains("hm"), "{sent}");
+    }
+}
+
 #[tokio::test]
 async fn the_same_request_is_the_same_bytes() {
     for subject in Subject::all_that_talk().await {

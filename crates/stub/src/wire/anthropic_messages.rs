@@ -132,8 +132,18 @@ fn read_message(
         chain.push(&block.bytes);
         blocks.push(block);
     }
+    let last = content.last().map(|block| &block["type"]);
+    if role == Role::Assistant && last.is_some_and(is_thought) {
+        return Err(Refusal::bad(format!(
+            "{path}: The final block in an assistant message cannot be `thinking`."
+        )));
+    }
     message.so_far = chain.so_far();
     Ok(message)
+}
+
+fn is_thought(kind: &Value) -> bool {
+    kind == "thinking" || kind == "redacted_thinking"
 }
 
 fn read_block(map: &Object, path: &str, message: &mut Message) -> Checked<()> {

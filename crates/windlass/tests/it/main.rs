@@ -1,5 +1,6 @@
 //! The whole binary against the stub: real processes, a real database, real HTTP.
 
+mod blank;
 mod chat;
 mod commands;
 mod deadline;
