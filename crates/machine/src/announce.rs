@@ -191,14 +191,33 @@ fn render(state: &mut State<'_>, task: &Task, end: &End) -> String {
     body += &format!("<result>\n{shown}\n</result>\n");
     if cut {
         body += &format!(
-            "The result is cut here. It has {} bytes, SHA-256 {}; read all of it with \
-             sessions_history, sessionKey \"{}\", limit 1.\n",
+            "The result is cut here. It has {} bytes, SHA-256 {}; {}\n",
             text.len(),
             Hash::of(text),
-            task.session_key,
+            how_to_read(state, task, end, shown.len()),
         );
     }
     body + &how_to_continue(task)
+}
+
+/// The exact call that reads on in a result that was cut after `shown` bytes.
+fn how_to_read(state: &mut State<'_>, task: &Task, end: &End, shown: usize) -> String {
+    let key = &task.session_key;
+    let session_id = state.find_run(&task.run).map(|run| run.session_id);
+    match session_id.filter(|_| end.outcome == Outcome::Completed) {
+        // The run has ended with this commit, and its answer was the last that it wrote.
+        Some(id) => {
+            let seq = state.transcript(&id).next_seq - 1;
+            format!(
+                "read on with sessions_history {{\"sessionKey\":\"{key}\",\"seq\":{seq},\
+                 \"fromByte\":{shown}}}, and then from each nextByte."
+            )
+        }
+        None => format!(
+            "read all of it with sessions_history, sessionKey \"{key}\", limit 1, and then with \
+             its seq and fromByte."
+        ),
+    }
 }
 
 /// The exact call that continues the child, whatever became of its run.

@@ -166,7 +166,8 @@ fn result(message: &InboxRow, ending: &Ending<'_>) -> Reply {
 
 fn read_all(session: &SessionKey) -> String {
     format!(
-        "The reply is cut. Read all of it with sessions_history, sessionKey \"{session}\", limit 1."
+        "The reply is cut. Read all of it with sessions_history, sessionKey \"{session}\", limit 1, \
+         and on with its seq and fromByte."
     )
 }
 

@@ -4,6 +4,7 @@
 //! What it is told of a run is derived by `machine::status`, as everywhere.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use machine::limits::{AllowAgents, Relation};
 use machine::rows::{EntryKind, FlowNodeState, Lifecycle, TaskKind};
@@ -59,6 +60,9 @@ pub async fn read(shared: &Shared, caller: &SessionKey, question: SessionsRead) 
         SessionsRead::Agents => Ok(asked.agents()),
         SessionsRead::History { session_key, limit, include_tools, offset } => {
             asked.history(&session_key, limit, include_tools, offset).await
+        }
+        SessionsRead::Message { session_key, seq, from_byte } => {
+            asked.message(&session_key, seq, from_byte as usize).await
         }
         SessionsRead::SubagentsList { recent_minutes } => asked.subagents(recent_minutes).await,
         SessionsRead::FlowsList => asked.flows().await,
@@ -232,6 +236,28 @@ impl Asked<'_> {
         self.transcript(&session, limit, include_tools, offset).await
     }
 
+    /// One message, from one of its bytes on: so that of the longest none is lost.
+    async fn message(&self, key: &str, seq: u32, from: usize) -> Told {
+        let session = self.find_session(key).await?;
+        let before = Some(i64::from(seq) + 1);
+        let page = self.store().history(session.session_id, before, 1).await?;
+        let entry = page.entries.first().filter(|entry| entry.seq == i64::from(seq));
+        let shown = entry.and_then(|entry| message(entry, true, from..from + PAGE_BYTES));
+        let shown = shown.ok_or_else(|| {
+            Unanswered(format!(
+                "{key} has no message {seq}: it has {}. sessions_history without `seq` shows the \
+                 newest, with the number of each.",
+                page.total
+            ))
+        })?;
+        if let Some(bytes) = shown["bytes"].as_u64().filter(|bytes| from as u64 > *bytes) {
+            return Err(Unanswered(format!(
+                "Message {seq} has {bytes} bytes, and `fromByte` is {from}."
+            )));
+        }
+        Ok(json!({ "sessionKey": session.key, "messages": [shown] }))
+    }
+
     async fn transcript(
         &self,
         session: &SessionView,
@@ -243,8 +269,11 @@ impl Asked<'_> {
         let before = last + 1 - i64::from(offset);
         let page = self.store().history(session.session_id, Some(before), limit as usize).await?;
         let bytes = share(page.entries.len());
-        let messages: Vec<Value> =
-            page.entries.iter().filter_map(|entry| message(entry, include_tools, bytes)).collect();
+        let messages: Vec<Value> = page
+            .entries
+            .iter()
+            .filter_map(|entry| message(entry, include_tools, 0..bytes))
+            .collect();
         let shown = page.entries.first().map_or(before, |entry| entry.seq);
         Ok(json!({
             "sessionKey": session.key,
@@ -436,9 +465,9 @@ fn share(messages: usize) -> usize {
     (PAGE_BYTES / messages.max(1)).max(MESSAGE_BYTES_MIN)
 }
 
-/// One message of a history, at most `bytes` of it. Tool calls and results are shown only where
-/// asked for.
-fn message(entry: &EntryView, include_tools: bool, bytes: usize) -> Option<Value> {
+/// One message of a history, of which `bytes` are shown. Tool calls and results are shown only
+/// where asked for.
+fn message(entry: &EntryView, include_tools: bool, bytes: Range<usize>) -> Option<Value> {
     let (role, text) = match entry.kind {
         EntryKind::Assistant => {
             let answer: AssistantMessage = serde_json::from_str(&entry.body).ok()?;
@@ -461,9 +490,18 @@ fn message(entry: &EntryView, include_tools: bool, bytes: usize) -> Option<Value
     let covered = redact(&text);
     let redacted = covered.is_some();
     let text = covered.unwrap_or(text);
-    let cut = text.len() > bytes;
-    let shown = &text[..text.floor_char_boundary(bytes)];
+    let from = text.floor_char_boundary(bytes.start);
+    let to = text.floor_char_boundary(bytes.end);
+    let cut = to < text.len();
+    let shown = &text[from..to];
     let mut row = json!({ "seq": entry.seq, "role": role, "text": shown, "truncated": cut });
+    if cut || bytes.start > 0 {
+        row["bytes"] = json!(text.len());
+    }
+    if cut {
+        // What `fromByte` takes.
+        row["nextByte"] = json!(to);
+    }
     if redacted {
         row["redacted"] = json!(true);
     }
@@ -493,9 +531,32 @@ mod tests {
         for (messages, bytes, cut) in
             [(1, 100_000, false), (2, 65_536, true), (1_000, MESSAGE_BYTES_MIN, true)]
         {
-            let shown = message(&entry, false, share(messages)).unwrap();
+            let shown = message(&entry, false, 0..share(messages)).unwrap();
             assert_eq!(shown["text"].as_str().unwrap().len(), bytes, "one of {messages}");
             assert_eq!(shown["truncated"], cut, "one of {messages}");
         }
+    }
+    #[test]
+    fn a_long_message_is_read_on_where_it_was_cut() {
+        let text = "aé🜁".repeat(50_000);
+        let entry = EntryView {
+            session_id: SessionId::new(Uuid::nil()),
+            seq: 7,
+            run: RunId::new(Uuid::nil()),
+            step: None,
+            kind: EntryKind::User,
+            call_id: None,
+            body: text.clone(),
+            tokens: 1,
+            at: Timestamp(1),
+        };
+        let (mut read, mut from) = (String::new(), Some(0));
+        while let Some(next) = from {
+            let page = message(&entry, false, next..next + PAGE_BYTES).unwrap();
+            read += page["text"].as_str().unwrap();
+            assert_eq!(page["bytes"], text.len());
+            from = page["nextByte"].as_u64().map(|next| next as usize);
+        }
+        assert_eq!(read, text);
     }
 }

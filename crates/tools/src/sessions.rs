@@ -73,6 +73,12 @@ pub enum SessionsRead {
         /// How many of the newest messages to skip.
         offset: u32,
     },
+    /// One message of a history, from one of its bytes on.
+    Message {
+        session_key: String,
+        seq: u32,
+        from_byte: u32,
+    },
     SubagentsList {
         /// How long ago an ended task may have ended.
         recent_minutes: u32,
@@ -262,14 +268,29 @@ const STATUS_REFUSED: &[Refused] = &[
 
 const HISTORY_REFUSED: &[Refused] = &[
     ("pendingBefore", "not in this version; what waits in an inbox is not shown"),
-    ("messageId", "use `offset` and `limit`"),
+    ("messageId", "use `seq`, the number of the message"),
     ("sessionId", "use `sessionKey`"),
 ];
 
+/// Arguments of a page, which one message alone has no use for.
+const OF_A_PAGE: [&str; 3] = ["limit", "offset", "includeTools"];
+
 fn history(arguments: &Arguments) -> Result<SessionsRead, String> {
     let limit = arguments.integer("limit", 1..=HISTORY_LIMIT_MAX)?;
+    let session_key = arguments.message("sessionKey", NAME_BYTES_MAX)?.trim().to_owned();
+    let from_byte = arguments.integer("fromByte", 0..=u32::MAX)?;
+    if let Some(seq) = arguments.integer("seq", 1..=u32::MAX)? {
+        if let Some(other) = OF_A_PAGE.into_iter().find(|name| arguments.says(name)) {
+            return Err(format!("`{other}` does not go with `seq`, which is one message"));
+        }
+        let from_byte = from_byte.unwrap_or(0);
+        return Ok(SessionsRead::Message { session_key, seq, from_byte });
+    }
+    if from_byte.is_some() {
+        return Err("`fromByte` goes with `seq`: say which message to read on in".to_owned());
+    }
     Ok(SessionsRead::History {
-        session_key: arguments.message("sessionKey", NAME_BYTES_MAX)?.trim().to_owned(),
+        session_key,
         limit: limit.unwrap_or(HISTORY_LIMIT),
         include_tools: arguments.flag("includeTools")?.unwrap_or(false),
         offset: arguments.integer("offset", 0..=u32::MAX)?.unwrap_or(0),

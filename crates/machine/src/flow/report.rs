@@ -53,7 +53,7 @@ fn node_result(state: &mut State<'_>, node: &FlowNode, bytes: usize) -> String {
     if cut {
         body += &format!(
             "\nThe result is cut here. It has {} bytes, SHA-256 {}; read all of it with \
-             sessions_history, sessionKey \"{}\", limit 1.",
+             sessions_history, sessionKey \"{}\", limit 1, and on with its seq and fromByte.",
             text.len(),
             Hash::of(&text),
             task.session_key,

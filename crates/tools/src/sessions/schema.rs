@@ -295,6 +295,9 @@ fn history() -> ToolSpec {
             "type": "boolean",
             "description": "Also show tool calls and their results.",
         },
+        "seq": integer(1, u32::MAX, "Only the message of this number, with all that it says."),
+        "fromByte": integer(0, u32::MAX, "With `seq`: go on in the message from there, which is \
+            the `nextByte` of a message that was cut."),
     });
     let description = "Read the newest messages of a session, oldest of them first. Sub-agent \
         results come to you by themselves; use this to look deeper.";

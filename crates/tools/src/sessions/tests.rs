@@ -437,6 +437,12 @@ fn bad_reads_are_refused_by_name() {
             "`limit` must be an integer from 1 to 1000; got 0",
         ),
         ("sessions_history", json!({"sessionkey": "main"}), "did you mean `sessionKey`?"),
+        ("sessions_history", json!({"sessionKey": "main", "fromByte": 1}), "goes with `seq`"),
+        (
+            "sessions_history",
+            json!({"sessionKey": "main", "seq": 1, "limit": 1}),
+            "`limit` does not go with `seq`",
+        ),
         ("sessions_run", json!({}), "`sessions_run` is not a session tool"),
     ];
     refused(&table);
@@ -489,6 +495,10 @@ fn lists_and_histories() {
     };
     let arguments = json!({"sessionKey": "thread:budget", "includeTools": true, "offset": 10});
     assert_eq!(call("sessions_history", arguments), Ok(SessionsCall::Read(history)));
+    let session_key = "thread:budget".to_owned();
+    let message = SessionsRead::Message { session_key, seq: 7, from_byte: 4_096 };
+    let arguments = json!({"sessionKey": "thread:budget", "seq": 7, "fromByte": 4_096});
+    assert_eq!(call("sessions_history", arguments), Ok(SessionsCall::Read(message)));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The whole binary against the stub: real processes, a real database, real HTTP.
 
+mod big;
 mod blank;
 mod chat;
 mod commands;
@@ -15,6 +16,7 @@ mod judge;
 mod kill;
 mod lanes;
 mod ledger;
+mod look;
 mod main_job;
 mod policy;
 mod send;
