@@ -26,4 +26,5 @@ mod stop;
 mod threads;
 mod tools;
 mod truth;
+mod waits;
 mod warm;
