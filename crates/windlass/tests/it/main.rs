@@ -2,6 +2,7 @@
 
 mod big;
 mod blank;
+mod bootstrap;
 mod chat;
 mod commands;
 mod deadline;
@@ -18,6 +19,7 @@ mod lanes;
 mod ledger;
 mod look;
 mod main_job;
+mod person;
 mod policy;
 mod send;
 mod orchestra;
