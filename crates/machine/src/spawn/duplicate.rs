@@ -38,15 +38,18 @@ pub(super) fn duplicate(
 
 pub(super) fn duplicate_reply(state: &mut State<'_>, id: TaskId) -> Reply {
     let task = state.task(&id).clone();
+    let send =
+        format!("sessions_send {{\"sessionKey\":\"{}\",\"message\":\"...\"}}", task.session_key);
     let advice = match task.outcome {
-        None => {
-            "An equal task is open: its result will come. To tell it more, use subagents with \
-             action \"steer\". For a second one on purpose, pass another taskName."
-        }
-        Some(_) => {
+        None => format!(
+            "An equal task is open: its result will come. To tell it more, do not spawn again: \
+             {send} (or subagents, action \"steer\"). For a second one on purpose, pass another \
+             taskName."
+        ),
+        Some(_) => format!(
             "A task with this idempotencyKey has ended already; its result was announced. To go \
-             on with it, use subagents with action \"steer\"."
-        }
+             on with it: {send} (or subagents, action \"steer\")."
+        ),
     };
     Reply::ok(json!({
         "status": "duplicate",
