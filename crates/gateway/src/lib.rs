@@ -36,6 +36,7 @@ mod notice;
 mod outbox;
 mod refusal;
 mod server;
+mod standing;
 mod subscribe;
 mod view;
 

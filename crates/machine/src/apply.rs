@@ -5,8 +5,8 @@ use crate::event::Event;
 use crate::rows::JournalLine;
 use crate::state::State;
 use crate::{
-    attempt, command, deliver, flow, inbox, internal, lane, node, recover, redeliver, session,
-    step, stop, timer,
+    attempt, command, deliver, flow, halt, inbox, internal, lane, node, recover, redeliver,
+    session, step, stop, timer,
 };
 
 /// Applies `event` to the rows that it concerns.
@@ -44,6 +44,7 @@ pub fn apply(state: &mut State<'_>, event: Event) -> Answer {
         Event::RetryTask(asked) => attempt::retry(state, &asked).into(),
         Event::Redeliver { task, by } => redeliver::redeliver(state, task, &by).into(),
         Event::StopBelow { task, by } => stop::stop_below(state, task, &by),
+        Event::Halted { run, look, pids, calls } => halt::on_halted(state, run, look, pids, calls),
         Event::Tick => timer::tick(state),
         Event::Due(timer) => timer::due(state, &timer),
         Event::NodeStarted { node, pid, version } => node::start(state, node, pid, version),

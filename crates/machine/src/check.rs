@@ -5,6 +5,7 @@ mod gate;
 mod warm;
 mod session;
 mod ends;
+mod halt;
 mod circle;
 mod send;
 
@@ -15,9 +16,9 @@ use types::{Hash, RunId, SessionId, SessionKey, TaskId, Timestamp};
 use crate::deliver;
 use crate::limits::Limits;
 use crate::rows::{
-    EntryKind, Episode, Flow, FlowNode, Gate, InboxKind, InboxRow, InboxState, Lane, LedgerRow,
-    Node, NodeState, Outcome, Place, Run, Session, Step, StepKind, StepState, Task, TaskKind,
-    Timer, TimerKind, Transcript,
+    EntryKind, Episode, Flow, FlowNode, Gate, Halt, InboxKind, InboxRow, InboxState, Lane,
+    LedgerRow, Node, NodeState, Outcome, Place, Run, Session, Step, StepKind, StepState, Task,
+    TaskKind, Timer, TimerKind, Transcript,
 };
 use crate::run::{Phase, WaitKind};
 
@@ -46,6 +47,8 @@ pub struct World {
     /// Bodies of the policies that sessions name.
     pub policies: BTreeMap<Hash, String>,
     pub gates: Vec<Gate>,
+    /// By run.
+    pub halts: Vec<Halt>,
 }
 
 /// An entry without its body.
@@ -86,6 +89,7 @@ pub fn check(world: &World, limits: &Limits) -> Vec<Violation> {
     session::deleted_is_at_rest(world, &mut found);
     session::results_come_to_who_asked(world, &mut found);
     ends::check(world, &mut found);
+    halt::check(world, &mut found);
     flow::flows(world, &mut found);
     attempt::attempts(world, &mut found);
     send::messages(world, limits, &mut found);

@@ -5,14 +5,14 @@
 //! again gets the answer that was given, and nothing is stopped or spawned twice.
 
 use serde_json::Value;
-use types::{InternalCall, TaskId};
+use types::{InternalCall, SessionKey, TaskId};
 
 use crate::attempt::{self, Retry};
 use crate::effect::{Answer, Commanded, Notice, Refusal, Stopped};
 use crate::event::{Act, Asked, Command};
 use crate::rows::{CommandRow, EndReason, Lifecycle, NodeState};
 use crate::state::State;
-use crate::{inbox, internal, session, stop};
+use crate::{halt, inbox, internal, session, stop};
 
 /// An answer in words.
 struct Told {
@@ -53,11 +53,11 @@ fn try_carry_out(state: &mut State<'_>, command: Command) -> Result<Commanded, R
         Act::Tell { answer, is_error, listed } => Told { answer, is_error, listed },
         Act::Stop => {
             stopped = stop::stop_all(state, &session, &owner);
-            Told::ok(stopped_words(state, &stopped))
+            Told::ok(stopped_words(state, &session, &stopped))
         }
         Act::StopChildren => {
             stopped = stop::stop_children(state, &session, &owner);
-            Told::ok(stopped_words(state, &stopped))
+            Told::ok(stopped_words(state, &session, &stopped))
         }
         Act::Retry(task) => {
             let below = Some(session.clone());
@@ -67,7 +67,7 @@ fn try_carry_out(state: &mut State<'_>, command: Command) -> Result<Commanded, R
         }
         Act::Reset(reason) => {
             stopped = session::reset(state, &session, reason, &owner);
-            Told::ok(reset_words(state, reason, &stopped))
+            Told::ok(reset_words(state, &session, reason, &stopped))
         }
         Act::Patch(patch) => {
             session::patch(state, &session, &patch)?;
@@ -103,7 +103,7 @@ fn commanded(row: CommandRow, stopped: Stopped, duplicate: bool) -> Commanded {
 /// what changes nothing is answered; while the gateway drains, what begins nothing.
 fn check_open(
     state: &mut State<'_>,
-    key: &types::SessionKey,
+    key: &SessionKey,
     owner: &str,
     act: &Act,
 ) -> Result<(), Refusal> {
@@ -129,7 +129,7 @@ fn check_open(
 /// Keeps the command where it was typed. That of a reset stands at the head of the new transcript.
 fn keep(
     state: &mut State<'_>,
-    session_key: types::SessionKey,
+    session_key: SessionKey,
     idem_key: String,
     text: String,
     told: Told,
@@ -160,14 +160,20 @@ fn keep(
 }
 
 /// Says what has stopped with this commit, and what is stopping with those that follow.
-fn stopped_words(state: &mut State<'_>, stopped: &Stopped) -> String {
-    if stopped.runs.is_empty() && stopped.tasks.is_empty() {
-        return "Nothing was running.".to_owned();
-    }
+fn stopped_words(state: &mut State<'_>, key: &SessionKey, stopped: &Stopped) -> String {
+    let root = state.session(key).root_key.clone();
+    let report = halt::report(state, &root, stopped);
     let mut lines = Vec::new();
+    if stopped.runs.is_empty() && stopped.tasks.is_empty() {
+        lines.push("Nothing was running.".to_owned());
+    }
     for run in &stopped.runs {
-        let row = state.run(run);
-        lines.push(format!("Stopped: the run of {}.", row.session_key));
+        let ending = report.runs.iter().any(|(ending, _)| ending == run);
+        let session = &state.run(run).session_key;
+        lines.push(match ending {
+            true => format!("Stopped: the run of {session}. What it had begun is being ended."),
+            false => format!("Stopped: the run of {session}."),
+        });
     }
     for id in &stopped.tasks {
         let task = state.task(id);
@@ -177,10 +183,19 @@ fn stopped_words(state: &mut State<'_>, stopped: &Stopped) -> String {
             (if task.outcome.is_some() { "Stopped" } else { "Stopping" }, &task.session_key);
         lines.push(format!("{word}: {name}({id}, {key}) and all below it."));
     }
+    for (session, halt) in &report.unproved {
+        let left = halt::left(&halt.pids, halt.calls);
+        lines.push(format!("Not proved to be over: {} of {session}: {left}.", halt.run));
+    }
     lines.join("\n")
 }
 
-fn reset_words(state: &mut State<'_>, reason: EndReason, stopped: &Stopped) -> String {
+fn reset_words(
+    state: &mut State<'_>,
+    key: &SessionKey,
+    reason: EndReason,
+    stopped: &Stopped,
+) -> String {
     let begun = match reason {
         EndReason::New => {
             "A new conversation has begun under this key; the old one stays readable."
@@ -190,7 +205,7 @@ fn reset_words(state: &mut State<'_>, reason: EndReason, stopped: &Stopped) -> S
     if stopped.runs.is_empty() && stopped.tasks.is_empty() {
         return begun.to_owned();
     }
-    format!("{begun}\n{}", stopped_words(state, stopped))
+    format!("{begun}\n{}", stopped_words(state, key, stopped))
 }
 
 /// What was asked for, for the words about its answer.

@@ -34,6 +34,12 @@ pub enum Action {
     Abort {
         run: RunId,
     },
+    /// Look whether anything of this run is left, and end what is.
+    Prove {
+        run: RunId,
+        /// Which look it is.
+        look: u32,
+    },
 }
 
 /// One model call to be made.
@@ -313,6 +319,15 @@ pub enum Notice {
         acknowledgment: Option<String>,
     },
     RunEnded(RunEnded),
+    /// It was looked what is left of a run that was ended with calls out.
+    Halted {
+        run: RunId,
+        session: SessionKey,
+        /// Processes that live on; none if nothing is left.
+        pids: Vec<u32>,
+        /// Calls that have not come back.
+        calls: u32,
+    },
     /// Its node is gone; it goes on from its last committed step.
     Recovered {
         run: RunId,

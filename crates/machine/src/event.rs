@@ -92,6 +92,16 @@ pub enum Event {
         task: TaskId,
         by: String,
     },
+    /// It was looked what is left of a run that was ended with calls out.
+    Halted {
+        run: RunId,
+        /// The look that has seen it.
+        look: u32,
+        /// Processes that carry its id.
+        pids: Vec<u32>,
+        /// Calls that have not come back.
+        calls: u32,
+    },
     /// The clock has reached the earliest timer.
     Tick,
     Due(Timer),
@@ -138,6 +148,7 @@ impl Event {
             Event::RetryTask(_) => "RetryTask",
             Event::Redeliver { .. } => "Redeliver",
             Event::StopBelow { .. } => "StopBelow",
+            Event::Halted { .. } => "Halted",
             Event::Tick => "Tick",
             Event::Due(_) => "Due",
             Event::NodeStarted { .. } => "NodeStarted",

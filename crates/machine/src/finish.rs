@@ -1,6 +1,6 @@
 //! The end of a run, and all that follows from it in the same commit.
 
-use types::{FailureClass, RunId, SessionKey, TaskId};
+use types::{EffectClass, FailureClass, RunId, SessionKey, TaskId};
 
 use crate::announce;
 use crate::archive;
@@ -8,6 +8,7 @@ use crate::deliver;
 use crate::effect::{Action, Notice, RunEnded};
 use crate::event::Event;
 use crate::flow;
+use crate::halt;
 use crate::inbox;
 use crate::reply;
 use crate::rows::{EntryKind, Outcome, Place, StepKind, StepState, TaskKind, TimerKind};
@@ -96,7 +97,7 @@ fn close(state: &mut State<'_>, run: RunId, end: End) -> Closed {
     // Below a stop whose cascade has not come here yet: whoever is above is stopped too.
     let overtaken = end.outcome != Outcome::Cancelled && step::cancelled_above(state, run);
     let end = if overtaken { end.quietly() } else { end };
-    close_open_steps(state, run, end.outcome);
+    let were_out = close_open_steps(state, run, end.outcome);
     reply::abandon(state, run, end.outcome);
     stop_waiting(state, run);
     transition(state, run, RunEvent::Ended(end.outcome));
@@ -125,6 +126,9 @@ fn close(state: &mut State<'_>, run: RunId, end: End) -> Closed {
     session.active = now;
     session.rev += 1;
 
+    if were_out && was.slot.is_some() {
+        halt::begin(state, run);
+    }
     if let Some(task) = was.task {
         end_task(state, task, &end);
     }
@@ -134,14 +138,18 @@ fn close(state: &mut State<'_>, run: RunId, end: End) -> Closed {
     Closed { session: was.session_key, task: was.task, quiet: end.quiet }
 }
 
-/// Every call that is out gets its one result, so that the history stays valid.
-fn close_open_steps(state: &mut State<'_>, run: RunId, outcome: Outcome) {
+/// Every call that is out gets its one result, so that the history stays valid. Says whether any
+/// was out in the world.
+fn close_open_steps(state: &mut State<'_>, run: RunId, outcome: Outcome) -> bool {
+    let mut were_out = false;
     for n in state.tx().open_steps(run) {
         if deliver::is_check(state.step(&(run, n))) {
             deliver::close(state, run, n, StepState::Failed);
             continue;
         }
-        match state.step(&(run, n)).kind {
+        let step = state.step(&(run, n));
+        were_out |= step.effect != Some(EffectClass::Internal);
+        match step.kind {
             StepKind::Model => step::fail_model_step(state, run, n, true),
             StepKind::Tool => {
                 let text = format!(
@@ -153,6 +161,7 @@ fn close_open_steps(state: &mut State<'_>, run: RunId, outcome: Outcome) {
             }
         }
     }
+    were_out
 }
 
 /// Ends a task: its requester gets the announce in the same commit.

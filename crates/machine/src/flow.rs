@@ -29,7 +29,7 @@ use types::{FlowId, FlowTarget, TaskId};
 use crate::announce;
 use crate::effect::{Answer, Notice, Stopped};
 use crate::finish::End;
-use crate::internal::{Caller, Reply, is_below};
+use crate::internal::{Caller, Reply, is_below, stopped_reply};
 use crate::rows::{Flow, FlowNode, FlowNodeState, Outcome, TaskKind};
 use crate::state::State;
 use crate::step::stopped;
@@ -163,5 +163,5 @@ pub fn cancel(state: &mut State<'_>, caller: &Caller, target: FlowTarget) -> Rep
         return Reply::ok(json!({ "status": "already_ended", "taskId": id }));
     }
     let stopped = stop::stop_tree(state, id, &caller.by, false);
-    Reply::ok(json!({ "status": "stopped", "runs": stopped.runs, "tasks": stopped.tasks }))
+    stopped_reply(state, &caller.session, &stopped)
 }

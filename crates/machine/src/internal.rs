@@ -5,7 +5,7 @@ use types::{
     InternalCall, RunId, SessionKey, TaskId, TaskTarget, WaitFor, WaitRequest, YieldRequest,
 };
 
-use crate::effect::{Answer, Refusal};
+use crate::effect::{Answer, Refusal, Stopped};
 use crate::event::{Asked, Inbound, Token};
 use crate::guard;
 use crate::inbox;
@@ -13,7 +13,7 @@ use crate::queue::QueueMode;
 use crate::rows::{InboxKind, Lifecycle, Place, StepState, TaskKind};
 use crate::state::State;
 use crate::transcript::{Closing, close_tool};
-use crate::{flow, send, spawn, step, stop, wait};
+use crate::{flow, halt, send, spawn, step, stop, wait};
 
 /// Tasks of one session that are looked through for one of the caller's.
 const CARRIED_MAX: usize = 100;
@@ -213,7 +213,22 @@ fn kill(state: &mut State<'_>, caller: &Caller, target: &TaskTarget) -> Reply {
         return Reply::ok(json!({ "status": "already_ended", "taskId": id }));
     }
     let stopped = stop::stop_tree(state, id, &caller.by, false);
-    Reply::ok(json!({ "status": "stopped", "runs": stopped.runs, "tasks": stopped.tasks }))
+    stopped_reply(state, &caller.session, &stopped)
+}
+
+/// What a stop has ended, and what of it is not proved to be over.
+pub fn stopped_reply(state: &mut State<'_>, asked: &SessionKey, stopped: &Stopped) -> Reply {
+    let root = state.session(asked).root_key.clone();
+    let report = halt::report(state, &root, stopped);
+    let mut told = json!({ "status": "stopped", "runs": stopped.runs, "tasks": stopped.tasks });
+    if !report.is_empty() {
+        told["stop"] = report.json();
+        told["note"] = json!(
+            "Nothing of it is taken any more. What is stopping ends within 5 s; subagents with \
+             action \"info\" says when that is proved."
+        );
+    }
+    Reply::ok(told)
 }
 
 /// Puts a message into the session of a task below. One whose last run has ended, however it

@@ -41,6 +41,7 @@ mod circle;
 mod spawn;
 pub mod flow;
 mod gate;
+pub mod halt;
 mod stop;
 pub mod archive;
 mod session;

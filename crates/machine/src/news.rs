@@ -46,6 +46,11 @@ impl Notice {
                 end.run.to_string(),
                 json!({ "session": end.session, "outcome": end.outcome, "error": end.error }),
             ),
+            Notice::Halted { run, session, pids, calls } => (
+                "run.halted",
+                run.to_string(),
+                json!({ "session": session, "pids": pids, "calls": calls }),
+            ),
             Notice::Recovered { run, session, recoveries, cut } => (
                 "run.recovered",
                 run.to_string(),

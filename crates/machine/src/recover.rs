@@ -17,6 +17,7 @@ use types::{EffectClass, FailureClass, RunId};
 use crate::effect::{Answer, Cut, Notice};
 use crate::event::Event;
 use crate::finish::{End, finish};
+use crate::halt;
 use crate::limits::{RECOVERIES_MAX, SWEEP_PAGE};
 use crate::restart;
 use crate::rows::{LaneName, Outcome, StepKind, StepState};
@@ -40,6 +41,7 @@ pub fn recover(state: &mut State<'_>) -> Answer {
         return Answer::Done;
     }
     restart::tell(state);
+    halt::look_at_all(state);
     // Stops that were cut in the middle of their cascade.
     let cancelled = state.tx().cancelled_open_tasks(SWEEP_PAGE);
     let more = cancelled.len() == SWEEP_PAGE;

@@ -15,9 +15,11 @@ use crate::status::TaskStatus;
 
 mod flow;
 mod gate;
+mod halt;
 
 pub use flow::{Flow, FlowNode, FlowNodeState};
 pub use gate::{Gate, GateKey, GateKind, GateState, ParseGateKeyError};
+pub use halt::{Halt, HaltState};
 
 word_enum! {
     /// May the session ever run again without being restored?
@@ -145,6 +147,8 @@ word_enum! {
         Archive = "archive",
         /// What is kept for a time only is looked through. Subject: `-`.
         Retention = "retention",
+        /// It is looked again whether anything is left of a run that was ended.
+        Halt = "halt",
     }
 }
 
@@ -153,7 +157,11 @@ impl TimerKind {
     pub fn of_run(self) -> bool {
         !matches!(
             self,
-            TimerKind::ReplyTimeout | TimerKind::Gate | TimerKind::Archive | TimerKind::Retention
+            TimerKind::ReplyTimeout
+                | TimerKind::Gate
+                | TimerKind::Archive
+                | TimerKind::Retention
+                | TimerKind::Halt
         )
     }
 }

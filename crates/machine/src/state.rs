@@ -21,7 +21,7 @@ use crate::effect::{Action, Notice};
 use crate::event::Event;
 use crate::limits::Limits;
 use crate::rows::{
-    CommandRow, Entry, Episode, Flow, FlowNode, Gate, GateKey, InboxRow, JournalLine, Lane,
+    CommandRow, Entry, Episode, Flow, FlowNode, Gate, GateKey, Halt, InboxRow, JournalLine, Lane,
     LaneName, LedgerRow, Node, Repeats, Run, Session, Step, Task, Timer, TimerKind, Transcript,
 };
 
@@ -56,6 +56,11 @@ pub trait Tx {
     fn put_inbox(&mut self, row: &InboxRow);
     fn gate(&mut self, key: &GateKey) -> Option<Gate>;
     fn put_gate(&mut self, gate: &Gate);
+
+    fn halt(&mut self, run: RunId) -> Option<Halt>;
+    fn put_halt(&mut self, halt: &Halt);
+    /// Halts that are not proved, of one tree or of all, by run.
+    fn open_halts(&mut self, root: Option<&SessionKey>, limit: usize) -> Vec<Halt>;
 
     /// The number that the next inbox row gets.
     fn next_inbox_seq(&mut self) -> i64;

@@ -13,7 +13,7 @@ use crate::rows::{Timer, TimerKind};
 use crate::run::{Phase, WaitKind};
 use crate::state::State;
 use crate::wait::{self, Turn, requeue};
-use crate::{gate, lane, node, reply};
+use crate::{gate, halt, lane, node, reply};
 
 /// Between two pages of what is deleted, so that other work comes in between.
 const PAGE_PAUSE: Duration = Duration::from_millis(200);
@@ -52,6 +52,12 @@ pub fn due(state: &mut State<'_>, timer: &Timer) -> Answer {
         }
         TimerKind::Retention => {
             forget(state);
+            return Answer::Done;
+        }
+        TimerKind::Halt => {
+            if let Ok(run) = timer.subject.parse() {
+                halt::look_again(state, run);
+            }
             return Answer::Done;
         }
         _ => {}

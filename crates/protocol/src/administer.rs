@@ -8,6 +8,7 @@ use crate::chat::QueueMode;
 use crate::fields::{Fields, InvalidField, SessionRef};
 use crate::method::Params;
 use crate::sessions::SessionRow;
+use crate::stop::StopReport;
 
 word_enum! {
     pub enum ResetReason {
@@ -192,6 +193,8 @@ pub struct AbortResult {
     pub status: AbortStatus,
     pub aborted_run_id: Option<String>,
     pub run_ids: Vec<String>,
+    #[serde(default, skip_serializing_if = "StopReport::is_empty")]
+    pub stop: StopReport,
 }
 
 /// Sessions of one preview, items of each, and characters of an item.

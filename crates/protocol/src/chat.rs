@@ -9,6 +9,7 @@ use types::{AgentId, FailureClass, SessionId, SessionKey, Timestamp, word_enum};
 use crate::fields::{Fields, InvalidField, SessionRef};
 use crate::message::{ChatMessage, WireUsage};
 use crate::method::Params;
+use crate::stop::StopReport;
 
 word_enum! {
     /// What becomes of a message that arrives during a run.
@@ -153,6 +154,8 @@ pub struct ChatAbortResult {
     /// Was there anything to stop?
     pub aborted: bool,
     pub run_ids: Vec<String>,
+    #[serde(default, skip_serializing_if = "StopReport::is_empty")]
+    pub stop: StopReport,
 }
 
 /// One step of an answer, as a person sees it.

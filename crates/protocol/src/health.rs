@@ -9,6 +9,7 @@ use types::{AgentId, SessionKey, Timestamp, Usage};
 use crate::fields::{Fields, InvalidField};
 use crate::method::Params;
 use crate::notice::{ProviderGate, QueueWait};
+use crate::stop::StopItem;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthParams {
@@ -135,6 +136,9 @@ pub struct Status {
     /// Results and answers that have reached nobody; `tasks.audit` lists them.
     #[serde(default)]
     pub dead_letters: u64,
+    /// Runs that were ended, and of which something is left.
+    #[serde(default)]
+    pub unproved: Vec<StopItem>,
 }
 
 /// What all model calls have used.
@@ -153,6 +157,12 @@ pub struct RunCounts {
     pub running: u64,
     /// For children, a reply or a person. Holds no slot.
     pub waiting: u64,
+    /// Ended, and it was not looked yet whether anything of them is left.
+    #[serde(default)]
+    pub stopping: u64,
+    /// Ended, and something of them is left.
+    #[serde(default)]
+    pub unproved: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -47,6 +47,7 @@ pub mod openai;
 pub mod scope;
 pub mod sessions;
 pub mod spawn;
+pub mod stop;
 pub mod tasks;
 pub mod tools;
 

@@ -6,6 +6,7 @@ use types::{AgentId, FlowId, RunId, SessionKey, TaskId, Timestamp, word_enum};
 use crate::fields::{Fields, InvalidField, SessionRef};
 use crate::message::WireUsage;
 use crate::method::Params;
+use crate::stop::StopReport;
 
 word_enum! {
     pub enum TaskStatus {
@@ -118,6 +119,9 @@ pub struct TaskGetResult {
     pub result: Option<String>,
     /// Depth first.
     pub below: Vec<TaskSummary>,
+    /// If it or something below was ended: how far that is proved.
+    #[serde(default, skip_serializing_if = "StopReport::is_empty")]
+    pub stop: StopReport,
 }
 
 /// What a cancel has done.
@@ -128,12 +132,9 @@ pub struct TaskCancelResult {
     pub cancelled: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Tasks that have ended with it, itself among them.
-    #[serde(default)]
-    pub stopped: Vec<TaskId>,
-    /// Tasks below it that have not ended yet.
-    #[serde(default)]
-    pub stopping: Vec<TaskId>,
+    /// The task and those below it, by how far their end is proved.
+    #[serde(default, skip_serializing_if = "StopReport::is_empty")]
+    pub stop: StopReport,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskSummary>,
 }

@@ -21,6 +21,7 @@ use protocol::health::{AgentHealth, Health, Heartbeat, RecentSession, SessionsHe
 use protocol::hello::{Features, HelloAuth, PresenceEntry, Server, SessionDefaults, Snapshot};
 use protocol::message::{Block, ChatRole};
 use protocol::sessions::{SessionRow, SessionStatus, SessionsChanged};
+use protocol::stop::StopReport;
 use protocol::tasks::{DeliveryStatus, TaskStatus, TaskSummary, TasksListResult};
 use protocol::{
     Challenge, ChatMessage, ConnectParams, ErrorShape, Event, EventFrame, HelloOk, Method, Request,
@@ -462,7 +463,12 @@ fn history() {
         total_messages: 3,
     };
     line(&mut lines, "ResponseFrame", &Response::ok("5", &history));
-    let aborted = ChatAbortResult { ok: true, aborted: true, run_ids: vec!["k1".to_owned()] };
+    let aborted = ChatAbortResult {
+        ok: true,
+        aborted: true,
+        run_ids: vec!["k1".to_owned()],
+        stop: StopReport::default(),
+    };
     line(&mut lines, "ResponseFrame", &Response::ok("6", &aborted));
     assert_snapshot!(lines, @r#"
     ResponseFrame {"type":"res","id":"5","ok":true,"payload":{"sessionKey":"agent:main:main","messages":[{"role":"assistant","content":[{"type":"toolCall","id":"call_1","name":"exec","arguments":{"command":"ls"}}],"timestamp":1700000000000},{"role":"toolResult","content":[{"type":"text","text":"a.txt"}],"timestamp":1700000000000,"toolCallId":"call_1","toolName":"exec","isError":false},{"role":"assistant","content":[{"type":"text","text":"one file"}],"timestamp":1700000000000}],"pendingInputs":{"items":[{"id":"msg_1","runId":"k2","message":{"role":"user","content":[{"type":"text","text":"and then?"}],"timestamp":1700000000000},"acceptedAt":1700000000000,"state":"queued"}],"total":1},"hasMore":false,"totalMessages":3}}

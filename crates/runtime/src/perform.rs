@@ -11,7 +11,7 @@ use machine::event::{ModelFailure, ToolDone};
 use machine::{Action, Event};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tools::Toolbox;
+use tools::{Toolbox, leftover};
 use types::{FailureClass, RunId};
 
 use crate::clock::Clock;
@@ -19,9 +19,13 @@ use crate::handle::Handle;
 use crate::model_call::{self, Prefixes};
 use crate::{deliver, pin, tool_call};
 
-/// How long aborted tools have to end their processes when the gateway stops: the grace between
-/// SIGTERM and SIGKILL, and a second.
-const ABORT_GRACE: Duration = Duration::from_secs(6);
+/// How long aborted tools have to end their processes: the grace between SIGTERM and SIGKILL, and
+/// a second.
+const ABORT_GRACE: Duration = Duration::from_secs(4);
+
+/// After that, how long what is left of a run may take to die. Together it is less than the five
+/// seconds after which nothing of a stopped run may live.
+const DEAD_WITHIN: Duration = Duration::from_millis(700);
 
 /// Starts what the machine has decided.
 #[derive(Debug)]
@@ -37,7 +41,10 @@ pub struct Shared {
     pub prefixes: Prefixes,
     pub clock: Arc<dyn Clock>,
     tasks: Mutex<HashMap<RunId, Tasks>>,
+    /// For the one who waits until nothing is out.
     changed: Notify,
+    /// For all who wait until a run has nothing out.
+    ended: Notify,
 }
 
 /// The tasks of one run.
@@ -51,8 +58,9 @@ impl Performer {
     pub fn new(handle: Handle, clock: Arc<dyn Clock>) -> Performer {
         let toolbox = Toolbox::builtin(&handle.config().tools);
         let prefixes = Prefixes::default();
-        let (tasks, changed) = (Mutex::default(), Notify::new());
-        Performer { shared: Arc::new(Shared { handle, toolbox, prefixes, clock, tasks, changed }) }
+        let (tasks, changed, ended) = (Mutex::default(), Notify::new(), Notify::new());
+        let shared = Shared { handle, toolbox, prefixes, clock, tasks, changed, ended };
+        Performer { shared: Arc::new(shared) }
     }
 
     /// Starts what a commit has decided, each action as a task of its own.
@@ -64,6 +72,7 @@ impl Performer {
         for action in actions {
             match action {
                 Action::Abort { run } => self.shared.abort(run),
+                Action::Prove { run, look } => self.prove(run, look),
                 Action::StartTool(start) if self.shared.toolbox.get(&start.name).is_none() => {
                     own.entry(start.run).or_default().push(Action::StartTool(start));
                 }
@@ -90,6 +99,20 @@ impl Performer {
                 }
             }
             shared.leave(run);
+        });
+    }
+
+    /// Looks after a run that was ended, and says what of it is left. It is no work of the run, so
+    /// nothing waits for it.
+    fn prove(&self, run: RunId, look: u32) {
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            let calls = shared.calls_left(run).await;
+            let pids = leftover::end(run, DEAD_WITHIN).await;
+            if !pids.is_empty() || calls > 0 {
+                tracing::warn!(%run, ?pids, calls, "not proved to be over");
+            }
+            shared.handle.hand_in(Event::Halted { run, look, pids, calls }).await;
         });
     }
 
@@ -139,8 +162,26 @@ impl Shared {
             }
         }
         drop(tasks);
+        self.ended.notify_waiters();
         self.changed.notify_waiters();
         self.changed.notify_one();
+    }
+
+    /// Waits until the tasks of an aborted run have ended, and says how many have not in time.
+    async fn calls_left(&self, run: RunId) -> u32 {
+        let count = || self.locked().get(&run).map_or(0, |tasks| tasks.count);
+        let all_gone = async {
+            loop {
+                // Asked for before the count is looked at: a task may end in between.
+                let changed = self.ended.notified();
+                if count() == 0 {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        let _late = tokio::time::timeout(ABORT_GRACE, all_gone).await;
+        u32::try_from(count()).unwrap_or(u32::MAX)
     }
 
     fn abort(&self, run: RunId) {
@@ -174,13 +215,13 @@ async fn perform(shared: &Shared, action: Action, cancel: CancellationToken) -> 
                 () = cancel.cancelled() => None,
             }
         }
-        Action::Abort { .. } => None,
+        Action::Abort { .. } | Action::Prove { .. } => None,
     }
 }
 
 fn run_of(action: &Action) -> RunId {
     match action {
-        Action::Pin { run, .. } | Action::Abort { run } => *run,
+        Action::Pin { run, .. } | Action::Abort { run } | Action::Prove { run, .. } => *run,
         Action::CallModel(call) => call.run,
         Action::StartTool(start) => start.run,
         Action::Check(check) => check.run,
@@ -195,7 +236,7 @@ fn on_panic(action: &Action) -> Option<Event> {
             let why = "the rendering of the prefix panicked".to_owned();
             Some(Event::Broken { run: *run, why })
         }
-        Action::Abort { .. } => None,
+        Action::Abort { .. } | Action::Prove { .. } => None,
         Action::CallModel(call) => Some(model_panicked(call)),
         Action::StartTool(start) => Some(tool_panicked(start)),
         Action::Check(check) => {

@@ -375,6 +375,13 @@ impl Asked<'_> {
             row["usage"] = json!(run.usage);
             row["steps"] = json!(run.steps);
         }
+        let run = task.run_id;
+        if let Some(halt) = ask(self.store(), move |rows| rows.halt(run)).await? {
+            row["stop"] = json!({
+                "state": halt.state, "pids": halt.pids, "calls": halt.calls,
+                "askedAt": halt.asked, "lookedAt": halt.looked,
+            });
+        }
         Ok(row)
     }
 

@@ -14,9 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use machine::Tx;
 use machine::check::{EntryHead, World};
 use machine::rows::{
-    Body, CommandRow, Entry, Episode, Flow, FlowNode, FlowNodeState, Gate, GateKey, InboxKind,
-    InboxRow, InboxState, JournalLine, Lane, LaneName, LedgerRow, Lifecycle, Node, NodeState,
-    Repeats, Run, Session, Step, StepState, Task, TaskKind, Timer, TimerKind, Transcript,
+    Body, CommandRow, Entry, Episode, Flow, FlowNode, FlowNodeState, Gate, GateKey, Halt,
+    HaltState, InboxKind, InboxRow, InboxState, JournalLine, Lane, LaneName, LedgerRow, Lifecycle,
+    Node, NodeState, Repeats, Run, Session, Step, StepState, Task, TaskKind, Timer, TimerKind,
+    Transcript,
 };
 use machine::run::{Phase, WaitKind};
 use types::{FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
@@ -237,6 +238,25 @@ impl Tx for Disk {
     fn put_gate(&mut self, row: &Gate) {
         self.world.gates.retain(|gate| gate.key != row.key);
         self.world.gates.push(row.clone());
+    }
+
+    fn halt(&mut self, run: RunId) -> Option<Halt> {
+        self.world.halts.iter().find(|halt| halt.run == run).cloned()
+    }
+
+    fn put_halt(&mut self, row: &Halt) {
+        assert!(self.runs.contains_key(&row.run), "{} is halted and is no run", row.run);
+        self.world.halts.retain(|halt| halt.run != row.run);
+        self.world.halts.push(row.clone());
+    }
+
+    fn open_halts(&mut self, root: Option<&SessionKey>, limit: usize) -> Vec<Halt> {
+        let open = self.world.halts.iter().filter(|halt| halt.state != HaltState::Stopped);
+        let of_tree = |halt: &&Halt| root.is_none_or(|root| halt.root_key == *root);
+        let mut open: Vec<Halt> = open.filter(of_tree).cloned().collect();
+        open.sort_by_key(|halt| halt.run);
+        open.truncate(limit);
+        open
     }
 
     fn next_inbox_seq(&mut self) -> i64 {

@@ -39,6 +39,11 @@ impl Sim {
                 self.take_off(run, Event::Checked { run, token, step, missing }, 500);
             }
             Action::Abort { run } => self.abort(run),
+            Action::Prove { run, look } => {
+                // Now and then something takes longer to die.
+                let pids = if self.rng.chance(200) { vec![4_711] } else { Vec::new() };
+                self.take_off(run, Event::Halted { run, look, pids, calls: 0 }, 4_000);
+            }
         }
     }
 
@@ -90,8 +95,13 @@ impl Sim {
     }
 
     fn abort(&mut self, run: RunId) {
-        let (of_run, others) = self.flights.drain(..).partition(|flight| flight.run == run);
+        let (of_run, others): (Vec<Flight>, Vec<Flight>) =
+            self.flights.drain(..).partition(|flight| flight.run == run);
         self.flights = others;
+        // What was ended in full flight is looked at, until nothing is left of it.
+        let halted = self.disk.world.halts.iter().any(|halt| halt.run == run);
+        let out = of_run.iter().find(|flight| !flight.late && is_out(&flight.event));
+        assert!(halted || out.is_none(), "{run} was ended, and nobody looks after {out:?}");
         self.let_some_end(of_run);
     }
 
@@ -128,6 +138,14 @@ impl Sim {
             self.pending.push_back(post);
         }
     }
+}
+
+/// Is it a call in the world, that outlives the order to end it?
+fn is_out(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::ModelReplied { .. } | Event::ModelFailed { .. } | Event::ToolFinished { .. }
+    )
 }
 
 fn replied(call: &ModelCall, reply: ModelReply) -> Event {

@@ -7,8 +7,8 @@ use machine::check::World;
 use machine::event::Act;
 use machine::queue::Drop;
 use machine::rows::{
-    FlowNodeState, InboxKind, InboxRow, InboxState, Lifecycle, NodeState, Outcome, Place, Session,
-    StepState, Task, TaskKind, Timer, TimerKind,
+    FlowNodeState, HaltState, InboxKind, InboxRow, InboxState, Lifecycle, NodeState, Outcome,
+    Place, Session, StepState, Task, TaskKind, Timer, TimerKind,
 };
 use machine::{Answer, Refusal};
 use machine::{deadline, deliver};
@@ -45,6 +45,9 @@ fn nothing_stuck(sim: &Sim) {
     }
     for task in &world.tasks {
         assert!(task.outcome.is_some(), "{} is stuck", task.id);
+    }
+    for halt in &world.halts {
+        assert_eq!(halt.state, HaltState::Stopped, "nobody has proved the end of {}", halt.run);
     }
     for node in &world.flow_nodes {
         let open = matches!(node.state, FlowNodeState::Pending | FlowNodeState::Running);

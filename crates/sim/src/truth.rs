@@ -56,7 +56,7 @@ impl Truth {
                 Action::CallModel(call) => Some(call.run),
                 Action::StartTool(start) => Some(start.run),
                 Action::Check(check) => Some(check.run),
-                Action::Abort { .. } => None,
+                Action::Abort { .. } | Action::Prove { .. } => None,
             };
             let Some(run) = begins else { continue };
             assert!(!self.stopped.contains(&run), "I8: {action:?} after a stop above it");

@@ -16,7 +16,7 @@ use crate::view::{
     LedgerScope, LedgerTotal, LineView, NodeView, QueuedView, RunView, SentView, SessionFilter,
     SessionView, Tally, TaskFilter, TaskView, TranscriptView,
 };
-use machine::rows::{Flow, FlowNode};
+use machine::rows::{Flow, FlowNode, Halt};
 
 /// Rows as they are between two commits.
 pub trait Query {
@@ -94,6 +94,12 @@ pub trait Query {
 
     /// Runs that have stood in line since `before`, longest first.
     fn lines(&self, before: Timestamp, limit: usize) -> Result<Vec<LineView>, StoreError>;
+
+    /// What is left of a run that was ended with calls out.
+    fn halt(&self, run: RunId) -> Result<Option<Halt>, StoreError>;
+
+    /// Runs of which it is not proved that nothing is left, by id.
+    fn open_halts(&self, limit: usize) -> Result<Vec<Halt>, StoreError>;
 
     /// Gates of models that are not open.
     fn gates(&self) -> Result<Vec<GateView>, StoreError>;

@@ -12,6 +12,7 @@ use protocol::administer::{
     ResetReason, ResolveParams, ResolveResult,
 };
 use protocol::message::ChatRole;
+use protocol::stop::StopReport;
 use store::StoreError;
 use store::query::{Query, ask};
 use store::view::{SessionFilter, SessionView};
@@ -144,13 +145,16 @@ pub async fn abort(gateway: &Gateway, params: AbortParams) -> Result<AbortResult
         }
         (None, None) => None,
     };
-    let run_ids = match session {
-        Some(session) => chat::abort_run(gateway, session, params.run_id).await?.run_ids,
-        None => Vec::new(),
+    let (run_ids, stop) = match session {
+        Some(session) => {
+            let told = chat::abort_run(gateway, session, params.run_id).await?;
+            (told.run_ids, told.stop)
+        }
+        None => (Vec::new(), StopReport::default()),
     };
     let aborted_run_id = run_ids.first().cloned();
     let status = if run_ids.is_empty() { AbortStatus::NoActiveRun } else { AbortStatus::Aborted };
-    Ok(AbortResult { ok: true, status, aborted_run_id, run_ids })
+    Ok(AbortResult { ok: true, status, aborted_run_id, run_ids, stop })
 }
 
 /// `sessions.preview`

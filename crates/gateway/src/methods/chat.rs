@@ -10,6 +10,7 @@ use protocol::chat::{
     self, ChatAbortParams, ChatAbortResult, ChatSendParams, ChatSendResult, SendStatus,
 };
 use protocol::command;
+use protocol::stop::StopReport;
 use serde_json::{Value, json};
 use store::StoreError;
 use store::query::{Query, ask};
@@ -19,6 +20,7 @@ use crate::ending::{self, Sight, Subject};
 use crate::gateway::{Gateway, unreadable};
 use crate::methods::commands;
 use crate::refusal::{not_submitted, refused, unexpected};
+use crate::standing;
 
 /// Where answers to a client go: back to the operator, whichever of his programs asks. One text
 /// for all of them, so that what he writes in one program steers the run that he began in another.
@@ -98,6 +100,9 @@ pub async fn send(gateway: &Gateway, params: ChatSendParams) -> Result<Value, Er
             result["ok"] = json!(stopped.ok);
             result["aborted"] = json!(stopped.aborted);
             result["runIds"] = json!(stopped.run_ids);
+            if !stopped.stop.is_empty() {
+                result["stop"] = json!(stopped.stop);
+            }
         }
         return Ok(result);
     }
@@ -137,7 +142,12 @@ pub async fn abort_run(
     let Some(name) = run else { return stop(gateway, session, None).await };
     match open_run(gateway, &session, name).await? {
         Some(run) => stop(gateway, session, Some(run)).await,
-        None => Ok(ChatAbortResult { ok: true, aborted: false, run_ids: Vec::new() }),
+        None => Ok(ChatAbortResult {
+            ok: true,
+            aborted: false,
+            run_ids: Vec::new(),
+            stop: StopReport::default(),
+        }),
     }
 }
 
@@ -180,10 +190,13 @@ async fn stopped_result(
     gateway: &Gateway,
     stopped: Stopped,
 ) -> Result<ChatAbortResult, ErrorShape> {
-    let runs = stopped.runs.clone();
-    let names = ask(gateway.handle.store(), move |rows| names_of(rows, &runs));
     let aborted = !stopped.runs.is_empty() || !stopped.tasks.is_empty();
-    Ok(ChatAbortResult { ok: true, aborted, run_ids: names.await.map_err(unreadable)? })
+    let told = ask(gateway.handle.store(), move |rows| {
+        let run_ids = names_of(rows, &stopped.runs)?;
+        let stop = standing::of_stop(rows, &stopped)?;
+        Ok(ChatAbortResult { ok: true, aborted, run_ids, stop })
+    });
+    told.await.map_err(unreadable)
 }
 
 pub fn names_of(rows: &dyn Query, runs: &[RunId]) -> Result<Vec<String>, StoreError> {

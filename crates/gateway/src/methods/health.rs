@@ -12,6 +12,7 @@ use protocol::health::{
     SessionsHealth, Status, TaskCounts,
 };
 use protocol::notice::{ProviderGate, QueueWait};
+use protocol::stop::StopItem;
 use store::StoreError;
 use store::query::{Query, ask};
 use store::view::{LedgerScope, SessionFilter, Tally};
@@ -19,6 +20,7 @@ use types::{AgentId, Timestamp};
 
 use crate::gateway::{Gateway, unreadable};
 use crate::notice;
+use crate::standing;
 
 /// How old a snapshot of health may be. Every connection is given one at its start, and a fleet
 /// of clients that comes back after a restart must not read everything once each.
@@ -116,6 +118,9 @@ struct Counted {
     ledger: Ledger,
     lines: Vec<QueueWait>,
     gates: Vec<ProviderGate>,
+    /// Runs that are looked after, by whether something was found.
+    stopping: u64,
+    unproved: Vec<StopItem>,
 }
 
 /// `status`
@@ -136,6 +141,8 @@ pub async fn status(gateway: &Gateway) -> Result<Status, ErrorShape> {
             queued: tally.runs_queued,
             running: tally.runs_running,
             waiting: tally.runs_waiting,
+            stopping: counted.stopping,
+            unproved: counted.unproved.len() as u64,
         },
         tasks: TaskCounts { open: tally.tasks_open, ended: tally.tasks_ended },
         lanes: counted.lanes,
@@ -144,6 +151,7 @@ pub async fn status(gateway: &Gateway) -> Result<Status, ErrorShape> {
         queue_waits: counted.lines,
         gates: counted.gates,
         dead_letters: tally.dead_letters,
+        unproved: counted.unproved,
     })
 }
 
@@ -161,7 +169,10 @@ fn count(rows: &dyn Query, path: String, now: Timestamp) -> Result<Counted, Stor
         queued: lane.queued.into(),
         holders: lane.holders,
     });
+    let (stopping, unproved) = standing::unproved(rows)?;
     Ok(Counted {
+        stopping,
+        unproved,
         lines,
         gates,
         sessions: sessions_health(rows, path, now, None)?,

@@ -21,6 +21,7 @@ use crate::gateway::{Gateway, unreadable};
 use crate::methods::chat::OWNER;
 use crate::methods::spawn;
 use crate::refusal::{not_submitted, refused, unexpected};
+use crate::standing;
 use crate::view;
 
 /// Tasks that are read at a time, until a page of those that are wanted is full.
@@ -153,10 +154,13 @@ pub async fn get(gateway: &Gateway, id: TaskId) -> Result<TaskGetResult, ErrorSh
     let found = ask(gateway.handle.store(), move |rows| {
         let Some(task) = rows.task(id)? else { return Ok(None) };
         let note = task.words(Lifecycle::Open, now).note.to_owned();
-        let below = below_task(rows, &task)?.into_iter().map(|task| summary(rows, task, now));
+        let mut all = vec![task.clone()];
+        all.extend(below_task(rows, &task)?);
+        let stop = standing::of_tasks(rows, &all)?;
+        let below = all.into_iter().skip(1).map(|task| summary(rows, task, now));
         let below = below.collect::<Result<_, _>>()?;
         let result = result(rows, &task)?;
-        Ok(Some(TaskGetResult { note, result, below, task: summary(rows, task, now)? }))
+        Ok(Some(TaskGetResult { note, result, below, stop, task: summary(rows, task, now)? }))
     });
     found.await.map_err(unreadable)?.ok_or_else(|| unknown(id))
 }
@@ -166,7 +170,7 @@ fn unknown(id: TaskId) -> ErrorShape {
 }
 
 /// Tasks below one, depth first.
-fn below_task(rows: &dyn Query, top: &TaskView) -> Result<Vec<TaskView>, StoreError> {
+pub fn below_task(rows: &dyn Query, top: &TaskView) -> Result<Vec<TaskView>, StoreError> {
     let root = Some(top.root_key.clone());
     let all = rows.tasks(&TaskFilter { root, limit: SCAN_MAX, ..TaskFilter::default() })?;
     let mut above = std::collections::BTreeSet::from([top.id]);
@@ -197,16 +201,13 @@ pub async fn cancel(gateway: &Gateway, id: TaskId) -> Result<TaskCancelResult, E
     let answer = ask(gateway.handle.store(), move |rows| {
         let Some(task) = rows.task(id)? else { return Ok(None) };
         let all = std::iter::once(task.clone()).chain(below_task(rows, &task)?);
-        let (ended, open): (Vec<_>, Vec<_>) = all.partition(|task| task.outcome.is_some());
-        let by_this = |task: &&TaskView| {
-            task.outcome == Some(Outcome::Cancelled) && task.ended >= Some(asked)
-        };
+        let by_this = |task: &TaskView| task.ended.is_none_or(|ended| ended >= asked);
+        let all: Vec<TaskView> = all.filter(by_this).collect();
         Ok(Some(TaskCancelResult {
             found: true,
             cancelled: was_open && task.outcome == Some(Outcome::Cancelled),
             reason: (!was_open).then(|| "it had ended before".to_owned()),
-            stopped: ended.iter().filter(by_this).map(|task| task.id).collect(),
-            stopping: open.iter().map(|task| task.id).collect(),
+            stop: standing::of_tasks(rows, &all)?,
             task: Some(summary(rows, task, now)?),
         }))
     });

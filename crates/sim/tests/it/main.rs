@@ -9,6 +9,7 @@ mod deliver;
 mod ends;
 mod flow;
 mod guard;
+mod halt;
 mod gate;
 mod lane;
 mod policy;

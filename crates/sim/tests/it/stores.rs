@@ -56,6 +56,7 @@ fn sorted(mut world: World) -> World {
     world.flows.sort_by_key(|row| row.id);
     world.flow_nodes.sort_by_key(|row| (row.flow, row.place));
     world.gates.sort_by(|a, b| a.key.cmp(&b.key));
+    world.halts.sort_by_key(|halt| halt.run);
     world
 }
 

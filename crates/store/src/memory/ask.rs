@@ -2,7 +2,7 @@
 
 use machine::check::{EntryHead, World};
 use machine::rows::{
-    CommandRow, EntryKind, Flow, FlowNode, GateState, InboxState, LedgerRow, NodeState, Run,
+    CommandRow, EntryKind, Flow, FlowNode, GateState, Halt, InboxState, LedgerRow, NodeState, Run,
     Session, StepState, Task, Transcript,
 };
 use machine::status::{Activity, activity};
@@ -357,6 +357,14 @@ impl Query for Tables {
         Ok(waiting)
     }
 
+    fn halt(&self, run: RunId) -> Result<Option<Halt>, StoreError> {
+        Ok(self.halts.get(&run).cloned())
+    }
+
+    fn open_halts(&self, limit: usize) -> Result<Vec<Halt>, StoreError> {
+        Ok(self.halts_open(None, limit))
+    }
+
     fn gates(&self) -> Result<Vec<GateView>, StoreError> {
         let shut = self.gates.values().filter(|gate| gate.state != GateState::Open);
         Ok(shut
@@ -431,6 +439,7 @@ impl Query for Tables {
             flows: self.flows.values().cloned().collect(),
             flow_nodes: self.flow_nodes.values().cloned().collect(),
             gates: self.gates.values().cloned().collect(),
+            halts: self.halts.values().cloned().collect(),
         };
         // As the database sorts: by the text of the keys.
         world.lanes.sort_by_key(|lane| lane.name.as_str());

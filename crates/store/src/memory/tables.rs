@@ -4,8 +4,8 @@
 
 use machine::rows::{
     Body, CommandRow, Entry, Episode, Flow, FlowNode, FlowNodeState, Gate, GateKey, GateState,
-    InboxKind, InboxRow, InboxState, Lane, LaneName, LedgerRow, Lifecycle, Node, Repeats, Run,
-    Session, Step, StepKind, StepState, Task, TaskKind, Timer, TimerKind, Transcript,
+    Halt, HaltState, InboxKind, InboxRow, InboxState, Lane, LaneName, LedgerRow, Lifecycle, Node,
+    Repeats, Run, Session, Step, StepKind, StepState, Task, TaskKind, Timer, TimerKind, Transcript,
 };
 use machine::run::{Phase, WaitKind};
 use types::{FlowId, Hash, MessageId, NodeId, NodeName, RunId, SessionId, SessionKey, TaskId};
@@ -52,6 +52,7 @@ tables! {
     repeats: (SessionKey, Hash) => Repeats,
     commands: (SessionKey, String) => CommandRow,
     gates: GateKey => Gate,
+    halts: RunId => Halt,
 
     // Indexes. Those of open things hold nothing else.
     inputs: (SessionKey, String) => i64,
@@ -186,6 +187,26 @@ impl Tables {
         if row.phase == Phase::Waiting(WaitKind::Gate) {
             self.gated.put((row.model.clone(), row.id), ());
         }
+    }
+
+    pub fn write_halt(&mut self, row: &Halt) {
+        assert!(self.runs.contains(&row.run), "{} is halted and is no run", row.run);
+        let looked = row.state == HaltState::Stopping;
+        assert_eq!(looked, row.looked.is_none(), "{}: a look has a time", row.run);
+        let left = !row.pids.is_empty() || row.calls > 0;
+        assert_eq!(row.state == HaltState::Unproved, left, "{}: what is left", row.run);
+        self.halts.put(row.run, row.clone());
+    }
+
+    /// Halts that are not proved, by run.
+    pub fn halts_open(&self, root: Option<&SessionKey>, limit: usize) -> Vec<Halt> {
+        let wanted = |row: &&Halt| {
+            row.state != HaltState::Stopped && root.is_none_or(|root| row.root_key == *root)
+        };
+        let mut open: Vec<Halt> = self.halts.values().filter(wanted).cloned().collect();
+        open.sort_by_key(|row| row.run);
+        open.truncate(limit);
+        open
     }
 
     pub fn write_gate(&mut self, row: &Gate) {

@@ -4,9 +4,10 @@ use std::cmp::Reverse;
 
 use machine::Tx;
 use machine::rows::{
-    CommandRow, Entry, EntryKind, Episode, Flow, FlowNode, FlowNodeState, Gate, GateKey, InboxKind,
-    InboxRow, InboxState, JournalLine, Lane, LaneName, LedgerRow, Lifecycle, Node, NodeState,
-    Repeats, Run, Session, Step, StepKind, StepState, Task, TaskKind, Timer, TimerKind, Transcript,
+    CommandRow, Entry, EntryKind, Episode, Flow, FlowNode, FlowNodeState, Gate, GateKey, Halt,
+    InboxKind, InboxRow, InboxState, JournalLine, Lane, LaneName, LedgerRow, Lifecycle, Node,
+    NodeState, Repeats, Run, Session, Step, StepKind, StepState, Task, TaskKind, Timer, TimerKind,
+    Transcript,
 };
 use types::{FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
 use uuid::Uuid;
@@ -154,6 +155,18 @@ impl Tx for Tables {
 
     fn put_gate(&mut self, gate: &Gate) {
         self.write_gate(gate);
+    }
+
+    fn halt(&mut self, run: RunId) -> Option<Halt> {
+        self.halts.get(&run).cloned()
+    }
+
+    fn put_halt(&mut self, halt: &Halt) {
+        self.write_halt(halt);
+    }
+
+    fn open_halts(&mut self, root: Option<&SessionKey>, limit: usize) -> Vec<Halt> {
+        self.halts_open(root, limit)
     }
 
     fn next_inbox_seq(&mut self) -> i64 {

@@ -1,7 +1,7 @@
 //! The questions of readers, in SQL.
 
 use machine::check::{EntryHead, World};
-use machine::rows::{CommandRow, Flow, FlowNode, InboxKind, InboxState, LaneName, Place};
+use machine::rows::{CommandRow, Flow, FlowNode, Halt, InboxKind, InboxState, LaneName, Place};
 use rusqlite::params;
 use types::{
     AgentId, FlowId, Hash, MessageId, NodeName, RunId, SessionId, SessionKey, TaskId, Timestamp,
@@ -172,6 +172,21 @@ fn entry_head(c: &mut Columns<'_, '_>) -> rusqlite::Result<EntryHead> {
 pub const LEDGER_SUM: &str = "select coalesce(sum(input), 0), coalesce(sum(output), 0), \
      coalesce(sum(cache_read), 0), coalesce(sum(cache_write), 0), count(*), \
      coalesce(sum(estimated), 0) from ledger";
+
+/// Halts that are not proved, of one tree or of all, by run.
+pub fn open_halts(
+    link: Link<'_>,
+    root: Option<&SessionKey>,
+    limit: usize,
+) -> Result<Vec<Halt>, StoreError> {
+    let sql = concat!(
+        "select ",
+        columns!(halts),
+        " from halts where state <> 'stopped' and (?1 is null or root_key = ?1) \
+         order by run_id limit ?2"
+    );
+    link.rows(sql, params![root.map(Text), int(limit as u64)], columns::halt)
+}
 
 /// Nodes of a flow, in the order of the declaration.
 pub fn flow_nodes(link: Link<'_>, id: FlowId) -> Result<Vec<FlowNode>, StoreError> {
@@ -480,6 +495,15 @@ impl Query for Snapshot<'_> {
         self.link.rows(sql, params![before.ms(), int(limit as u64)], line_view)
     }
 
+    fn halt(&self, run: RunId) -> Result<Option<Halt>, StoreError> {
+        let sql = concat!("select ", columns!(halts), " from halts where run_id = ?1");
+        self.link.row(sql, [Text(run)], columns::halt)
+    }
+
+    fn open_halts(&self, limit: usize) -> Result<Vec<Halt>, StoreError> {
+        open_halts(self.link, None, limit)
+    }
+
     fn gates(&self) -> Result<Vec<GateView>, StoreError> {
         let sql = concat!(
             "select ",
@@ -557,6 +581,7 @@ impl Query for Snapshot<'_> {
                 )?,
             ),
             gates: link.rows(all!(gates, "provider, account, model"), [], columns::gate)?,
+            halts: link.rows(all!(halts, "run_id"), [], columns::halt)?,
         })
     }
 

@@ -49,9 +49,11 @@ pub static SESSIONS: LazyLock<Table> = LazyLock::new(|| {
         name: "sessions",
         columns: columns!(sessions),
         keys: 1,
-        fixed: &["agent", "parent_key", "root_key", "depth", "kind"],
+        // A session of the pool gets another parent when it is taken.
+        fixed: &["agent", "kind"],
         indexed: &[
             "session_id",
+            "parent_key",
             "owner",
             "lifecycle",
             "open_run",

@@ -5,8 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use machine::rows::{
-    Base, CommandRow, Episode, Flow, FlowNode, Gate, GateKey, InboxRow, Lane, LedgerRow, Node,
-    Repeats, Run, Session, Step, Task, Timer, Transcript,
+    Base, CommandRow, Episode, Flow, FlowNode, Gate, GateKey, Halt, InboxRow, Lane, LedgerRow,
+    Node, Repeats, Run, Session, Step, Task, Timer, Transcript,
 };
 use machine::run::Phase;
 use rusqlite::types::{FromSql, ToSqlOutput, Type, Value};
@@ -83,6 +83,9 @@ macro_rules! columns {
     (gates) => {
         "provider, account, model, state, kind, reopen_ms, probe_run, strikes, closed_ms, reason, \
          window_ms, requests, tokens"
+    };
+    (halts) => {
+        "run_id, root_key, state, asked_ms, looked_ms, pids, calls, looks"
     };
     (journal) => {
         "kind, subject, root_key, detail, at_ms"
@@ -370,6 +373,19 @@ pub fn run(c: &mut Columns<'_, '_>) -> Result<Run> {
         ended: c.time_or_none()?,
         hops: c.get()?,
         lined: c.time_or_none()?,
+    })
+}
+
+pub fn halt(c: &mut Columns<'_, '_>) -> Result<Halt> {
+    Ok(Halt {
+        run: c.parsed()?,
+        root_key: c.parsed()?,
+        state: c.parsed()?,
+        asked: c.time()?,
+        looked: c.time_or_none()?,
+        pids: c.json_or_none()?.unwrap_or_default(),
+        calls: c.get()?,
+        looks: c.get()?,
     })
 }
 

@@ -2,8 +2,8 @@
 //! that would go back in a run's life is refused.
 
 use machine::rows::{
-    CommandRow, Entry, Episode, Flow, FlowNode, Gate, InboxRow, JournalLine, Lane, LedgerRow, Node,
-    Repeats, Run, Session, Step, Task, Timer, Transcript,
+    CommandRow, Entry, Episode, Flow, FlowNode, Gate, Halt, InboxRow, JournalLine, Lane, LedgerRow,
+    Node, Repeats, Run, Session, Step, Task, Timer, Transcript,
 };
 use rusqlite::params;
 use types::Hash;
@@ -224,6 +224,27 @@ pub fn run(link: Link<'_>, row: &Run) -> Put {
         row.lined.map(|at| at.ms()),
     ];
     one(RUNS.put(link, params)?, || format!("{} would go back in its life", row.id))
+}
+
+pub fn halt(link: Link<'_>, row: &Halt) -> Put {
+    let sql = upsert!(
+        halts,
+        "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8",
+        "run_id",
+        "state = excluded.state, looked_ms = excluded.looked_ms, pids = excluded.pids, \
+         calls = excluded.calls, looks = excluded.looks"
+    );
+    let params = params![
+        Text(row.run),
+        Text(&row.root_key),
+        row.state.as_str(),
+        row.asked.ms(),
+        row.looked.map(|at| at.ms()),
+        json(&row.pids),
+        row.calls,
+        row.looks,
+    ];
+    one(link.run(sql, params)?, || format!("{} would be halted twice", row.run))
 }
 
 pub fn gate(link: Link<'_>, row: &Gate) -> Put {

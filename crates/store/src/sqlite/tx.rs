@@ -6,8 +6,9 @@ use std::panic::resume_unwind;
 
 use machine::Tx;
 use machine::rows::{
-    Body, CommandRow, Entry, Episode, Flow, FlowNode, Gate, GateKey, InboxRow, JournalLine, Lane,
-    LaneName, LedgerRow, Node, Repeats, Run, Session, Step, Task, Timer, TimerKind, Transcript,
+    Body, CommandRow, Entry, Episode, Flow, FlowNode, Gate, GateKey, Halt, InboxRow, JournalLine,
+    Lane, LaneName, LedgerRow, Node, Repeats, Run, Session, Step, Task, Timer, TimerKind,
+    Transcript,
 };
 use rusqlite::params;
 use types::{FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
@@ -158,6 +159,18 @@ impl Tx for SqlTx<'_> {
 
     fn put_gate(&mut self, gate: &Gate) {
         must(put::gate(self.link, gate));
+    }
+
+    fn halt(&mut self, run: RunId) -> Option<Halt> {
+        self.row(by_key!(halts, "run_id = ?1"), [Text(run)], columns::halt)
+    }
+
+    fn put_halt(&mut self, halt: &Halt) {
+        must(put::halt(self.link, halt));
+    }
+
+    fn open_halts(&mut self, root: Option<&SessionKey>, limit: usize) -> Vec<Halt> {
+        must(ask::open_halts(self.link, root, limit))
     }
 
     fn next_inbox_seq(&mut self) -> i64 {

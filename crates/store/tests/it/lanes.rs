@@ -1,7 +1,8 @@
 //! What the machine asks of gates, of lines, and of what is old: on every store.
 
 use machine::rows::{
-    Gate, GateKey, GateKind, GateState, InboxKind, InboxState, JournalLine, LaneName, Outcome,
+    Gate, GateKey, GateKind, GateState, Halt, HaltState, InboxKind, InboxState, JournalLine,
+    LaneName, Outcome,
 };
 use machine::run::{Phase, WaitKind};
 use types::Timestamp;
@@ -34,6 +35,58 @@ fn gates_come_back_as_they_were_put() {
             tx.put_gate(&gate);
             assert_eq!(tx.gate(&key()), Some(gate));
             assert_eq!(tx.gate(&key().account_wide()), None);
+        },
+    ]);
+}
+
+/// What is left of runs that were ended, and of which of them it is not proved that it is nothing.
+#[test]
+fn halts_come_back_as_they_were_put() {
+    fn halt(n: u128, root: &str) -> Halt {
+        Halt {
+            run: run_id(n),
+            root_key: root.parse().unwrap(),
+            state: HaltState::Stopping,
+            asked: Timestamp(5),
+            looks: 1,
+            looked: None,
+            pids: Vec::new(),
+            calls: 0,
+        }
+    }
+    on_each_store(&[
+        |state| {
+            plant(state, 4);
+            let tx = state.tx();
+            for n in 1..4 {
+                tx.put_run(&rows::run(n));
+            }
+            assert_eq!(tx.halt(run_id(1)), None);
+            for (n, root) in [(3, "agent:main:main"), (1, "agent:main:main")] {
+                tx.put_halt(&halt(n, root));
+            }
+            tx.put_halt(&halt(2, "agent:main:thread:other"));
+        },
+        |state| {
+            let tx = state.tx();
+            let left = Halt {
+                state: HaltState::Unproved,
+                looked: Some(Timestamp(6)),
+                looks: 2,
+                pids: vec![7, 8],
+                calls: 9,
+                ..halt(1, "agent:main:main")
+            };
+            tx.put_halt(&left);
+            assert_eq!(tx.halt(run_id(1)), Some(left));
+            let ids = |halts: Vec<Halt>| halts.iter().map(|halt| halt.run).collect::<Vec<_>>();
+            assert_eq!(ids(tx.open_halts(None, 9)), [run_id(1), run_id(2), run_id(3)]);
+            assert_eq!(ids(tx.open_halts(None, 2)), [run_id(1), run_id(2)]);
+            let root = "agent:main:main".parse().unwrap();
+            assert_eq!(ids(tx.open_halts(Some(&root), 9)), [run_id(1), run_id(3)]);
+            let (state, looked) = (HaltState::Stopped, Some(Timestamp(7)));
+            tx.put_halt(&Halt { state, looked, ..halt(1, "agent:main:main") });
+            assert_eq!(ids(tx.open_halts(Some(&root), 9)), [run_id(3)]);
         },
     ]);
 }

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use machine::halt::left;
 use protocol::Method;
 use protocol::flows::{FlowSummary, GetResult, ListResult, NodeRow, NodeState, StartResult};
+use protocol::stop::StopReport;
 use protocol::tasks::{TaskCancelResult, TaskStatus};
 use serde_json::json;
 use types::{Announce, FlowId, FlowTarget, NodeName};
@@ -278,11 +280,19 @@ pub fn cancelled(
     if let Some(reason) = &done.reason {
         writeln!(out, "nothing was stopped: {reason}")?;
     }
-    for task in &done.stopped {
-        writeln!(out, "stopped   {task}")?;
+    Ok(stop_report(out, &done.stop)?)
+}
+
+/// Says how far the end of what was stopped is proved.
+pub fn stop_report(out: &mut impl Write, stop: &StopReport) -> std::io::Result<()> {
+    for item in &stop.stopped {
+        writeln!(out, "stopped   {}", item.name())?;
     }
-    for task in &done.stopping {
-        writeln!(out, "stopping  {task}")?;
+    for item in &stop.stopping {
+        writeln!(out, "stopping  {}", item.name())?;
+    }
+    for item in &stop.unproved {
+        writeln!(out, "unproved  {}: {}", item.name(), left(&item.pids, item.calls))?;
     }
     Ok(())
 }

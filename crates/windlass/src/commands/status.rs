@@ -32,6 +32,13 @@ pub async fn status(setup: &Setup, out: &mut impl Write) -> anyhow::Result<()> {
         "runs: {} running, {} queued, {} waiting",
         runs.running, runs.queued, runs.waiting
     )?;
+    if runs.stopping > 0 {
+        writeln!(out, "stopping: {} runs have ended, and are looked after", runs.stopping)?;
+    }
+    for item in &status.unproved {
+        let left = machine::halt::left(&item.pids, item.calls);
+        writeln!(out, "not proved to be over: {} of {}: {left}", item.name(), item.session_key)?;
+    }
     writeln!(out, "tasks: {} open, {} ended", tasks.open, tasks.ended)?;
     writeln!(out, "sessions: {} in {}", status.sessions.count, status.sessions.path)?;
     let rows: Vec<Vec<String>> = status

@@ -220,6 +220,7 @@ async fn show(args: TaskArgs, setup: &Setup, out: &mut impl Write) -> anyhow::Re
         let title = one_line(below.title.as_deref().unwrap_or(""), 60);
         writeln!(out, "  {}  {}  {title}", below.id, below.status)?;
     }
+    flow::stop_report(out, &shown.stop)?;
     if let Some(result) = &shown.result {
         writeln!(out, "\n{result}")?;
     }
