@@ -35,6 +35,15 @@ fn the_pool_holds_what_is_alike_and_idle_latest_first() {
         let taken = Session { open_run: Some(run_id(3)), ..rows::session(6) };
         tx.put_session(&Session { pool_key: Some(pool), ..taken });
         assert_eq!(tx.pooled(pool, Timestamp(0), 9), [key(2), key(1)], "it is taken");
+        // Whoever takes it is its parent from then on, maybe in another tree.
+        let moved = Session {
+            parent_key: Some(key(1)),
+            root_key: key(5),
+            depth: 7,
+            ..tx.session(&key(6)).unwrap()
+        };
+        tx.put_session(&moved);
+        assert_eq!(tx.session(&key(6)), Some(moved));
     }]);
 }
 

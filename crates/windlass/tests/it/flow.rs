@@ -144,8 +144,10 @@ async fn a_cancel_stops_the_subtree() {
     }
     assert!(house.stub.journal().open_streams >= 2, "nothing works\n{}", house.log());
     let done = house.json(&["flow", "cancel", &id, "--json"]).await.remove(0);
-    assert_eq!(done["stopped"].as_array().unwrap().len(), 4, "{done}");
-    assert_eq!((&done["cancelled"], &done["stopping"]), (&json!(true), &json!([])), "{done}");
+    // Whether their streams are closed is not known yet, or it is.
+    let count = |word: &str| done["stop"][word].as_array().unwrap().len();
+    assert_eq!((count("stopped") + count("stopping"), count("unproved")), (4, 0), "{done}");
+    assert_eq!(done["cancelled"], true, "{done}");
     house.quiet().await;
     let world = judge::all_is_well(&house, &Default::default()).await;
     assert!(world.tasks.iter().all(|task| task.outcome == Some(Outcome::Cancelled)));

@@ -26,6 +26,7 @@ mod orchestra;
 mod status;
 mod stop;
 mod threads;
+mod tree_stop;
 mod tools;
 mod truth;
 mod waits;
