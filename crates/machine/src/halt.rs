@@ -24,8 +24,11 @@ use crate::effect::{Action, Answer, Notice, Stopped};
 use crate::rows::{Halt, HaltState, TimerKind};
 use crate::state::State;
 
-/// After this it is looked again: twice what a stop may take.
+/// If nobody has said by then what he has seen, it is looked again: twice what a stop may take.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// And so long after something was found.
+pub const LOOK_AT_REST: Duration = Duration::from_secs(5);
 
 /// Halts of one tree that an answer lists, and that a start looks at at once.
 const HALTS_MAX: usize = 100;
@@ -72,7 +75,7 @@ pub fn on_halted(
     if over {
         state.clear_timer(TimerKind::Halt, run);
     } else {
-        state.set_timer(TimerKind::Halt, run, now + LOOK_AGAIN);
+        state.set_timer(TimerKind::Halt, run, now + LOOK_AT_REST);
     }
     let session = state.run(&run).session_key.clone();
     // The same again is no news.

@@ -137,7 +137,7 @@ pub struct Status {
     #[serde(default)]
     pub dead_letters: u64,
     /// Runs that were ended, and of which something is left.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unproved: Vec<StopItem>,
 }
 
@@ -158,11 +158,16 @@ pub struct RunCounts {
     /// For children, a reply or a person. Holds no slot.
     pub waiting: u64,
     /// Ended, and it was not looked yet whether anything of them is left.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "none_of_it")]
     pub stopping: u64,
     /// Ended, and something of them is left.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "none_of_it")]
     pub unproved: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn none_of_it(count: &u64) -> bool {
+    *count == 0
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -25,7 +25,10 @@ const ABORT_GRACE: Duration = Duration::from_secs(4);
 
 /// After that, how long what is left of a run may take to die. Together it is less than the five
 /// seconds after which nothing of a stopped run may live.
-const DEAD_WITHIN: Duration = Duration::from_millis(700);
+const DEAD_WITHIN: Duration = Duration::from_millis(600);
+
+/// And how long its calls may then take to come back.
+const BACK_WITHIN: Duration = Duration::from_millis(300);
 
 /// Starts what the machine has decided.
 #[derive(Debug)]
@@ -107,9 +110,13 @@ impl Performer {
     fn prove(&self, run: RunId, look: u32) {
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
-            let calls = shared.calls_left(run).await;
+            shared.calls_left(run, ABORT_GRACE).await;
             let pids = leftover::end(run, DEAD_WITHIN).await;
-            if !pids.is_empty() || calls > 0 {
+            // A call whose processes have just been ended comes back at once.
+            let calls = shared.calls_left(run, BACK_WITHIN).await;
+            let left = !pids.is_empty() || calls > 0;
+            // It is looked again and again; once is enough to be said.
+            if left && look == 1 {
                 tracing::warn!(%run, ?pids, calls, "not proved to be over");
             }
             shared.handle.hand_in(Event::Halted { run, look, pids, calls }).await;
@@ -168,7 +175,7 @@ impl Shared {
     }
 
     /// Waits until the tasks of an aborted run have ended, and says how many have not in time.
-    async fn calls_left(&self, run: RunId) -> u32 {
+    async fn calls_left(&self, run: RunId, within: Duration) -> u32 {
         let count = || self.locked().get(&run).map_or(0, |tasks| tasks.count);
         let all_gone = async {
             loop {
@@ -180,7 +187,7 @@ impl Shared {
                 changed.await;
             }
         };
-        let _late = tokio::time::timeout(ABORT_GRACE, all_gone).await;
+        let _late = tokio::time::timeout(within, all_gone).await;
         u32::try_from(count()).unwrap_or(u32::MAX)
     }
 

@@ -165,7 +165,7 @@ async fn stop_and_status_do_not_wait_for_a_busy_session() {
     assert_eq!(stop["payload"]["runIds"], json!(["k1"]));
     assert_eq!(client.chat_end("k1").await["payload"]["state"], "aborted");
     let told = words(&client.chat_end("c3").await["payload"]["message"]);
-    assert_eq!(told, "Stopped: the run of agent:main:main.");
+    assert!(told.starts_with("Stopped: the run of agent:main:main."), "{told}");
 }
 
 /// `agent` is answered twice, as for a run.

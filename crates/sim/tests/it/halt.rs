@@ -1,7 +1,7 @@
 //! What a run had out when it was ended is looked after until nothing of it is left.
 
 use machine::event::{Act, Command};
-use machine::halt::LOOK_AGAIN;
+use machine::halt::{LOOK_AGAIN, LOOK_AT_REST};
 use machine::rows::{Halt, HaltState};
 use machine::{Action, Answer, Event};
 use sim::plan::limits;
@@ -85,7 +85,7 @@ fn what_could_not_be_proved_is_named_and_looked_at_again() {
         bench.run(child).session_key
     );
     assert_eq!(told, expected);
-    bench.pass(LOOK_AGAIN);
+    bench.pass(LOOK_AT_REST);
     assert!(is_looked_at(&bench, child));
     // Nobody answers: it is asked again.
     bench.pass(LOOK_AGAIN);

@@ -2,11 +2,13 @@
 //! nothing of it lives, and nothing more is born.
 
 use std::collections::BTreeSet;
-use std::process::Output;
+use std::io::Write;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use machine::check::World;
 use machine::rows::{HaltState, Outcome, StepState};
+use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 use store::{Reader, Reads};
 use stub::Plan;
@@ -21,9 +23,9 @@ const COMMANDS: usize = 48;
 const STREAMS: usize = 16;
 const TASKS: usize = 4 + 16 + 64;
 
-/// A stop may take so long by the gateway's own clock: five seconds, and as much again twice for
-/// a machine that is busy with other tests.
-const PROVED_WITHIN: Duration = Duration::from_secs(15);
+/// A stop may take so long by the gateway's own clock: five seconds, and five times as much for a
+/// machine that is busy with other tests.
+const PROVED_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long the tree may take to grow, and to be gone.
 const PATIENCE: Duration = Duration::from_secs(150);
@@ -128,8 +130,8 @@ impl Grown {
         let cancelled = |row: &Value| row["status"] == "cancelled";
         assert!(rows.iter().all(cancelled), "{rows:?}");
         let status = self.house.json(&["status", "--json"]).await.remove(0);
-        let counts = (&status["runs"]["stopping"], &status["runs"]["unproved"]);
-        assert_eq!(counts, (&json!(0), &json!(0)), "{status}");
+        let open = ["stopping", "unproved"].map(|word| status["runs"].get(word).is_some());
+        assert_eq!(open, [false, false], "{status}");
     }
 
     /// From now on no model is called for it and nothing is begun.
@@ -168,24 +170,24 @@ async fn by_a_word_in_the_conversation() {
     grown.stays_over().await;
 }
 
-/// The program's way: `windlass chat` sends `chat.abort` when it is interrupted.
+/// The program's way: `windlass chat` sends `chat.abort` when it is interrupted in an answer.
 #[tokio::test]
 async fn by_the_method() {
     let mut grown = Grown::grow(yields).await;
-    let mut chat = grown.house.command(&["chat"]).stdin(std::process::Stdio::piped()).spawn();
-    let chat = chat.as_mut().unwrap();
-    let pid = rustix::process::Pid::from_child(chat);
-    // An interrupt that comes before it is connected ends it without a stop: again, then.
+    let mut chat = grown.house.command(&["chat"]).stdin(Stdio::piped()).spawn().unwrap();
+    // It ends the wait of the first run, from elsewhere; the children go on.
+    let words = late(600_000, "never").to_brief();
+    writeln!(chat.stdin.as_mut().unwrap(), "{words}").unwrap();
     let since = Instant::now();
-    while grown.world().await.tasks.iter().any(|task| task.cancelled.is_none()) {
-        assert!(since.elapsed() < PATIENCE, "no stop has come\n{}", grown.house.log());
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    while grown.streams() <= STREAMS {
+        assert!(since.elapsed() < PATIENCE, "nobody answers\n{}", grown.house.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let _ended = chat.kill();
-    chat.wait().unwrap();
+    rustix::process::kill_process(Pid::from_child(&chat), Signal::INT).unwrap();
     assert!(!grown.ends().await.status.success(), "a stopped run has no answer");
     grown.is_over(false).await;
+    chat.kill().unwrap();
+    chat.wait().unwrap();
     grown.stays_over().await;
 }
 
