@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
 use crate::metadata::Metadata;
 use crate::run;
@@ -19,7 +19,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     require_c_compiler()?;
-    ensure_sqlite3()?;
+    ensure(TOOLS)?;
 
     // The whole-binary tests start `windlass` and `windlass-stub` from the folder that
     // they run in. With all targets the features are those of the tests, so nothing is
@@ -63,22 +63,46 @@ fn require_c_compiler() -> anyhow::Result<()> {
     bail!("no C compiler: `cc` must be on the PATH (Debian: apt-get install gcc libc6-dev)")
 }
 
-/// One test looks at the live database with the shell that users have. Installs it where
-/// that can be done without asking anybody.
-fn ensure_sqlite3() -> anyhow::Result<()> {
-    let present = || run::succeeds(Command::new("sqlite3").arg("--version"));
-    if present() {
-        return Ok(());
-    }
+/// A program that tests use as users do.
+struct Tool {
+    name: &'static str,
+    /// Asks whether it is there.
+    version: &'static str,
+    package: &'static str,
+    why: &'static str,
+}
+
+const TOOLS: &[Tool] = &[
+    Tool {
+        name: "sqlite3",
+        version: "--version",
+        package: "sqlite3",
+        why: "one test reads the live database with it (macOS has it)",
+    },
+    Tool {
+        name: "dot",
+        version: "-V",
+        package: "graphviz",
+        why: "one test has `windlass flow show --dot` drawn by it (macOS: brew install graphviz)",
+    },
+];
+
+/// Installs what is missing, where that can be done without asking anybody.
+fn ensure(tools: &[Tool]) -> anyhow::Result<()> {
+    let present = |tool: &Tool| run::succeeds(Command::new(tool.name).arg(tool.version));
+    let missing: Vec<&Tool> = tools.iter().filter(|tool| !present(tool)).collect();
+    let Some(first) = missing.first() else { return Ok(()) };
     if !rustix::process::geteuid().is_root() || !run::succeeds(apt().arg("--version")) {
-        bail!(
-            "the sqlite3 shell is missing: one test reads the live database with it \
-             (Debian: sudo apt-get install sqlite3; macOS has it)"
-        );
+        let Tool { name, package, why, .. } = first;
+        bail!("`{name}` is missing: {why} (Debian: sudo apt-get install {package})");
     }
     run::stream(apt().arg("update"))?;
-    run::stream(apt().args(["install", "--yes", "--no-install-recommends", "sqlite3"]))?;
-    present().then_some(()).context("apt-get installed sqlite3, but it does not run")
+    let packages = missing.iter().map(|tool| tool.package);
+    run::stream(apt().args(["install", "--yes", "--no-install-recommends"]).args(packages))?;
+    match missing.iter().find(|tool| !present(tool)) {
+        None => Ok(()),
+        Some(tool) => bail!("apt-get installed {}, but it does not run", tool.name),
+    }
 }
 
 fn apt() -> Command {

@@ -375,7 +375,19 @@ fn dot(shown: &GetResult) -> String {
     text + "}\n"
 }
 
-/// A text as Graphviz quotes it.
+/// A text as Graphviz quotes it. It reads HTML's entities in a label, and what it draws may hold no
+/// other control than an end of line.
 fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '\\' => quoted += "\\\\",
+            '"' => quoted += "\\\"",
+            '\n' => quoted += "\\n",
+            '&' => quoted += "&amp;",
+            c if c.is_control() => quoted.push(' '),
+            c => quoted.push(c),
+        }
+    }
+    quoted + "\""
 }

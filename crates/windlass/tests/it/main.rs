@@ -11,6 +11,7 @@ mod demo;
 mod disk;
 mod errors;
 mod flow;
+mod graph;
 mod house;
 mod http;
 mod judge;
