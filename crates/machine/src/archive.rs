@@ -37,7 +37,7 @@ pub fn archive_session(state: &mut State<'_>, key: &SessionKey, by: &str) -> Res
     if let Some(run) = open_run {
         return not(format!("its run {run} is open; stop it, or wait for its end"));
     }
-    let children = state.tx().open_children(key).len();
+    let children = state.tx().count_open_children(key);
     if children > 0 {
         return not(format!("{children} children of it are open; stop them, or wait for them"));
     }

@@ -428,8 +428,11 @@ fn ahead_of(state: &mut State<'_>, task: &Task, lane: LaneName) -> usize {
         return place::in_line(state, &task.session_key);
     }
     let held = state.tx().held_slots(lane).len();
-    let queued = state.tx().queued_runs(lane, 1_000);
-    queued.iter().position(|run| *run == task.run).unwrap_or(0) + held
+    let ahead = match state.run(&task.run).rank {
+        Some(rank) => state.tx().place_in_line(lane, rank, task.run) - 1,
+        None => 0,
+    };
+    held + ahead as usize
 }
 
 fn model_of(state: &State<'_>, session: &Session) -> Option<String> {

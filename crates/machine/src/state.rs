@@ -120,6 +120,8 @@ pub trait Tx {
     /// Open tasks that `requester` has asked for, oldest first. Of a flow only the task that stands
     /// for it: its nodes are not the requester's to wait for, nor counted as its children.
     fn open_children(&mut self, requester: &SessionKey) -> Vec<TaskId>;
+    /// How many [`Tx::open_children`] would name.
+    fn count_open_children(&mut self, requester: &SessionKey) -> u32;
     fn open_tasks_by_hash(&mut self, requester: &SessionKey, dup_hash: Hash) -> Vec<TaskId>;
     fn open_task_by_name(&mut self, requester: &SessionKey, name: &str) -> Option<TaskId>;
     /// The newest task of this name that `requester` has asked for, open or ended.

@@ -4,6 +4,8 @@
 //! up its ancestors, so nothing begins in the subtree afterwards. The cascade that follows frees
 //! things sooner, one level an event.
 
+use std::collections::BTreeSet;
+
 use types::{RunId, SessionKey, TaskId};
 
 use crate::effect::{Answer, Refusal, Stopped};
@@ -132,12 +134,12 @@ fn mark_below(
     stopped: &mut Stopped,
 ) {
     let requester = state.task(&task).requester_key.clone();
-    let mut below = Vec::new();
+    let mut below = BTreeSet::new();
     for child in state.tx().open_children(key) {
         let Some(parent) = state.task(&child).parent else { continue };
         let left = state.task(&parent);
         if parent == task || left.outcome.is_some() && left.requester_key == requester {
-            below.push(child);
+            below.insert(child);
         }
     }
     mark_children(state, key, by, stopped, |child| below.contains(&child));

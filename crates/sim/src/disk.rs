@@ -456,6 +456,10 @@ impl Tx for Disk {
         self.open_tasks_where(|task| asked(task) && task.kind != TaskKind::FlowNode)
     }
 
+    fn count_open_children(&mut self, requester: &SessionKey) -> u32 {
+        self.open_children(requester).len() as u32
+    }
+
     fn open_tasks_by_hash(&mut self, requester: &SessionKey, dup_hash: Hash) -> Vec<TaskId> {
         self.open_tasks_where(|t| t.requester_key == *requester && t.dup_hash == dup_hash)
     }

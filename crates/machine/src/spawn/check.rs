@@ -109,8 +109,8 @@ pub(crate) fn check_room(
         );
         return Err(Reply::error("depth_exceeded", &why));
     }
-    let open = state.tx().open_children(&requester.key).len();
-    if open >= limits.children_max as usize {
+    let open = state.tx().count_open_children(&requester.key);
+    if open >= limits.children_max {
         let why = format!(
             "{open} children are open, and agents.defaults.subagents.maxChildrenPerAgent is {}; \
              yield until some have ended",

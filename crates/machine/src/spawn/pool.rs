@@ -77,7 +77,7 @@ fn is_free(state: &mut State<'_>, session: &Session, draft: &Session) -> bool {
         return false;
     }
     let quiet = state.tx().queued_rows(&session.key, 1).is_empty()
-        && state.tx().open_children(&session.key).is_empty();
+        && state.tx().count_open_children(&session.key) == 0;
     let Some(task) = state.tx().task_of_session(&session.key).filter(|_| quiet) else {
         return false;
     };

@@ -339,6 +339,10 @@ impl Tx for Tables {
         self.open_children_of(requester).collect()
     }
 
+    fn count_open_children(&mut self, requester: &SessionKey) -> u32 {
+        u32::try_from(self.open_children_of(requester).count()).unwrap_or(u32::MAX)
+    }
+
     fn open_tasks_by_hash(&mut self, requester: &SessionKey, dup_hash: Hash) -> Vec<TaskId> {
         let equal = |id: &TaskId| self.tasks.get(id).is_some_and(|task| task.dup_hash == dup_hash);
         self.open_children_of(requester).filter(equal).collect()

@@ -343,6 +343,12 @@ impl Tx for SqlTx<'_> {
         self.rows(sql, [Text(requester)], columns::one)
     }
 
+    fn count_open_children(&mut self, requester: &SessionKey) -> u32 {
+        let sql = "select count(*) from tasks where requester_key = ?1 and ended_ms is null \
+                   and kind <> 'flow_node'";
+        self.row(sql, [Text(requester)], number).unwrap_or(0)
+    }
+
     fn open_tasks_by_hash(&mut self, requester: &SessionKey, dup_hash: Hash) -> Vec<TaskId> {
         let sql = "select id from tasks where requester_key = ?1 and dup_hash = ?2 \
                    and ended_ms is null order by id";
@@ -410,8 +416,8 @@ impl Tx for SqlTx<'_> {
     fn open_tasks_of_tree(&mut self, root: &SessionKey) -> u32 {
         let sql = "select (select count(*) from tasks where root_key = ?1 and ended_ms is null) \
                    + (select count(*) from flow_nodes where state = 'pending' and flow_id in \
-                      (select flow_id from tasks where root_key = ?1 and ended_ms is null \
-                       and kind = 'flow'))";
+                      (select flow_id from tasks indexed by tasks_open_flows \
+                       where kind = 'flow' and ended_ms is null and root_key = ?1))";
         self.row(sql, [Text(root)], number).unwrap_or(0)
     }
 

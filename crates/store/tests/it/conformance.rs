@@ -266,6 +266,7 @@ fn tasks_are_found_by_requester_tree_name_and_key() {
         tx.put_task(&ended);
         let open = [task_id(2), task_id(4)];
         assert_eq!(tx.open_children(&key(1)), open);
+        assert_eq!([1, 2].map(|n| tx.count_open_children(&key(n))), [open.len() as u32, 0]);
         assert_eq!(tx.open_children(&key(2)), []);
         assert_eq!(tx.open_tasks_by_hash(&key(1), brief), open);
         assert_eq!(tx.open_tasks_of_tree(&key(1)), 2);

@@ -60,6 +60,7 @@ fn a_flow_is_one_child_and_takes_the_room_of_all_its_nodes() {
         tx.put_flow_node(&running);
         assert_eq!(tx.open_tasks_of_tree(&key(1)), 3, "one of them is there");
         assert_eq!(tx.open_children(&key(1)), [task_id(2)], "the flow, and not its node");
+        assert_eq!(tx.count_open_children(&key(1)), 1);
         assert_eq!(tx.task_of_session(&key(1)), None, "no session carries a flow");
         assert_eq!(tx.task_of_session(&key(3)), Some(task_id(3)));
     }]);
