@@ -42,7 +42,7 @@ impl Client {
             "maxProtocol": 4,
             "client": { "id": "bench", "version": version, "platform": "linux", "mode": "test" },
             "role": "operator",
-            "scopes": ["operator.read", "operator.write"],
+            "scopes": ["operator.read", "operator.write", "operator.admin"],
             "auth": { "token": token },
         });
         client.send("connect", "connect", &params)?;

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, Response, is_accepted};
 use super::database::{Database, number};
+use super::waits::Waits;
 
 pub const SESSIONS: usize = 64;
 
@@ -27,9 +28,8 @@ const MEASURED: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
     pub runs_per_second: f64,
-    /// From the message to its answer, in the middle and of the slowest in a hundred.
-    pub median: Duration,
-    pub slowest_percent: Duration,
+    /// From a message to its answer.
+    pub waits: Waits,
 }
 
 /// Settings of a gateway in which nothing but the gateway itself takes time.
@@ -52,18 +52,12 @@ pub fn drive(client: &mut Client, database: &Database) -> anyhow::Result<Rate> {
     talk.waits.clear();
     talk.go_on(MEASURED)?;
     let (ended, took) = (talk.ended - before, start.elapsed());
-    let mut waits = std::mem::take(&mut talk.waits);
+    let waits = std::mem::take(&mut talk.waits);
     talk.hear_out()?;
     check(database, talk.said)?;
 
-    waits.sort();
-    let at = |share: f64| waits.get((waits.len() as f64 * share) as usize).copied();
-    let too_few = || format!("only {ended} runs have ended in {took:?}");
-    Ok(Rate {
-        runs_per_second: ended as f64 / took.as_secs_f64(),
-        median: at(0.5).with_context(too_few)?,
-        slowest_percent: at(0.99).with_context(too_few)?,
-    })
+    let waits = Waits::of(waits).with_context(|| format!("{ended} runs ended in {took:?}"))?;
+    Ok(Rate { runs_per_second: ended as f64 / took.as_secs_f64(), waits })
 }
 
 /// Every run that was answered is in the file, ended and paid for once.
