@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use machine::Limits;
-use machine::queue::QueueMode;
+use machine::queue::{QueueMode, QueueWish};
 use machine::rows::Outcome;
 use protocol::message::ChatRole;
 use store::StoreError;
@@ -107,7 +107,7 @@ impl Card<'_> {
 
     fn mode(&self, session: &SessionView) -> String {
         let of_config: QueueMode = self.limits.queue.mode;
-        match session.queue_mode {
+        match session.queue.mode {
             Some(mode) => format!("queue {mode} (of this conversation)"),
             None => format!("queue {of_config} (messages.queue.mode)"),
         }
@@ -115,10 +115,12 @@ impl Card<'_> {
 
     /// What waits, and what becomes of a message that comes now.
     pub fn queue(&self, session: Option<&SessionView>) -> Told<String> {
-        let queue = &self.limits.queue;
-        let mode = session.and_then(|session| session.queue_mode).unwrap_or(queue.mode);
+        let wish = session.map(|session| session.queue).unwrap_or_default();
+        let queue = wish.over(&self.limits.queue);
+        let own = if wish == QueueWish::default() { "" } else { " (of this conversation)" };
         let mut lines = vec![format!(
-            "Current queue settings: mode={mode}, debounce={}ms, cap={}, drop={}.",
+            "Current queue settings: mode={}, debounce={}ms, cap={}, drop={}{own}.",
+            queue.mode,
             queue.debounce.as_millis(),
             queue.cap,
             queue.drop

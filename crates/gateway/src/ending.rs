@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use machine::event::Command;
 use machine::finish::said;
 use machine::rows::{CommandRow, InboxState, Outcome};
 use protocol::ErrorShape;
@@ -93,7 +94,12 @@ fn see(rows: &dyn Query, subject: &Subject) -> Result<Sight, StoreError> {
             },
         },
         Subject::Input { session, key } => {
-            let Some(input) = rows.input(session, key)? else {
+            // What was said with a command counts for it: that is what is answered.
+            let input = match rows.input(session, key)? {
+                None => rows.input(session, &Command::first_key(key))?,
+                found => found,
+            };
+            let Some(input) = input else {
                 let typed = rows.command(session, key)?;
                 return Ok(typed.map_or(Sight::Unknown, |row| Sight::Told(Box::new(row))));
             };

@@ -9,8 +9,8 @@ use types::{InternalCall, SessionKey, TaskId};
 
 use crate::attempt::{self, Retry};
 use crate::effect::{Answer, Commanded, Notice, Refusal, Stopped};
-use crate::event::{Act, Asked, Command};
-use crate::rows::{CommandRow, EndReason, Lifecycle, NodeState};
+use crate::event::{Act, Asked, Command, Inbound};
+use crate::rows::{CommandRow, EndReason, InboxKind, Lifecycle, NodeState};
 use crate::state::State;
 use crate::{halt, inbox, internal, session, stop};
 
@@ -47,6 +47,14 @@ fn try_carry_out(state: &mut State<'_>, command: Command) -> Result<Commanded, R
     if state.tx().inbox_by_idem(&session, &idem_key).is_some() {
         return Err(Refusal::IdempotencyConflict(idem_key));
     }
+    let first = first_message(&session, &owner, &origin, &idem_key, &act);
+    if let Some(message) = &first {
+        // Before anything is stopped: what cannot be said must not end what goes on.
+        inbox::check_bounds(state, message)?;
+        if state.tx().inbox_by_idem(&session, &message.idem_key).is_some() {
+            return Err(Refusal::IdempotencyConflict(idem_key));
+        }
+    }
     check_open(state, &session, &owner, &act)?;
     let mut stopped = Stopped::default();
     let told = match act {
@@ -65,8 +73,12 @@ fn try_carry_out(state: &mut State<'_>, command: Command) -> Result<Commanded, R
             let reply = attempt::retry(state, &asked);
             Spoken::Retry.tell(&reply.text, reply.is_error)
         }
-        Act::Reset(reason) => {
+        Act::Reset { reason, .. } => {
             stopped = session::reset(state, &session, reason, &owner);
+            if let Some(message) = first {
+                let said = inbox::accept(state, message);
+                assert!(matches!(said, Answer::Accepted(_)), "it could be said: {said:?}");
+            }
             Told::ok(reset_words(state, &session, reason, &stopped))
         }
         Act::Patch(patch) => {
@@ -86,6 +98,24 @@ fn try_carry_out(state: &mut State<'_>, command: Command) -> Result<Commanded, R
     };
     let row = keep(state, session, idem_key, text, told);
     Ok(commanded(row, stopped, false))
+}
+
+/// What is said to the agent with a command, under a key of its own: that of the command is taken.
+fn first_message(
+    session: &SessionKey,
+    owner: &str,
+    origin: &str,
+    idem_key: &str,
+    act: &Act,
+) -> Option<Inbound> {
+    let Act::Reset { first: Some(body), .. } = act else { return None };
+    let (origin, key) = (origin.to_owned(), Command::first_key(idem_key));
+    Some(Inbound {
+        kind: InboxKind::User,
+        owner: owner.to_owned(),
+        mode: None,
+        ..Inbound::system(session.clone(), origin, key, body.clone())
+    })
 }
 
 fn commanded(row: CommandRow, stopped: Stopped, duplicate: bool) -> Commanded {

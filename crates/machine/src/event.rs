@@ -6,7 +6,7 @@ use types::{
 };
 
 use crate::attempt::Retry;
-use crate::queue::QueueMode;
+use crate::queue::{QueueMode, QueueWish};
 use crate::rows::{EndReason, InboxKind, LaneName, Timer};
 use crate::status::TaskStatus;
 
@@ -238,6 +238,13 @@ pub struct Command {
     pub act: Act,
 }
 
+impl Command {
+    /// The key of the message that is said with the command of this key.
+    pub fn first_key(idem_key: &str) -> String {
+        format!("first:{idem_key}")
+    }
+}
+
 /// What a command asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Act {
@@ -254,7 +261,11 @@ pub enum Act {
     StopChildren,
     /// One of the tasks below it is carried again.
     Retry(TaskId),
-    Reset(EndReason),
+    /// The conversation begins anew, with this message if there is one.
+    Reset {
+        reason: EndReason,
+        first: Option<String>,
+    },
     Patch(Patch),
     /// What an agent may ask for as well.
     Call(InternalCall),
@@ -275,7 +286,8 @@ pub enum Change {
 pub struct Patch {
     pub label: Option<Option<String>>,
     pub model: Option<Option<String>>,
-    pub queue_mode: Option<Option<QueueMode>>,
+    /// Changes what is given of it.
+    pub queue: Option<Option<QueueWish>>,
     pub declared: Option<Option<TaskStatus>>,
 }
 

@@ -10,6 +10,7 @@ use crate::deadline;
 use crate::effect::{Accepted, Answer, Notice, Refusal};
 use crate::event::Inbound;
 use crate::interrupt::{interrupt, joins};
+use crate::limits::QueueLimits;
 use crate::policy;
 use crate::queue::{Busy, Drop, Placement, QueueMode, place};
 use crate::reply;
@@ -42,8 +43,7 @@ fn try_accept(state: &mut State<'_>, inbound: Inbound) -> Result<Accepted, Refus
 
     let key = inbound.session.clone();
     let busy = busyness(state, &key, &inbound.origin);
-    let of_session = state.session(&key).queue_mode;
-    let mode = inbound.mode.or(of_session).unwrap_or(state.limits.queue.mode);
+    let mode = inbound.mode.unwrap_or(queue_of(state, &key).mode);
     let placement = match place(mode, busy) {
         Placement::AbortThenNewRun if joins(state, &key, busy) => Placement::ActiveRun,
         placement => placement,
@@ -91,7 +91,8 @@ fn accepted(state: &mut State<'_>, row: &InboxRow, duplicate: bool) -> Accepted 
     }
 }
 
-fn check_bounds(state: &mut State<'_>, inbound: &Inbound) -> Result<(), Refusal> {
+/// Is it a message that could be taken in at all?
+pub fn check_bounds(state: &mut State<'_>, inbound: &Inbound) -> Result<(), Refusal> {
     if state.this_node().is_some_and(|node| node.state != NodeState::Up) {
         return Err(Refusal::Draining);
     }
@@ -153,7 +154,7 @@ pub fn open_session(state: &mut State<'_>, key: &SessionKey, owner: &str) -> Res
             policy_hash: None,
             pool_key: None,
             declared: None,
-            queue_mode: None,
+            queue: Default::default(),
             rev: 0,
             created: now,
             active: now,
@@ -194,12 +195,22 @@ fn busyness(state: &mut State<'_>, key: &SessionKey, origin: &str) -> Busy {
     if state.run(&run).origin == origin { Busy::Steerable } else { Busy::Sealed }
 }
 
+/// What holds for the queue of a session.
+pub fn queue_of(state: &mut State<'_>, key: &SessionKey) -> QueueLimits {
+    let configured = state.limits;
+    match state.find_session(key) {
+        Some(session) => session.queue.over(&configured.queue),
+        None => configured.queue.clone(),
+    }
+}
+
 /// Keeps the queue of a session within its bounds: `queued_rows_max` whatever the rows are, `cap`
 /// for messages. What is dropped is said.
 pub fn make_room(state: &mut State<'_>, inbound: &Inbound) -> Result<(), Refusal> {
     let limits = state.limits;
     let key = &inbound.session;
     let queued = state.tx().queued_rows(key, limits.queued_rows_max + 1);
+    let queue = queue_of(state, key);
     let full =
         |queued: usize, limit: usize| Refusal::QueueFull { session: key.clone(), queued, limit };
     if queued.len() >= limits.queued_rows_max {
@@ -213,13 +224,13 @@ pub fn make_room(state: &mut State<'_>, inbound: &Inbound) -> Result<(), Refusal
             waiting.push((seq, row.run.is_some()));
         }
     }
-    if !message(inbound.kind) || waiting.len() < limits.queue.cap {
+    if !message(inbound.kind) || waiting.len() < queue.cap {
         return Ok(());
     }
     // A message for which a run stands in line is not waiting in the queue any more.
     let oldest = waiting.iter().find(|(_, has_run)| !has_run);
-    match (limits.queue.drop, oldest) {
-        (Drop::New, _) | (_, None) => Err(full(waiting.len(), limits.queue.cap)),
+    match (queue.drop, oldest) {
+        (Drop::New, _) | (_, None) => Err(full(waiting.len(), queue.cap)),
         (Drop::Old, Some(&(seq, _))) => {
             drop_row(state, seq);
             Ok(())

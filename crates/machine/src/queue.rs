@@ -1,6 +1,11 @@
 //! Where an input goes when its session may be busy.
 
+use std::time::Duration;
+
+use serde::Serialize;
 use types::word_enum;
+
+use crate::limits::QueueLimits;
 
 word_enum! {
     /// `messages.queue.mode`
@@ -25,6 +30,39 @@ word_enum! {
         Old = "old",
         /// The one that has just come: it is refused.
         New = "new",
+    }
+}
+
+/// What a session wants of its queue, instead of what is configured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct QueueWish {
+    pub mode: Option<QueueMode>,
+    pub debounce_ms: Option<i64>,
+    /// At least one.
+    pub cap: Option<u32>,
+    pub drop: Option<Drop>,
+}
+
+impl QueueWish {
+    /// What holds for the session.
+    pub fn over(&self, configured: &QueueLimits) -> QueueLimits {
+        let debounce = self.debounce_ms.and_then(|ms| u64::try_from(ms).ok());
+        QueueLimits {
+            mode: self.mode.unwrap_or(configured.mode),
+            debounce: debounce.map_or(configured.debounce, Duration::from_millis),
+            cap: self.cap.map_or(configured.cap, |cap| cap.max(1) as usize),
+            drop: self.drop.unwrap_or(configured.drop),
+        }
+    }
+
+    /// What is wanted now stands, and of the rest what was wanted before.
+    pub fn changed_by(self, newer: QueueWish) -> QueueWish {
+        QueueWish {
+            mode: newer.mode.or(self.mode),
+            debounce_ms: newer.debounce_ms.or(self.debounce_ms),
+            cap: newer.cap.or(self.cap),
+            drop: newer.drop.or(self.drop),
+        }
     }
 }
 

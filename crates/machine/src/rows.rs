@@ -9,7 +9,7 @@ use types::{
     MessageId, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp, Usage, word_enum,
 };
 
-use crate::queue::QueueMode;
+use crate::queue::QueueWish;
 use crate::run::Phase;
 use crate::status::TaskStatus;
 
@@ -258,8 +258,8 @@ pub struct Session {
     pub pool_key: Option<Hash>,
     /// Said by a person or an agent after the last run.
     pub declared: Option<TaskStatus>,
-    /// Instead of the configured mode.
-    pub queue_mode: Option<QueueMode>,
+    /// Instead of what `messages.queue` says.
+    pub queue: QueueWish,
     pub rev: i64,
     pub created: Timestamp,
     pub active: Timestamp,

@@ -471,13 +471,6 @@ fn resume(state: &mut State<'_>, caller: &Caller, request: &SendRequest) -> Repl
         );
         return Reply::error("wait_cycle", &why);
     }
-    if state.session(&target).open_run.is_some() {
-        let why = format!(
-            "session {target} is at work: send with mode \"message\", or wait until its run has \
-             ended"
-        );
-        return Reply::error("busy", &why);
-    }
     let key = request.idempotency_key.as_deref();
     spawn::resume(state, caller, &target, &request.message, key)
 }

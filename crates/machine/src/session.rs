@@ -10,12 +10,13 @@
 //! | restore | - | - | goes on |
 //! | delete | is stopped | are stopped | is in no list any more |
 
-use types::{SessionId, SessionKey};
+use types::{Access, SessionId, SessionKey};
 
 use crate::archive::{archive_session, restore_session};
 use crate::effect::{Answer, Changed, Notice, Refusal, Stopped};
 use crate::event::{Change, Patch};
-use crate::queue::QueueMode;
+use crate::policy;
+use crate::queue::{QueueMode, QueueWish};
 use crate::reply;
 use crate::rows::{
     EndReason, Episode, EpisodeReason, InboxState, Lifecycle, Task, TimerKind, Transcript,
@@ -87,7 +88,7 @@ pub fn patch(state: &mut State<'_>, key: &SessionKey, patch: &Patch) -> Result<(
             return Err(Refusal::RunOpen(key.clone()));
         }
     }
-    let Patch { label, model, queue_mode, declared } = patch.clone();
+    let Patch { label, model, queue, declared } = patch.clone();
     let session = state.session_mut(key);
     if let Some(label) = label {
         session.label = label;
@@ -95,8 +96,8 @@ pub fn patch(state: &mut State<'_>, key: &SessionKey, patch: &Patch) -> Result<(
     if let Some(model) = model {
         session.model = model;
     }
-    if let Some(mode) = queue_mode {
-        session.queue_mode = mode;
+    if let Some(wish) = queue {
+        session.queue = wish.map_or_else(QueueWish::default, |new| session.queue.changed_by(new));
     }
     if let Some(declared) = declared {
         session.declared = declared;
@@ -131,10 +132,13 @@ pub fn begin_again(state: &mut State<'_>, key: &SessionKey, owner: &str) {
     session.lifecycle = Lifecycle::Open;
     (session.archived, session.deleted) = (None, None);
     (session.label, session.model, session.cwd) = (None, None, None);
-    (session.declared, session.queue_mode) = (None, None);
+    (session.declared, session.queue) = (None, QueueWish::default());
+    // What a spawn once left it was for that task: whoever begins now has a session like any other.
+    (session.access, session.pool_key) = (Access::Full, None);
     session.owner = owner.to_owned();
     (session.created, session.active) = (now, now);
     session.rev += 1;
+    policy::renew(state, key);
 }
 
 /// Would the result of this task come into a conversation that has not asked for it? Whoever asked
@@ -202,13 +206,10 @@ impl Patch {
     /// What has been changed, for a person.
     pub fn words(&self) -> String {
         let mut words = Vec::new();
-        if let Some(mode) = self.queue_mode {
-            words.push(match mode {
-                Some(mode) => {
-                    format!("A message while this conversation is busy: {}.", means(mode))
-                }
-                None => "Messages are queued as messages.queue.mode says.".to_owned(),
-            });
+        match self.queue {
+            Some(Some(wish)) => words.extend(wanted(wish)),
+            Some(None) => words.push("Messages are queued as messages.queue says.".to_owned()),
+            None => {}
         }
         for (name, value) in [("label", &self.label), ("model", &self.model)] {
             if let Some(value) = value {
@@ -221,6 +222,17 @@ impl Patch {
         }
         if words.is_empty() { "Nothing is changed.".to_owned() } else { words.join(" ") }
     }
+}
+
+/// What is changed of a queue, a sentence for each thing.
+fn wanted(wish: QueueWish) -> Vec<String> {
+    let QueueWish { mode, debounce_ms, cap, drop } = wish;
+    let mode =
+        mode.map(|mode| format!("A message while this conversation is busy: {}.", means(mode)));
+    let debounce = debounce_ms.map(|ms| format!("Messages are collected for {ms} ms."));
+    let cap = cap.map(|cap| format!("At most {cap} wait."));
+    let drop = drop.map(|drop| format!("When it is full: {drop}."));
+    [mode, debounce, cap, drop].into_iter().flatten().collect()
 }
 
 fn means(mode: QueueMode) -> &'static str {

@@ -211,19 +211,27 @@ fn try_resume(
     };
     add_task(state, &task);
     let timeout = state.limits.agents.get(&session.agent).and_then(|agent| agent.child_timeout);
+    let busy = session.open_run.is_some();
     put_brief(state, &task, message, timeout);
-    Ok(resumed_reply(&task))
+    Ok(resumed_reply(&task, busy))
 }
 
-fn resumed_reply(task: &Task) -> Reply {
+fn resumed_reply(task: &Task, busy: bool) -> Reply {
+    let note = if busy {
+        "The session is at work: it takes this up as a task of its own when its run has ended. The \
+         result will come as a message marked as a sub-agent's result. Do not send it again."
+    } else {
+        "The task had ended, so this is a new one in its session. Its result will come as a message \
+         marked as a sub-agent's result."
+    };
     Reply::ok(json!({
         "status": "accepted",
         "taskId": task.id,
         "runId": task.run,
         "sessionKey": task.session_key,
         "resumed": true,
-        "note": "The task had ended, so this is a new one in its session. Its result will come as \
-                 a message marked as a sub-agent's result.",
+        "queued": busy,
+        "note": note,
     }))
 }
 
@@ -296,7 +304,7 @@ fn draft(
         policy_hash: Some(policy.hash),
         pool_key: None,
         declared: None,
-        queue_mode: None,
+        queue: Default::default(),
         rev: 0,
         created: now,
         active: now,

@@ -127,7 +127,7 @@ pub fn open_run(state: &mut State<'_>, key: &SessionKey, seq: i64) {
     state.clear_timer(TimerKind::Archive, key);
     state.notices.push(Notice::RunQueued { run: id, wire_id, session: key.clone(), lane });
 
-    let debounce = state.limits.queue.debounce;
+    let debounce = inbox::queue_of(state, key).debounce;
     if row.place == Place::Merge && debounce > Duration::ZERO {
         state.set_timer(TimerKind::Debounce, id, row.at + debounce);
     } else {

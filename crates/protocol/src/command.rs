@@ -9,7 +9,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use types::AgentId;
+use types::{AgentId, word_enum};
 
 use crate::chat::QueueMode;
 
@@ -19,8 +19,9 @@ pub enum Command {
     Help,
     Status,
     Stop,
-    New,
-    Reset,
+    /// With the first message of what begins.
+    New(Option<String>),
+    Reset(Option<String>),
     Agents,
     Threads,
     Tasks,
@@ -34,8 +35,28 @@ pub enum Command {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Queue {
     Show,
-    /// The mode of this session; the configured one if none.
-    Set(Option<QueueMode>),
+    /// What is given holds for this session from now on.
+    Set(QueueSettings),
+    /// What is configured holds.
+    Default,
+}
+
+/// What somebody wants of a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueSettings {
+    pub mode: Option<QueueMode>,
+    pub debounce_ms: Option<u64>,
+    pub cap: Option<u32>,
+    pub drop: Option<QueueDrop>,
+}
+
+word_enum! {
+    /// What gives way when a queue is full.
+    pub enum QueueDrop {
+        Summarize = "summarize",
+        Old = "old",
+        New = "new",
+    }
 }
 
 /// `/subagents`
@@ -78,20 +99,25 @@ const LOG_LINES: u32 = 20;
 const LOG_LINES_MAX: u32 = 200;
 
 /// Every command: its form, and what it does.
-pub const TABLE: [(&str, &str); 18] = [
+pub const TABLE: [(&str, &str); 19] = [
     ("/help", "Show this list"),
     ("/status", "Show how this conversation stands"),
     ("/stop", "Stop the run of this conversation, what waits in it, and all its sub-agents"),
-    ("/new", "Stop all that, and begin this conversation anew; the old one stays readable"),
-    ("/reset", "Same as /new"),
+    (
+        "/new [message]",
+        "Stop all that, and begin this conversation anew, with the message; the old one stays \
+         readable",
+    ),
+    ("/reset [message]", "Same as /new"),
     (
         "/queue",
         "Show what waits in this conversation, and what becomes of a message while it is busy",
     ),
     (
-        "/queue steer|followup|collect|interrupt|default",
-        "Set what becomes of a message while it is busy",
+        "/queue [steer|followup|collect|interrupt] [debounce:2s] [cap:25] [drop:summarize|old|new]",
+        "Set what becomes of a message while it is busy, in this conversation",
     ),
+    ("/queue default", "Go back to what is configured"),
     ("/agents", "List the agents that are configured"),
     ("/threads", "List the named conversations, and what they are about"),
     ("/tasks", "List the tasks of this conversation"),
@@ -136,8 +162,10 @@ fn read(name: &str, rest: &str) -> Result<Command, WrongForm> {
         "help" | "commands" => alone(Command::Help),
         "status" => alone(Command::Status),
         "stop" => alone(Command::Stop),
-        "new" => alone(Command::New),
-        "reset" => alone(Command::Reset),
+        "new" => Ok(Command::New(words(rest))),
+        // What OpenClaw means by it is not served: it must not become a message.
+        "reset" if first_word(rest).0.eq_ignore_ascii_case("soft") => Err(form_of(name)),
+        "reset" => Ok(Command::Reset(words(rest))),
         "agents" => alone(Command::Agents),
         "threads" => alone(Command::Threads),
         "tasks" => tasks(rest),
@@ -156,12 +184,55 @@ fn tasks(rest: &str) -> Result<Command, WrongForm> {
     }
 }
 
+fn words(rest: &str) -> Option<String> {
+    (!rest.is_empty()).then(|| rest.to_owned())
+}
+
 fn queue(rest: &str) -> Result<Queue, WrongForm> {
     match rest.to_ascii_lowercase().as_str() {
         "" => Ok(Queue::Show),
-        "default" | "reset" => Ok(Queue::Set(None)),
-        word => word.parse().map(|mode| Queue::Set(Some(mode))).map_err(|_| form_of("queue")),
+        "default" | "reset" => Ok(Queue::Default),
+        words => settings(words).map(Queue::Set).ok_or_else(|| form_of("queue")),
     }
+}
+
+/// Messages that may wait at most: of all that waits in a session, results and notes too, there are
+/// 500. The longest debounce: who is silent for an hour is not in the middle of a thought.
+const CAP_MAX: u32 = 400;
+const DEBOUNCE_MS_MAX: u64 = 3_600_000;
+
+/// Each thing once, in any order.
+fn settings(words: &str) -> Option<QueueSettings> {
+    let mut wanted = QueueSettings::default();
+    for word in words.split_whitespace() {
+        let twice = match word.split_once(':') {
+            None => wanted.mode.replace(word.parse().ok()?).is_some(),
+            Some(("debounce", time)) => wanted.debounce_ms.replace(millis(time)?).is_some(),
+            Some(("cap", cap)) => {
+                let cap = cap.parse().ok().filter(|cap| (1..=CAP_MAX).contains(cap))?;
+                wanted.cap.replace(cap).is_some()
+            }
+            Some(("drop", drop)) => wanted.drop.replace(drop.parse().ok()?).is_some(),
+            Some(_) => return None,
+        };
+        if twice {
+            return None;
+        }
+    }
+    Some(wanted)
+}
+
+/// `2s`, `500ms`, `1m`; a number alone is milliseconds.
+fn millis(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" | "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        _ => return None,
+    };
+    let ms = digits.parse::<u64>().ok()?.checked_mul(unit)?;
+    (ms <= DEBOUNCE_MS_MAX).then_some(ms)
 }
 
 fn subagents(rest: &str) -> Result<Subagents, WrongForm> {
@@ -300,13 +371,15 @@ mod tests {
 
     #[test]
     fn every_command() {
-        use super::Queue::{Set, Show};
+        use super::Queue::{Default as Configured, Set, Show};
         use super::Subagents::{Info, Kill, List, Log, Send, Steer};
         use Command::{Agents, Help, New, Queue, Reset, Retry, Status, Stop, Tasks, Threads};
 
         let sub = Command::Subagents;
         let log = |task, limit| sub(Log { task, limit });
         let one = |handle| sub(Kill(Victims::One(handle)));
+        let plain = QueueSettings::default();
+        let mode = |mode| Queue(Set(QueueSettings { mode: Some(mode), ..plain }));
         let steer = |task, text: &str| sub(Steer { task, message: text.to_owned() });
         let send = |task, text: &str| sub(Send { task, message: text.to_owned() });
         #[rustfmt::skip]
@@ -316,8 +389,10 @@ mod tests {
             ("  /STATUS\n",                 Status),
             ("/stop",                       Stop),
             ("/stop:",                      Stop),
-            ("/new",                        New),
-            ("/reset",                      Reset),
+            ("/new",                        New(None)),
+            ("/reset",                      Reset(None)),
+            ("/NEW  Plan the garden ",      New(Some("Plan the garden".to_owned()))),
+            ("/reset: what now?",           Reset(Some("what now?".to_owned()))),
             ("/agents",                     Agents),
             ("/threads",                    Threads),
             ("/tasks",                      Tasks),
@@ -325,12 +400,15 @@ mod tests {
             ("/tasks retry #1",             Retry(Handle::Number(1))),
             ("/tasks retry research",       Retry(name("research"))),
             ("/queue",                      Queue(Show)),
-            ("/queue Collect",              Queue(Set(Some(QueueMode::Collect)))),
-            ("/queue: steer",               Queue(Set(Some(QueueMode::Steer)))),
-            ("/queue interrupt",            Queue(Set(Some(QueueMode::Interrupt)))),
-            ("/queue followup",             Queue(Set(Some(QueueMode::Followup)))),
-            ("/queue default",              Queue(Set(None))),
-            ("/queue reset",                Queue(Set(None))),
+            ("/queue Collect",              mode(QueueMode::Collect)),
+            ("/queue: steer",               mode(QueueMode::Steer)),
+            ("/queue interrupt",            mode(QueueMode::Interrupt)),
+            ("/queue followup",             mode(QueueMode::Followup)),
+            ("/queue cap:25 Drop:old",      Queue(Set(QueueSettings { cap: Some(25), drop: Some(QueueDrop::Old), ..plain }))),
+            ("/queue collect debounce:2s",  Queue(Set(QueueSettings { mode: Some(QueueMode::Collect), debounce_ms: Some(2_000), ..plain }))),
+            ("/queue debounce:500",         Queue(Set(QueueSettings { debounce_ms: Some(500), ..plain }))),
+            ("/queue default",              Queue(Configured)),
+            ("/queue reset",                Queue(Configured)),
             ("/subagents",                  sub(List)),
             ("/subagents list",             sub(List)),
             ("/subagents info #2",          sub(Info(Handle::Number(2)))),
@@ -387,15 +465,19 @@ mod tests {
             ("/help me",                    "/help"),
             ("/status all",                 "/status"),
             ("/stop it",                    "/stop"),
-            ("/new topic",                  "/new"),
             ("/reset soft",                 "/reset"),
             ("/agents x",                   "/agents"),
             ("/threads x",                  "/threads"),
             ("/tasks x",                    "/tasks"),
             ("/tasks retry",                "/tasks retry <task>"),
             ("/tasks retry a b",            "/tasks retry <task>"),
-            ("/queue shout",                "/queue steer|followup|collect|interrupt|default"),
-            ("/queue steer cap:3",          "/queue steer|followup|collect|interrupt|default"),
+            ("/queue shout",                "/queue [steer|followup|collect|interrupt]"),
+            ("/queue steer collect",        "/queue [steer|followup|collect|interrupt]"),
+            ("/queue steer cap:0",          "/queue [steer|followup|collect|interrupt]"),
+            ("/queue cap:3 cap:4",          "/queue [steer|followup|collect|interrupt]"),
+            ("/queue debounce:2h",          "/queue [steer|followup|collect|interrupt]"),
+            ("/queue drop:all",             "/queue [steer|followup|collect|interrupt]"),
+            ("/queue speed:9",              "/queue [steer|followup|collect|interrupt]"),
             ("/subagents list all",         "/subagents list"),
             ("/subagents dance",            "/subagents spawn <agentId> <brief>"),
             ("/subagents info",             "/subagents info <task>"),
@@ -432,7 +514,8 @@ mod tests {
     fn what_the_table_says_is_read() {
         for (form, _) in TABLE {
             let text = form
-                .replace("steer|followup|collect|interrupt|default", "steer")
+                .replace("[steer|followup|collect|interrupt]", "steer")
+                .replace("[debounce:2s] [cap:25] [drop:summarize|old|new]", "debounce:2s cap:25")
                 .replace("<task>|all", "all")
                 .replace("spawn <agentId> <brief> [--model <provider/model>]", "spawn ops do it")
                 .replace("[lines]", "3")

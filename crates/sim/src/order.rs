@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use machine::attempt::Retry;
 use machine::event::{Act, Asked, Change, Command, Patch};
-use machine::queue::QueueMode;
+use machine::queue::{Drop, QueueMode, QueueWish};
 use machine::rows::{EndReason, Task};
 use machine::status::TaskStatus;
 use machine::{Answer, Event, Refusal};
@@ -190,7 +190,27 @@ pub fn random(seed: u64, session: impl Fn(&mut Rng) -> SessionKey) -> Vec<Order>
             heard: None,
         });
     }
+    elaborate(seed, &mut orders);
     orders
+}
+
+/// What came to be possible later has dice of its own, too.
+fn elaborate(seed: u64, orders: &mut [Order]) {
+    let rng = &mut Rng::about(seed, "elaborate orders");
+    for order in orders {
+        match &mut order.what {
+            What::Act { act: Act::Reset { first, .. }, .. } if rng.chance(600) => {
+                *first = Some("the first words anew".to_owned());
+            }
+            What::Change(Change::Patch(patch)) | What::Act { act: Act::Patch(patch), .. } => {
+                let Some(Some(wish)) = &mut patch.queue else { continue };
+                wish.cap = rng.chance(500).then(|| 1 + rng.below(4) as u32);
+                wish.drop = rng.chance(500).then(|| *rng.pick(Drop::ALL));
+                wish.debounce_ms = rng.chance(500).then(|| 1_000 * rng.below(20) as i64);
+            }
+            _ => {}
+        }
+    }
 }
 
 /// What programs ask for in this life, and orders about work that is there.
@@ -280,7 +300,9 @@ fn patch(rng: &mut Rng) -> Patch {
     Patch {
         label: rng.chance(300).then(|| Some("a title".to_owned())),
         model: rng.chance(300).then(|| Some((*rng.pick(&["m", "no-such-model"])).to_owned())),
-        queue_mode: rng.chance(600).then_some(mode),
+        queue: rng
+            .chance(600)
+            .then(|| mode.map(|mode| QueueWish { mode: Some(mode), ..QueueWish::default() })),
         declared: rng.chance(400).then(|| Some(*rng.pick(TaskStatus::ALL))),
     }
 }
@@ -290,7 +312,7 @@ fn act(rng: &mut Rng) -> Act {
     match rng.below(8) {
         0 => Act::Stop,
         1 => Act::StopChildren,
-        2 => Act::Reset(EndReason::New),
+        2 => Act::Reset { reason: EndReason::New, first: None },
         3 => Act::Patch(patch(rng)),
         4 => Act::Call(InternalCall::Kill { target: target() }),
         5 => {

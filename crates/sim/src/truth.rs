@@ -79,7 +79,7 @@ impl Truth {
                     self.note_stop(disk, &changed.stopped);
                 }
                 (Event::Command(command), Answer::Commanded(told)) => {
-                    if matches!(command.act, Act::Stop | Act::Reset(_)) {
+                    if matches!(command.act, Act::Stop | Act::Reset { .. }) {
                         self.stopped_sessions.insert(command.session.clone());
                     }
                     self.note_stop(disk, &told.stopped);

@@ -107,7 +107,8 @@ fn is_new_work(event: &Event) -> bool {
         Event::Command(command) => match &command.act {
             Act::Call(call) => begins(call),
             Act::Tell { .. } | Act::Patch(_) | Act::Retry(_) => true,
-            Act::Stop | Act::StopChildren | Act::Reset(_) => false,
+            Act::Reset { first, .. } => first.is_some(),
+            Act::Stop | Act::StopChildren => false,
         },
         _ => false,
     }

@@ -3,7 +3,7 @@
 //! No word here is derived: "running" and its like follow from these facts in `machine::status`,
 //! with the reader's own clock.
 
-use machine::queue::QueueMode;
+use machine::queue::QueueWish;
 use machine::rows::{
     EndReason, EntryKind, GateKind, GateState, InboxKind, InboxState, LaneName, Lifecycle,
     NodeState, Outcome, Place, Run, Task, TaskKind, Transcript,
@@ -138,7 +138,7 @@ pub struct SessionView {
     pub policy_hash: Option<Hash>,
     /// Said by a person or an agent after the last run.
     pub declared: Option<TaskStatus>,
-    pub queue_mode: Option<QueueMode>,
+    pub queue: QueueWish,
     pub open_run: Option<RunFacts>,
     pub last_run: Option<RunFacts>,
     /// Inbox rows that have not been taken in.

@@ -36,8 +36,16 @@ const EXIT_FOLDER: u8 = 75;
 /// How long runs may take to reach their next committed step when the gateway stops.
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// Runs a gateway until a signal ends it. `listening` is told its URL.
-pub async fn run(setup: Setup, listening: impl FnOnce(&str)) -> anyhow::Result<()> {
+/// What ends a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    Signal,
+    /// A signal, or the end of whoever holds the other end of stdin, however it ends.
+    StdinCloses,
+}
+
+/// Runs a gateway until it is ended. `listening` is told its URL.
+pub async fn run(setup: Setup, until: Until, listening: impl FnOnce(&str)) -> anyhow::Result<()> {
     let limits = Arc::new(limits(&setup.config)?);
     let config = Arc::new(runtime_config(&setup, Arc::clone(&limits))?);
     make_private_dir(setup.state_dir())?;
@@ -54,6 +62,9 @@ pub async fn run(setup: Setup, listening: impl FnOnce(&str)) -> anyhow::Result<(
 
     let drain = CancellationToken::new();
     stop_on_signal(drain.clone())?;
+    if until == Until::StdinCloses {
+        stop_with_stdin(drain.clone());
+    }
     let (driver, handle) = Driver::new(store, Arc::clone(&clock), config, drain.clone());
     let info = gateway::Info {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -106,6 +117,14 @@ fn stop_on_signal(drain: CancellationToken) -> anyhow::Result<()> {
         exit_at_once();
     });
     Ok(())
+}
+
+/// A thread of its own, which nobody waits for: a read of stdin cannot be taken back.
+fn stop_with_stdin(drain: CancellationToken) {
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        drain.cancel();
+    });
 }
 
 async fn next(term: &mut Signal, int: &mut Signal, hup: &mut Option<Signal>) {

@@ -2,6 +2,7 @@
 
 use machine::effect::Changed;
 use machine::event::{Change, Patch};
+use machine::queue::QueueWish;
 use machine::rows::EndReason;
 use machine::status::TaskStatus;
 use machine::{Answer, Event};
@@ -11,6 +12,7 @@ use protocol::administer::{
     PatchParams, Preview, PreviewItem, PreviewParams, PreviewResult, PreviewStatus, ResetParams,
     ResetReason, ResolveParams, ResolveResult,
 };
+use protocol::chat::QueueMode;
 use protocol::message::ChatRole;
 use protocol::stop::StopReport;
 use store::StoreError;
@@ -85,7 +87,7 @@ pub async fn patch(gateway: &Gateway, params: PatchParams) -> Result<ChangedResu
     let patch = Patch {
         label: params.label,
         model: params.model,
-        queue_mode: params.queue_mode.map(|mode| mode.map(queue_mode)),
+        queue: params.queue_mode.map(|mode| mode.map(only_mode)),
         declared: params.task_status.map(|word| word.map(declared)),
     };
     // Restored first, or put away last: what is archived cannot be changed.
@@ -107,6 +109,10 @@ pub async fn patch(gateway: &Gateway, params: PatchParams) -> Result<ChangedResu
             result(gateway, restored).await
         }
     }
+}
+
+fn only_mode(mode: QueueMode) -> QueueWish {
+    QueueWish { mode: Some(queue_mode(mode)), ..QueueWish::default() }
 }
 
 fn declared(word: Declared) -> TaskStatus {

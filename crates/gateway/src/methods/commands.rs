@@ -8,10 +8,13 @@ use std::sync::Arc;
 
 use machine::effect::Commanded;
 use machine::event::{Act, Command as Event, Patch};
+use machine::queue::{Drop, QueueWish};
 use machine::rows::EndReason;
 use machine::{Answer, Limits};
 use protocol::ErrorShape;
-use protocol::command::{self, Command, Handle, Queue, Subagents, Victims, WrongForm};
+use protocol::command::{
+    self, Command, Handle, Queue, QueueDrop, QueueSettings, Subagents, Victims, WrongForm,
+};
 use store::StoreError;
 use store::query::{Query, ask};
 use store::view::{SessionView, TaskFilter, TaskView};
@@ -43,6 +46,11 @@ pub struct Typed {
 impl Typed {
     pub fn stops(&self) -> bool {
         matches!(self.command, Ok(Command::Stop))
+    }
+
+    /// Is something said to the agent with it?
+    pub fn says(&self) -> bool {
+        matches!(self.command, Ok(Command::New(Some(_)) | Command::Reset(Some(_))))
     }
 }
 
@@ -85,11 +93,14 @@ async fn act(gateway: &Gateway, session: &SessionKey, command: Command) -> Resul
         Command::Help => return Ok(tell(command::help())),
         Command::Agents => return Ok(tell(agents(gateway))),
         Command::Stop => return Ok(Act::Stop),
-        Command::New => return Ok(Act::Reset(EndReason::New)),
-        Command::Reset => return Ok(Act::Reset(EndReason::Reset)),
-        Command::Queue(Queue::Set(mode)) => {
-            let mode = Some(mode.map(queue_mode));
-            return Ok(Act::Patch(Patch { queue_mode: mode, ..Patch::default() }));
+        Command::New(first) => return Ok(Act::Reset { reason: EndReason::New, first }),
+        Command::Reset(first) => return Ok(Act::Reset { reason: EndReason::Reset, first }),
+        Command::Queue(Queue::Set(settings)) => {
+            let queue = Some(Some(wish(settings)));
+            return Ok(Act::Patch(Patch { queue, ..Patch::default() }));
+        }
+        Command::Queue(Queue::Default) => {
+            return Ok(Act::Patch(Patch { queue: Some(None), ..Patch::default() }));
         }
         Command::Subagents(Subagents::Kill(Victims::All)) => return Ok(Act::StopChildren),
         Command::Subagents(Subagents::Spawn { agent, task, model }) => {
@@ -107,6 +118,20 @@ async fn act(gateway: &Gateway, session: &SessionKey, command: Command) -> Resul
         asked.act(read)
     });
     asked.await.map_err(unreadable)
+}
+
+fn wish(settings: QueueSettings) -> QueueWish {
+    let QueueSettings { mode, debounce_ms, cap, drop } = settings;
+    QueueWish {
+        mode: mode.map(queue_mode),
+        debounce_ms: debounce_ms.and_then(|ms| i64::try_from(ms).ok()),
+        cap,
+        drop: drop.map(|drop| match drop {
+            QueueDrop::Summarize => Drop::Summarize,
+            QueueDrop::Old => Drop::Old,
+            QueueDrop::New => Drop::New,
+        }),
+    }
 }
 
 /// The agents that are configured, as people call them.
@@ -173,8 +198,8 @@ impl Asked<'_> {
             Command::Help
             | Command::Agents
             | Command::Stop
-            | Command::New
-            | Command::Reset
+            | Command::New(_)
+            | Command::Reset(_)
             | Command::Subagents(Subagents::Kill(Victims::All) | Subagents::Spawn { .. }) => {
                 tell(command::help())
             }

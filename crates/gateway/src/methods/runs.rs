@@ -42,8 +42,14 @@ async fn run(
     let key = params.idempotency_key.clone();
     if let Some(command) = command::parse(&params.message) {
         let typed = Typed { session, key: key.clone(), text: params.message, command };
+        let says = typed.says();
         let told = commands::carry_out(gateway, typed).await?;
-        outbox.respond(&Response::ok(id, &first(gateway, key.clone(), told.session)));
+        outbox.respond(&Response::ok(id, &first(gateway, key.clone(), told.session.clone())));
+        if says {
+            let subject = Subject::Input { session: told.session, key: key.clone() };
+            let sight = ending::wait(gateway, &subject, None).await?;
+            return Ok(last(id, key, sight));
+        }
         return Ok(answered(id, key, told.session_id, told.answer, told.is_error));
     }
     let words = Words {

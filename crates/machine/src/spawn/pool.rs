@@ -10,6 +10,7 @@ use types::{Cleanup, Hash, Reuse, SpawnContext, SpawnRequest, Timestamp};
 
 use super::place::is_above;
 use crate::announce;
+use crate::queue::QueueWish;
 use crate::rows::{Episode, EpisodeReason, Session, Task};
 use crate::state::State;
 
@@ -69,7 +70,7 @@ pub(crate) fn is_taken_since(state: &mut State<'_>, ended: &Task) -> bool {
 /// Does nobody need it any more? Its last task has ended, the result has been taken, and nothing
 /// of it is on its way. What it is like is looked at again: its row may have been changed.
 fn is_free(state: &mut State<'_>, session: &Session, draft: &Session) -> bool {
-    let alike = key_of(session) == key_of(draft) && session.queue_mode.is_none();
+    let alike = key_of(session) == key_of(draft) && session.queue == QueueWish::default();
     let above = draft.parent_key.as_ref().is_some_and(|requester| {
         *requester == session.key || is_above(state, &session.key, requester)
     });

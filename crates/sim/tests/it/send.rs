@@ -12,8 +12,8 @@ use serde_json::Value;
 use sim::plan::{inbound, limits};
 use sim::script::{external, internal, spawn, wait};
 use types::{
-    EffectClass, InternalCall, RunId, SendMode, SendRequest, SendTarget, SessionKey, SpawnRequest,
-    TaskTarget, WaitFor, WaitRequest,
+    EffectClass, InternalCall, RunId, SendMode, SendRequest, SendTarget, SessionKey, SessionRef,
+    SpawnRequest, TaskTarget, WaitFor, WaitRequest,
 };
 
 use crate::bench::{Bench, key, main_session};
@@ -30,7 +30,7 @@ pub fn plan() -> SessionKey {
 
 /// A message that is not waited for.
 pub fn note(to: &SessionKey, text: &str) -> SendRequest {
-    SendRequest::to(SendTarget::Session(types::SessionRef::Full(to.clone())), text)
+    SendRequest::to(SendTarget::Session(SessionRef::Full(to.clone())), text)
 }
 
 /// A message that is waited for half a minute.
@@ -524,4 +524,28 @@ fn a_dropped_message_is_answered() {
     assert!(result["error"].as_str().unwrap().contains("dropped unread"), "{result}");
     let open = bench.disk.world.steps.iter().filter(|step| step.state == StepState::Waiting);
     assert_eq!(open.count(), 0);
+}
+
+/// A task for a session that is at work stands in line there: it is carried by a run of its own,
+/// after the one that goes on, and announces once.
+#[test]
+fn a_task_for_a_session_at_work_waits_its_turn() {
+    let mut bench = Bench::new(limits());
+    bench.send(&main_session(), "go");
+    let main = bench.open(&main_session());
+    let first = bench.call(main, "s", InternalCall::spawn(spawn("first")));
+    let child = key(first["childSessionKey"].as_str().unwrap());
+    let to = SendTarget::Session(SessionRef::Full(child.clone()));
+    let resume = SendRequest { mode: SendMode::Resume, ..SendRequest::to(to, "second") };
+    let told = bench.call(main, "r", InternalCall::Send(Box::new(resume)));
+    assert_eq!((&told["status"], &told["queued"]), (&"accepted".into(), &true.into()), "{told}");
+    let [one, two] = [0, 1].map(|n| bench.tasks()[n].run);
+    assert_eq!(bench.open(&child), one, "what runs goes on");
+    bench.restart();
+    bench.say(one, "the first is done");
+    assert_eq!(bench.open(&child), two);
+    bench.say(two, "and the second");
+    assert_eq!(bench.outcomes(), [Some(Outcome::Completed); 2]);
+    let announces = bench.disk.world.inbox.iter().filter(|row| row.kind == InboxKind::Announce);
+    assert_eq!(announces.count(), 2);
 }

@@ -2,7 +2,7 @@
 
 use machine::effect::{Changed, Commanded};
 use machine::event::{Act, Change, Command, Inbound, Patch};
-use machine::queue::QueueMode;
+use machine::queue::{Drop, QueueMode, QueueWish};
 use machine::rows::{
     EndReason, InboxKind, InboxState, Lifecycle, Outcome, Place, Session, TaskKind,
 };
@@ -11,7 +11,7 @@ use machine::status::TaskStatus;
 use machine::{Action, Answer, Event, Refusal};
 use sim::plan::{inbound, limits};
 use sim::script::{external, internal, spawn, wait};
-use types::{EffectClass, InternalCall, SessionKey, TaskTarget, WaitFor};
+use types::{Access, EffectClass, InternalCall, SessionKey, SpawnRequest, TaskTarget, WaitFor};
 
 use crate::bench::{Bench, key, main_session};
 
@@ -188,12 +188,74 @@ fn the_queue_mode_of_a_session_is_honoured() {
     let run = bench.open(&main_session());
     bench.pin(run);
     assert_eq!(place(&mut bench, None), Place::Steer);
-    let mode = |mode| Change::Patch(Patch { queue_mode: Some(mode), ..Patch::default() });
+    let mode = |mode: Option<QueueMode>| {
+        let wish = mode.map(|mode| QueueWish { mode: Some(mode), ..QueueWish::default() });
+        Change::Patch(Patch { queue: Some(wish), ..Patch::default() })
+    };
     changed(ask(&mut bench, &main_session(), mode(Some(QueueMode::Followup))));
     assert_eq!(place(&mut bench, None), Place::Own);
     assert_eq!(place(&mut bench, Some(QueueMode::Collect)), Place::Merge, "its own word wins");
     changed(ask(&mut bench, &main_session(), mode(None)));
     assert_eq!(place(&mut bench, None), Place::Steer);
+}
+
+/// What a session wants of its queue stands beside what is configured: each thing alone.
+#[test]
+fn a_session_has_a_queue_of_its_own() {
+    let mut bench = Bench::new(limits());
+    bench.send(&main_session(), "go");
+    let run = bench.open(&main_session());
+    bench.pin(run);
+    let patch = |wish| Change::Patch(Patch { queue: Some(wish), ..Patch::default() });
+    let cap = QueueWish { cap: Some(2), ..QueueWish::default() };
+    let rest = QueueWish {
+        mode: Some(QueueMode::Collect),
+        drop: Some(Drop::New),
+        debounce_ms: Some(60_000),
+        ..QueueWish::default()
+    };
+    for wish in [cap, rest] {
+        changed(ask(&mut bench, &main_session(), patch(Some(wish))));
+    }
+    assert_eq!(row(&bench, &main_session()).queue, QueueWish { cap: Some(2), ..rest });
+    bench.send(&main_session(), "one");
+    bench.send(&main_session(), "two");
+    let full = refused(bench.send(&main_session(), "three"));
+    assert!(matches!(full, Refusal::QueueFull { queued: 2, limit: 2, .. }), "{full}");
+    bench.say(run, "done");
+    let collected = bench.open(&main_session());
+    bench.pass(limits().queue.debounce);
+    assert_eq!(bench.phase(collected), Phase::Queued, "it waits for longer than is configured");
+    bench.pass(std::time::Duration::from_secs(60));
+    bench.say(collected, "done");
+    assert!(bench.queued(&main_session()).is_empty());
+    changed(ask(&mut bench, &main_session(), patch(None)));
+    assert_eq!(row(&bench, &main_session()).queue, QueueWish::default());
+}
+
+/// A name that a spawn had made for reading only is, once deleted, a name like any other.
+#[test]
+fn what_begins_again_under_a_deleted_key_has_its_own_rights() {
+    let mut bench = Bench::new(limits());
+    bench.send(&main_session(), "go");
+    let thread = key("agent:main:thread:notes");
+    let named = |access| SpawnRequest {
+        session: Some("thread:notes".parse().unwrap()),
+        access,
+        ..spawn("look")
+    };
+    let main = bench.open(&main_session());
+    bench.call(main, "a", InternalCall::spawn(named(Access::ReadOnly)));
+    let policy = row(&bench, &thread).policy_hash;
+    assert_eq!(row(&bench, &thread).access, Access::ReadOnly);
+    changed(ask(&mut bench, &thread, Change::Delete));
+    bench.send(&thread, "hello");
+    let new = row(&bench, &thread);
+    assert_eq!((new.access, new.pool_key), (Access::Full, None));
+    assert_ne!(new.policy_hash, policy, "its tools are those of its agent");
+    changed(ask(&mut bench, &thread, Change::Delete));
+    bench.call(main, "b", InternalCall::spawn(named(Access::ReadOnly)));
+    assert_eq!(row(&bench, &thread).access, Access::ReadOnly, "a spawn says it anew");
 }
 
 #[test]
@@ -321,10 +383,41 @@ fn a_draining_gateway_answers_and_begins_nothing() {
 fn a_command_can_begin_a_conversation_anew() {
     let mut bench = busy();
     let old = row(&bench, &main_session()).session_id;
-    let new = told(typed(&mut bench, "new", Act::Reset(EndReason::New)));
+    let new = told(typed(&mut bench, "new", Act::Reset { reason: EndReason::New, first: None }));
     assert_ne!(new.session_id, old);
     assert!(new.answer.contains("stays readable"), "{}", new.answer);
-    let again = told(typed(&mut bench, "new", Act::Reset(EndReason::New)));
+    let again = told(typed(&mut bench, "new", Act::Reset { reason: EndReason::New, first: None }));
     assert!(again.duplicate);
     assert_eq!(row(&bench, &main_session()).session_id, new.session_id, "once, and not twice");
+}
+
+/// What stands behind `/new` is the first message of what begins: in the same commit, once, or not
+/// at all; and what cannot be said ends nothing.
+#[test]
+fn a_conversation_is_begun_anew_with_a_message() {
+    let mut bench = busy();
+    let old = row(&bench, &main_session());
+    let new = |first: &str| Act::Reset { reason: EndReason::New, first: Some(first.to_owned()) };
+    let (bytes, limit) = (limits().message_bytes_max + 1, limits().message_bytes_max);
+    let long = refused(typed(&mut bench, "long", new(&"x".repeat(bytes))));
+    assert_eq!(long, Refusal::TooLarge { bytes, limit });
+    bench.apply(Event::Drain);
+    assert_eq!(refused(typed(&mut bench, "new", new("plan it"))), Refusal::Draining);
+    bench.restart();
+    assert_eq!(row(&bench, &main_session()).session_id, old.session_id, "nothing has ended");
+
+    for again in [false, true] {
+        let told = told(typed(&mut bench, "new", new("plan it")));
+        assert_eq!(told.duplicate, again);
+        let begun = row(&bench, &main_session());
+        assert_ne!(begun.session_id, old.session_id);
+        let rows = bench.disk.world.inbox.iter();
+        let said: Vec<_> = rows.filter(|row| row.idem_key == Command::first_key("new")).collect();
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert_eq!((said[0].kind, bench.disk.body(said[0].seq)), (InboxKind::User, "plan it"));
+    }
+    let run = bench.open(&main_session());
+    assert_eq!(bench.run(run).wire_id, Command::first_key("new"));
+    bench.say(run, "planned");
+    assert_eq!(bench.phase(run), Phase::Ended(Outcome::Completed));
 }

@@ -68,7 +68,7 @@ impl Tables {
             access: session.access,
             policy_hash: session.policy_hash,
             declared: session.declared,
-            queue_mode: session.queue_mode,
+            queue: session.queue,
         }
     }
 

@@ -258,7 +258,7 @@ impl Snapshot<'_> {
             access: session.access,
             policy_hash: session.policy_hash,
             declared: session.declared,
-            queue_mode: session.queue_mode,
+            queue: session.queue,
             open_run,
             last_run,
             queued: queued.unwrap_or(0),

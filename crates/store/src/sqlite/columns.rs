@@ -4,6 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use machine::queue::QueueWish;
 use machine::rows::{
     Base, CommandRow, Episode, Flow, FlowNode, Gate, GateKey, Halt, InboxRow, Lane, LedgerRow,
     Node, Repeats, Run, Session, Step, Task, Timer, Transcript,
@@ -26,7 +27,7 @@ macro_rules! columns {
     (sessions) => {
         "key, session_id, agent, owner, parent_key, root_key, depth, lifecycle, open_run, label, \
          model, cwd, rev, created_ms, active_ms, archived_ms, access, policy_hash, pool_key, \
-         declared, queue_mode, deleted_ms, kind"
+         declared, queue_mode, deleted_ms, kind, queue_debounce_ms, queue_cap, queue_drop"
     };
     (repeats) => {
         "session_key, call_hash, root_key, result_hash, count, looks"
@@ -228,7 +229,7 @@ pub fn node(c: &mut Columns<'_, '_>) -> Result<Node> {
 }
 
 pub fn session(c: &mut Columns<'_, '_>) -> Result<Session> {
-    Ok(Session {
+    let row = Session {
         key: c.parsed()?,
         session_id: c.parsed()?,
         agent: c.parsed()?,
@@ -249,9 +250,17 @@ pub fn session(c: &mut Columns<'_, '_>) -> Result<Session> {
         policy_hash: c.parsed_or_none()?,
         pool_key: c.parsed_or_none()?,
         declared: c.parsed_or_none()?,
-        queue_mode: c.parsed_or_none()?,
+        queue: QueueWish { mode: c.parsed_or_none()?, ..QueueWish::default() },
         deleted: c.time_or_none()?,
-    })
+    };
+    let _kind: String = c.get()?;
+    let queue = QueueWish {
+        mode: row.queue.mode,
+        debounce_ms: c.get()?,
+        cap: c.get()?,
+        drop: c.parsed_or_none()?,
+    };
+    Ok(Session { queue, ..row })
 }
 
 pub fn command(c: &mut Columns<'_, '_>) -> Result<CommandRow> {

@@ -110,10 +110,13 @@ pub fn session(link: Link<'_>, row: &Session) -> Put {
         row.policy_hash.map(Text),
         row.pool_key.map(Text),
         row.declared.map(|word| word.as_str()),
-        row.queue_mode.map(|mode| mode.as_str()),
+        row.queue.mode.map(|mode| mode.as_str()),
         row.deleted.map(|at| at.ms()),
         // It follows from the key, and is there for lists.
         row.key.scope.kind().as_str(),
+        row.queue.debounce_ms,
+        row.queue.cap,
+        row.queue.drop.map(|drop| drop.as_str()),
     ];
     SESSIONS.put(link, params).map(drop)
 }

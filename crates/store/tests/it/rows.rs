@@ -1,6 +1,6 @@
 //! Rows with every field set, by number.
 
-use machine::queue::QueueMode;
+use machine::queue::{Drop, QueueMode, QueueWish};
 use machine::rows::{
     Base, Body, Entry, EntryKind, Episode, EpisodeReason, Flow, FlowNode, FlowNodeState, InboxKind,
     InboxRow, InboxState, Lane, LaneName, LedgerRow, Lifecycle, Node, NodeState, Place, Run,
@@ -81,7 +81,12 @@ pub fn session(n: u128) -> Session {
         policy_hash: Some(Hash::of(POLICY)),
         pool_key: Some(Hash::of("pool")),
         declared: (n == 2).then_some(TaskStatus::Cancelled),
-        queue_mode: Some(QueueMode::Collect),
+        queue: QueueWish {
+            mode: Some(QueueMode::Collect),
+            debounce_ms: (n == 2).then_some(2_000),
+            cap: (n == 2).then_some(25),
+            drop: (n == 2).then_some(Drop::Old),
+        },
         deleted: None,
     }
 }

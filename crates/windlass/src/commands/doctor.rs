@@ -11,7 +11,7 @@ use serde_json::json;
 use store::{Reader, Reads};
 
 use crate::args::Global;
-use crate::client::Client;
+use crate::client::{Client, is_final};
 use crate::commands::db;
 use crate::output::json_lines;
 use crate::setup::Setup;
@@ -38,6 +38,7 @@ pub async fn run(global: &Global, out: &mut impl Write) -> anyhow::Result<()> {
         Err(error) => findings.push(finding("config", State::Error, format!("{error:#}"))),
         Ok(setup) => {
             look_at_config(&setup, &mut findings);
+            look_at_folder(setup.state_dir(), &mut findings);
             look_at_database(&setup, &mut findings).await;
             look_at_gateway(&setup, &mut findings).await;
         }
@@ -91,6 +92,37 @@ fn look_at_config(setup: &Setup, findings: &mut Vec<Finding>) {
     }
 }
 
+/// Writes what a commit writes, and takes it away again: that a folder looks writable says little
+/// on a disk that is full, read only by now, or over its quota.
+fn look_at_folder(folder: &Path, findings: &mut Vec<Finding>) {
+    if !folder.exists() {
+        let detail = format!("none yet at {}; the first start makes it", folder.display());
+        findings.push(finding("folder", State::Ok, detail));
+        return;
+    }
+    findings.push(match test_write(folder) {
+        Ok(()) => finding("folder", State::Ok, format!("{} can be written", folder.display())),
+        Err(error) => {
+            let detail = format!(
+                "{} cannot be written: {error}; nothing can be accepted until it can: look at its \
+                 owner, its rights and the room on its disk",
+                folder.display()
+            );
+            finding("folder", State::Error, detail)
+        }
+    });
+}
+
+fn test_write(folder: &Path) -> std::io::Result<()> {
+    let page = [0x5a_u8; 4_096];
+    let mut file = tempfile::Builder::new().prefix(".doctor-").tempfile_in(folder)?;
+    file.write_all(&page)?;
+    file.as_file().sync_all()?;
+    file.close()?;
+    // The name is a part of the folder, and that has to reach the disk as well.
+    std::fs::File::open(folder)?.sync_all()
+}
+
 async fn look_at_database(setup: &Setup, findings: &mut Vec<Finding>) {
     let file = setup.state_dir().join(store::sqlite::FILE);
     if !Path::exists(&file) {
@@ -138,6 +170,14 @@ async fn look_at_gateway(setup: &Setup, findings: &mut Vec<Finding>) {
     };
     findings.push(match asked.await {
         Ok(url) => finding("gateway", State::Ok, format!("answers at {url}")),
+        // It is there, and will not have us: starting it would not help.
+        Err(error) if is_final(&error) => {
+            let detail = format!(
+                "{error:#}; the token comes from gateway.auth.token, gateway.remote.token, \
+                 WINDLASS_GATEWAY_TOKEN, or gateway.token in the state folder"
+            );
+            finding("gateway", State::Error, detail)
+        }
         Err(error) => finding("gateway", State::Warning, format!("{error:#}")),
     });
 }

@@ -5,13 +5,17 @@ use std::io::Write;
 use clap::Args;
 
 use crate::setup::Setup;
-use crate::wire;
+use crate::wire::{self, Until};
 
 #[derive(Debug, Args)]
 pub struct GatewayArgs {
     /// Listen on this port instead of the configured one (18789); 0 takes any free port
     #[arg(short, long, value_name = "PORT")]
     pub port: Option<u16>,
+
+    /// Stop when stdin is closed: with whoever has started it
+    #[arg(long, hide = true)]
+    pub until_stdin_closes: bool,
 }
 
 pub async fn run(args: GatewayArgs, mut setup: Setup) -> anyhow::Result<()> {
@@ -22,7 +26,8 @@ pub async fn run(args: GatewayArgs, mut setup: Setup) -> anyhow::Result<()> {
         tracing::warn!("{warning}");
     }
     let json = setup.json;
-    wire::run(setup, |url| {
+    let until = if args.until_stdin_closes { Until::StdinCloses } else { Until::Signal };
+    wire::run(setup, until, |url| {
         // The one line of data: whoever started us may want to know where we are.
         let line = match json {
             true => serde_json::json!({ "url": url }).to_string(),

@@ -72,7 +72,7 @@ async fn every_command_works_in_a_conversation_and_costs_no_model_call() {
         ("/subagents kill nobody", "There is no task `nobody`"),
         ("/subagents spawn nobody work", "agent_not_allowed"),
         ("/subagents dance", "/subagents kill <task>|all"),
-        ("/queue shout", "/queue steer|followup|collect|interrupt|default"),
+        ("/queue shout", "/queue [steer|followup|collect|interrupt]"),
         ("/model", "There is no command /model"),
     ] {
         let output = house.run(&["agent", "--message", text]).await;
@@ -351,5 +351,31 @@ async fn an_interrupt_stops_the_run_before_it_leaves() {
     assert!(output.status.success(), "{words}\n{}", stderr(&output));
     assert_eq!(words, "[stopped]\nstill here\n");
     assert!(stderr(&output).contains("Ctrl-C again leaves"), "{}", stderr(&output));
+    judge::all_is_well(&house, &Default::default()).await;
+}
+
+/// `/new` with words behind it begins anew with them, and whoever has typed it gets the agent's
+/// answer; the queue of a conversation is what was said of it, also after a restart.
+#[tokio::test]
+async fn a_conversation_begins_anew_with_a_message() {
+    let mut house = House::build("anthropic-messages", |_| {}).await;
+    house.start().await;
+    house.ask("before").await;
+    let first = format!("/new {}", Plan::new().say("planned").to_brief());
+    let ask = ["agent", "--message", &first, "--idempotency-key", "k"];
+    assert_eq!(house.ok(&ask).await.trim(), "planned");
+    assert_eq!(house.ok(&ask).await.trim(), "planned", "the same key is the same command");
+    let shown = house.ok(&["sessions", "show", "main"]).await;
+    assert!(shown.contains("planned") && !shown.contains("stub heard: before"), "{shown}");
+
+    house.ask("/queue collect debounce:2s cap:25").await;
+    house.ask("/queue drop:old").await;
+    house.kill();
+    house.start().await;
+    let settings = "mode=collect, debounce=2000ms, cap=25, drop=old (of this conversation).";
+    assert!(house.ask("/queue").await.contains(settings));
+    house.ask("/queue default").await;
+    assert!(house.ask("/queue").await.contains("mode=steer, debounce=500ms, cap=20"));
+    house.quiet().await;
     judge::all_is_well(&house, &Default::default()).await;
 }

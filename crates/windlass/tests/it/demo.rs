@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::Value;
 use stub::Plan;
@@ -106,4 +107,49 @@ async fn a_demo_that_is_stopped_leaves_nothing_behind() {
 
 fn left_in_tmp(house: &House) -> usize {
     std::fs::read_dir(house.folder.path().join("tmp")).unwrap().count()
+}
+
+/// A demo that is killed takes its gateway along; its folder goes when the next one begins.
+#[tokio::test]
+async fn a_killed_demo_leaves_nothing() {
+    let house = House::build("openai-completions", |_| {}).await;
+    let place = house.folder.path().join("tmp");
+    std::fs::create_dir(&place).unwrap();
+    let url = format!("{}/v1", house.stub.url());
+    let slow = late(60_000, "never").to_brief();
+    let args = ["demo", "--no-kill", "--provider", &url, "--model", "stub-1", "--message", &slow];
+    let mut command = house.command(&args);
+    let mut demo = command.env("TMPDIR", &place).stdout(Stdio::null()).spawn().unwrap();
+    for _ in 0..600 {
+        if !house.stub.journal().requests.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    demo.kill().unwrap();
+    demo.wait().unwrap();
+    let folders = || std::fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().path());
+    let [folder] = folders().collect::<Vec<_>>().try_into().unwrap();
+    // The gateway has noticed when the lock of its state folder is free.
+    let lock = std::fs::File::open(folder.join("windlass.lock")).unwrap();
+    let free = || {
+        let how = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+        rustix::fs::flock(&lock, how).is_ok()
+    };
+    let mut ended = free();
+    for _ in 0..600 {
+        if ended {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        ended = free();
+    }
+    assert!(ended, "the gateway of a killed demo goes on");
+    drop(lock);
+    let quick = ["demo", "--no-kill", "--provider", &url, "--model", "stub-1"];
+    let mut command = house.command(&quick);
+    command.env("TMPDIR", &place);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(folders().count(), 0, "what was left is gone, and so is its own");
 }

@@ -95,3 +95,29 @@ async fn sub_agents_are_shown_as_trees() {
         tree.lines().filter_map(|line| line.split("  completed").next()).collect();
     assert_eq!(names, ["lead", "  leaf", "single"], "{tree}");
 }
+
+/// A folder that cannot be written and a token that is not the gateway's are errors, and named.
+#[tokio::test]
+async fn doctor_finds_what_would_refuse_work() {
+    let mut house = House::build("anthropic-messages", |_| {}).await;
+    house.start().await;
+    assert!(house.ok(&["doctor"]).await.contains("can be written"));
+    let left = std::fs::read_dir(house.folder.path()).unwrap().filter_map(Result::ok);
+    let left = left.filter(|entry| entry.file_name().to_string_lossy().starts_with(".doctor"));
+    assert_eq!(left.count(), 0, "it takes away what it has written");
+
+    std::fs::write(house.folder.path().join("gateway.token"), "another").unwrap();
+    let output = house.run(&["doctor"]).await;
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!output.status.success(), "{told}");
+    let gateway = told.lines().find(|line| line.contains(" gateway ")).unwrap();
+    assert!(gateway.starts_with("error") && gateway.contains("gateway.auth.token"), "{told}");
+
+    let file = house.folder.path().join("no-folder");
+    std::fs::write(&file, "a file").unwrap();
+    house.move_state_to(&file);
+    let told = house.run(&["doctor"]).await;
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    let folder = told.lines().find(|line| line.contains(" folder ")).unwrap();
+    assert!(folder.starts_with("error") && folder.contains("cannot be written"), "{told}");
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 /// How long a gateway may take to listen.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -17,6 +17,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(40);
 #[derive(Debug)]
 pub struct GatewayProcess {
     child: Child,
+    /// While it is open the gateway lives. The system closes it with this process, also at a kill.
+    _leash: ChildStdin,
     pid: u32,
     url: String,
 }
@@ -26,16 +28,17 @@ impl GatewayProcess {
     pub async fn start(folder: &Path) -> anyhow::Result<GatewayProcess> {
         let exe = std::env::current_exe().context("cannot find this program's own file")?;
         let mut child = Command::new(exe)
-            .args(["gateway", "--port", "0"])
+            .args(["gateway", "--port", "0", "--until-stdin-closes"])
             .env("WINDLASS_STATE_DIR", folder)
             .env("WINDLASS_CONFIG_PATH", folder.join("windlass.json"))
             .env("WINDLASS_LOG", "error")
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .context("cannot start a gateway")?;
         let pid = child.id().context("the gateway has ended at once")?;
+        let leash = child.stdin.take().context("the gateway has no stdin")?;
         let stdout = child.stdout.take().context("the gateway has no stdout")?;
         let mut lines = BufReader::new(stdout).lines();
         let line = tokio::time::timeout(START_TIMEOUT, lines.next_line()).await;
@@ -43,7 +46,7 @@ impl GatewayProcess {
         let Some(url) = line.as_deref().and_then(|line| line.strip_prefix("listening on ")) else {
             bail!("the gateway did not start: {}", line.unwrap_or_default());
         };
-        Ok(GatewayProcess { child, pid, url: url.to_owned() })
+        Ok(GatewayProcess { child, _leash: leash, pid, url: url.to_owned() })
     }
 
     pub fn pid(&self) -> u32 {

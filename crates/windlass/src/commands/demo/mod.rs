@@ -4,6 +4,7 @@
 //! SIGKILL while the sub-agents are at work, and a new one is started on the same folder. What is
 //! shown is read from the database, also while no gateway runs.
 
+mod folder;
 mod gateway_process;
 mod proof;
 mod screen;
@@ -23,6 +24,7 @@ use store::Reader;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::client::{Client, Target};
+use folder::Folder;
 use gateway_process::GatewayProcess;
 use proof::Proof;
 use screen::Screen;
@@ -64,7 +66,7 @@ pub struct DemoArgs {
 
 pub async fn run(args: DemoArgs, json: bool) -> anyhow::Result<()> {
     let settings = settings::choose(&args)?;
-    let folder = tempfile::Builder::new().prefix("windlass-demo-").tempdir()?;
+    let folder = Folder::make()?;
     settings.write(folder.path())?;
     let mut screen = Screen::new(json);
     screen.say(&format!("folder   {}", folder.path().display()));
