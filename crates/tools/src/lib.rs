@@ -32,6 +32,7 @@ mod exec;
 mod group;
 pub mod leftover;
 mod matching;
+mod memory;
 mod processes;
 mod read;
 mod replace;
@@ -158,6 +159,8 @@ pub struct Config {
     /// Is there `apply_patch`?
     pub apply_patch: bool,
     pub web_fetch: web_fetch::WebFetch,
+    /// The folder for the indexes of notes; none keeps them in memory, for one search each.
+    pub memory_index: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -174,6 +177,7 @@ impl Default for Config {
             file_bytes_max: 16 * 1024 * 1024,
             apply_patch: true,
             web_fetch: web_fetch::WebFetch::default(),
+            memory_index: None,
         }
     }
 }
@@ -205,7 +209,7 @@ impl Toolbox {
         if config.web_fetch.enabled {
             toolbox = toolbox.with(Arc::new(web_fetch::Fetch::new(config)));
         }
-        toolbox
+        toolbox.with(Arc::new(memory::Search::new(config))).with(Arc::new(memory::Get::new(config)))
     }
 
     /// Adds a tool at the end, or puts it in the place of the one with the same name.

@@ -66,10 +66,13 @@ async fn every_builtin_tool_keeps_the_rules() {
             EffectClass::Probed,
             json!({"input": "*** Begin Patch\n*** Update File: file\n-one\n+1\n*** End Patch"}),
         ),
+        ("memory_search", EffectClass::Pure, json!({"query": "one"})),
+        ("memory_get", EffectClass::Pure, json!({"path": "MEMORY.md"})),
         ("exec", EffectClass::Opaque, json!({"command": "echo x > out"})),
     ] {
         let fixture = fixture();
         fixture.put("file", "one\ntwo\n");
+        fixture.put("MEMORY.md", "one\n");
         let tool = fixture.toolbox.get(name).unwrap();
         assert_eq!(tool.effect(), effect, "{name}");
         conformance::check(tool.as_ref(), &fixture.context, &valid.to_string()).await;
@@ -81,7 +84,20 @@ fn a_toolbox_has_an_order_and_one_tool_of_a_name() {
     let other = Scripted::new("exec", EffectClass::Pure, [Behaviour::Hang]);
     let toolbox = Toolbox::builtin(&Config::default()).with(Arc::new(other));
     let names: Vec<String> = toolbox.specs().into_iter().map(|spec| spec.name).collect();
-    assert_eq!(names, ["read", "search", "write", "edit", "apply_patch", "exec", "web_fetch"]);
+    assert_eq!(
+        names,
+        [
+            "read",
+            "search",
+            "write",
+            "edit",
+            "apply_patch",
+            "exec",
+            "web_fetch",
+            "memory_search",
+            "memory_get"
+        ]
+    );
     assert_eq!(toolbox.get("exec").unwrap().effect(), EffectClass::Pure);
     assert!(toolbox.get("bash").is_none());
     let web_fetch = web_fetch::WebFetch { enabled: false, ..Default::default() };

@@ -203,7 +203,10 @@ fn gateway_config(setup: &Setup, token: Option<String>) -> anyhow::Result<gatewa
 
 fn runtime_config(setup: &Setup, limits: Arc<Limits>) -> anyhow::Result<runtime::Config> {
     let config = &setup.config;
-    let tools = tools_config(config);
+    let tools = tools::Config {
+        memory_index: Some(setup.state_dir().join("memory")),
+        ..tools_config(config)
+    };
     let agents = config.agents.entries.iter();
     let agents = agents.map(|(id, agent)| {
         let (name, description) = (agent.name.clone(), agent.description.clone());

@@ -71,7 +71,7 @@ const IMPURE_FEATURES: &[&str] = &["v1", "v4", "v6", "v7", "rng-getrandom", "fas
 
 /// Who may name a crate, where a rule of the architecture hangs on it.
 const RESERVED: &[(&str, &[&str], &str)] = &[
-    ("rusqlite", &["store"], "SQL appears only in store"),
+    ("rusqlite", &["store", "tools"], "SQL appears only in store, and over notes in tools"),
     ("refinery", &["store"], "SQL appears only in store"),
     ("reqwest", &["providers", "tools"], "HTTP clients appear only in providers and tools"),
     ("axum", &["gateway", "stub"], "HTTP is served only by gateway and stub"),
@@ -211,7 +211,7 @@ mod tests {
                 "machine is pure and may use serde, serde_json, \
                 serde_path_to_error, sha2, thiserror, uuid",
             ),
-            ("windlass-gateway", "rusqlite", "SQL appears only in store"),
+            ("windlass-gateway", "rusqlite", "SQL appears only in store, and over notes in tools"),
             ("windlass-store", "reqwest", "HTTP clients appear only in providers and tools"),
         ] {
             let found = arrow(from, to, None, &[]);

@@ -137,23 +137,49 @@ async fn a_model_fetches_a_page() {
     }
 }
 
+/// The model writes a note and finds it again, also in another session and after a kill; the index
+/// lies in the state folder and may be thrown away.
+#[tokio::test]
+async fn a_model_finds_its_notes() {
+    for wire in WIRES {
+        let mut house = House::build(wire, |_| {}).await;
+        house.start().await;
+        let note = json!({ "path": "memory/boats.md", "content": "# Boats\nAnna has a dinghy.\n" });
+        let find = json!({ "query": "dinghies dinghy" });
+        let plan = Plan::new().call("write", note).call("memory_search", find.clone());
+        let answer = house.ask(&plan.say("{last}").to_brief()).await;
+        assert!(answer.contains("memory/boats.md:1-2 (score 0."), "{answer}");
+        house.kill();
+        std::fs::remove_dir_all(house.folder.path().join("memory")).unwrap();
+        house.start().await;
+        let get = json!({ "path": "memory/boats.md", "from": 2 });
+        let plan = Plan::new().call("memory_search", find).call("memory_get", get).say("{tools}");
+        let args = ["agent", "--session-key", "thread:other", "--message", &plan.to_brief()];
+        let answer = house.ok(&args).await;
+        assert!(answer.contains("memory/boats.md:1-2") && answer.contains("Anna has"), "{answer}");
+        assert_eq!(std::fs::read_dir(house.folder.path().join("memory")).unwrap().count(), 1);
+        judge::all_is_well(&house, &Default::default()).await;
+    }
+}
+
 #[tokio::test]
 async fn the_list_of_tools_has_what_is_switched_on() {
     let names = async |house: &House| -> Vec<String> {
         let lines = house.json(&["tools", "list", "--json"]).await;
         let text = Value::from(lines).to_string();
-        let all = ["search", "apply_patch", "web_fetch"];
+        let all = ["search", "apply_patch", "web_fetch", "memory_search", "memory_get"];
         let there = |name: &&str| text.contains(&format!("\"{name}\""));
         all.into_iter().filter(there).map(str::to_owned).collect()
     };
     let mut house = House::build(WIRES[0], |_| {}).await;
     house.start().await;
-    assert_eq!(names(&house).await, ["search", "apply_patch", "web_fetch"]);
+    let all = ["search", "apply_patch", "web_fetch", "memory_search", "memory_get"];
+    assert_eq!(names(&house).await, all);
     let off = |config: &mut Value| {
         let web = json!({ "fetch": { "enabled": false } });
         config["tools"] = json!({ "web": web, "exec": { "applyPatch": { "enabled": false } } });
     };
     let mut house = House::build(WIRES[0], off).await;
     house.start().await;
-    assert_eq!(names(&house).await, ["search"]);
+    assert_eq!(names(&house).await, ["search", "memory_search", "memory_get"]);
 }

@@ -58,6 +58,7 @@ const RULES: &[Rule] = &[
         what: "SQL appears only in store, where a change of the schema finds all of it",
         allowed: &[
             ("crates/store", "owns the schema"),
+            ("crates/tools/src/memory", "an index of its own, made anew from the notes"),
             ("crates/windlass/tests", "a test plays a person with the sqlite3 shell"),
             ("crates/xtask/src/bench", "counts the rows that it caused, with the sqlite3 shell"),
         ],
