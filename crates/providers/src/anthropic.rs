@@ -47,10 +47,12 @@ impl Provider for Anthropic {
                 .key_header("")
                 .map(|key| (reqwest::header::HeaderName::from_static("x-api-key"), key)),
         );
-        let body = request::body(request)
+        let asked = self.endpoint.asked(&request.model);
+        let body = request::body(request, &asked)
             .map_err(|fault| ProviderError::new(self.endpoint.id(), fault, false))?;
         let post = Post {
             url: self.endpoint.url(path),
+            asked,
             headers,
             body,
             idempotency_key: request.idempotency_key.clone(),

@@ -8,17 +8,19 @@
 //! and would refuse it again on every later turn. So a missing result is said to be missing, and
 //! a result whose call has gone becomes words. Nothing is dropped but what is empty.
 //!
-//! An assistant message goes back to its own wire as it came. Another wire sees its text and
-//! calls, with ids and names that any provider accepts.
+//! An assistant message goes back as it came to the model that said it. Another model or wire
+//! sees its text and calls, with ids and names that any provider accepts: thoughts are signed by
+//! who had them, and refused by everyone else.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde_json::value::RawValue;
-use types::{AssistantMessage, Hash, Message, ToolCall, ToolResult, Wire};
+use types::{AssistantMessage, Hash, Message, StopReason, ToolCall, ToolResult, Usage, Wire};
 
 use crate::anthropic::blocks::{Kept, kept};
 use crate::error::Fault;
+use crate::{google, openai_responses};
 
 /// Longest call id and tool name that all providers take.
 const ID_LEN_MAX: usize = 40;
@@ -39,6 +41,8 @@ pub(crate) enum Turn<'a> {
 #[derive(Debug)]
 pub(crate) struct Answer<'a> {
     pub call_id: Cow<'a, str>,
+    /// The tool, as the call named it.
+    pub name: Cow<'a, str>,
     pub text: &'a str,
     pub is_error: bool,
 }
@@ -46,9 +50,9 @@ pub(crate) struct Answer<'a> {
 /// What the assistant said.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Said<'a> {
-    /// On this wire: [`AssistantMessage::raw`] goes back.
+    /// By this model, on this wire: [`AssistantMessage::raw`] goes back.
     Here(&'a AssistantMessage),
-    /// On another one: text and calls are told.
+    /// By another one: text and calls are told.
     Elsewhere(&'a AssistantMessage),
 }
 
@@ -67,25 +71,39 @@ impl<'a> Said<'a> {
         }
     }
 
+    fn name(self, name: &'a str) -> Cow<'a, str> {
+        match self {
+            Said::Here(_) => name.into(),
+            Said::Elsewhere(_) => portable_name(name),
+        }
+    }
+
     /// Nothing to show: providers refuse a message without content.
     fn is_empty(self) -> bool {
         let message = self.message();
         if !message.calls.is_empty() || !message.text.trim().is_empty() {
             return false;
         }
+        let raw = message.raw.get();
         match (self, message.wire) {
             (Said::Here(_), Wire::AnthropicMessages) => {
                 matches!(kept(&message.raw), Kept::Part(blocks) if blocks.is_empty())
             }
+            (Said::Here(_), Wire::OpenaiResponses) => openai_responses::request::is_bare(raw),
+            (Said::Here(_), Wire::GoogleGenerativeAi) => google::request::is_bare(raw),
             _ => true,
         }
     }
 }
 
-/// Brings `messages` into turns for `wire`.
-pub(crate) fn turns(messages: &[Message], wire: Wire) -> Vec<Turn<'_>> {
+/// Brings `messages` into turns for `wire`. `asked` is who gets to see them, as in
+/// [`AssistantMessage::asked`].
+pub(crate) fn turns<'a>(messages: &'a [Message], wire: Wire, asked: &str) -> Vec<Turn<'a>> {
+    let is_own = |message: &AssistantMessage| {
+        message.wire == wire && message.asked.as_deref().is_none_or(|by| by == asked)
+    };
     let mut turns = Vec::new();
-    let mut asked = None;
+    let mut last = None;
     let mut results = Vec::new();
     let mut texts = Vec::new();
     for message in messages {
@@ -94,7 +112,7 @@ pub(crate) fn turns(messages: &[Message], wire: Wire) -> Vec<Turn<'_>> {
             Message::User(text) => texts.push(Cow::from(text)),
             Message::ToolResult(result) => results.push(result),
             Message::Assistant(message) => {
-                let said = match message.wire == wire {
+                let said = match is_own(message) {
                     true => Said::Here(message),
                     false => Said::Elsewhere(message),
                 };
@@ -102,13 +120,13 @@ pub(crate) fn turns(messages: &[Message], wire: Wire) -> Vec<Turn<'_>> {
                     continue;
                 }
                 let results = std::mem::take(&mut results);
-                turns.extend(user_turn(asked, results, std::mem::take(&mut texts)));
+                turns.extend(user_turn(last, results, std::mem::take(&mut texts)));
                 turns.push(Turn::Assistant(said));
-                asked = Some(said);
+                last = Some(said);
             }
         }
     }
-    turns.extend(user_turn(asked, results, texts));
+    turns.extend(user_turn(last, results, texts));
     turns
 }
 
@@ -124,6 +142,7 @@ fn user_turn<'a>(
             let result = place.map(|place| results.remove(place));
             answers.push(Answer {
                 call_id: said.call_id(&call.id),
+                name: said.name(&call.name),
                 text: result.map_or("No result of this call was recorded.", |r| &r.text),
                 is_error: result.is_none_or(|r| r.is_error),
             });
@@ -176,6 +195,31 @@ pub(crate) fn object_arguments(arguments: &str) -> Box<RawValue> {
     serde_json::value::to_raw_value(&object).unwrap_or_default()
 }
 
+/// A token is about four bytes, of JSON too.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// A provider that does not count must not make a budget endless, so the bytes are counted.
+pub(crate) fn estimated_usage(request_bytes: usize, raw_bytes: usize) -> Usage {
+    Usage {
+        input: request_bytes as u64 / BYTES_PER_TOKEN,
+        output: raw_bytes as u64 / BYTES_PER_TOKEN,
+        ..Usage::default()
+    }
+}
+
+/// What the arguments of a call are said to be that was cut off before the first of them.
+const CUT_OFF: &str = "(cut off at the output limit)";
+
+/// Makes a call unfit to be carried out that was cut off before its arguments: nothing written
+/// would otherwise mean that there are none.
+pub(crate) fn mark_cut(last: Option<&mut String>, stop: StopReason) {
+    if let (Some(arguments), StopReason::Length) = (last, stop)
+        && arguments.trim().is_empty()
+    {
+        CUT_OFF.clone_into(arguments);
+    }
+}
+
 /// Refuses calls that could not be answered: without a name, or two under one id.
 pub(crate) fn check_calls(calls: &[ToolCall]) -> Result<(), Fault> {
     let mut ids = BTreeSet::new();
@@ -195,8 +239,6 @@ pub(crate) fn check_calls(calls: &[ToolCall]) -> Result<(), Fault> {
 
 #[cfg(test)]
 mod tests {
-    use types::StopReason;
-
     use super::*;
 
     fn assistant(wire: Wire, text: &str, calls: &[&str]) -> Message {
@@ -208,6 +250,7 @@ mod tests {
         Message::Assistant(AssistantMessage {
             wire,
             model: "m".to_owned(),
+            asked: None,
             text: text.to_owned(),
             calls: calls.iter().map(call).collect(),
             stop: StopReason::End,
@@ -238,7 +281,7 @@ mod tests {
             }
             Turn::Assistant(said) => format!("assistant {}", said.message().text),
         };
-        turns(messages, wire).iter().map(line).collect()
+        turns(messages, wire, "p/m").iter().map(line).collect()
     }
 
     #[test]

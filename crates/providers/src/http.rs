@@ -177,6 +177,11 @@ impl Endpoint {
         self.base.host_str().unwrap_or_default()
     }
 
+    /// Names this provider with one of its models, as [`types::AssistantMessage::asked`] does.
+    pub(crate) fn asked(&self, model: &str) -> String {
+        format!("{}/{model}", self.id)
+    }
+
     /// Returns the base URL with `path` behind it. A query of the base stays.
     pub(crate) fn url(&self, path: &[&str]) -> Url {
         let mut url = self.base.clone();
@@ -203,21 +208,24 @@ impl Endpoint {
     /// Posts `body` and decodes the stream that comes back.
     pub(crate) async fn stream<D: Decode>(
         &self,
-        post: Post,
+        mut post: Post,
         decode: D,
         on_delta: &mut (dyn FnMut(Delta) + Send),
     ) -> Result<Reply, ProviderError> {
         let mut reading = Reading::new(decode, self.reply_bytes_max);
+        let asked = std::mem::take(&mut post.asked);
         let reply = self.exchange(post, &mut reading, on_delta).await;
         let received = reading.received;
-        reply.and_then(|()| reading.end()).map_err(|mut fault| {
+        let mut reply = reply.and_then(|()| reading.end()).map_err(|mut fault| {
             if let Some(key) = self.api_key.as_ref().filter(|key| !key.0.is_empty()) {
                 fault.reason = fault.reason.replace(&key.0, "[redacted]");
             }
             let error = ProviderError::new(&self.id, fault, received > 0);
             tracing::debug!(provider = self.id, received, %error, "model call failed");
             error
-        })
+        })?;
+        reply.message.asked = Some(asked);
+        Ok(reply)
     }
 
     async fn exchange<D: Decode>(
@@ -285,13 +293,16 @@ impl Endpoint {
             }
         }
         let refusal = Refusal::from_body(&String::from_utf8_lossy(&body));
-        Fault { retry_after, ..refusal::fault(Some(status), &refusal) }
+        let fault = refusal::fault(Some(status), &refusal);
+        Fault { retry_after: retry_after.or(fault.retry_after), ..fault }
     }
 }
 
 /// A request, ready to go.
 pub(crate) struct Post {
     pub url: Url,
+    /// Who is asked; see [`Endpoint::asked`].
+    pub asked: String,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
     pub idempotency_key: String,
@@ -330,18 +341,21 @@ fn innermost(error: &dyn std::error::Error) -> String {
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: HeaderName| Some(headers.get(name)?.to_str().ok()?.trim().to_owned());
     let number = |text: &str| text.parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
-    let bounded =
-        |seconds: f64| Duration::from_secs_f64(seconds.min(RETRY_AFTER_MAX.as_secs_f64()));
     if let Some(ms) = text(HeaderName::from_static("retry-after-ms")).and_then(|t| number(&t)) {
-        return Some(bounded(ms / 1_000.0));
+        return Some(bounded_wait(ms / 1_000.0));
     }
     let (text, server_date) = (text(RETRY_AFTER)?, text(DATE));
     if let Some(seconds) = number(&text) {
-        return Some(bounded(seconds));
+        return Some(bounded_wait(seconds));
     }
     let then = httpdate::parse_http_date(&text).ok()?;
     let now = httpdate::parse_http_date(&server_date?).ok()?;
     Some(then.duration_since(now).unwrap_or_default().min(RETRY_AFTER_MAX))
+}
+
+/// Returns `seconds` as a wait that a provider may impose. They are a number from 0.
+pub(crate) fn bounded_wait(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds.min(RETRY_AFTER_MAX.as_secs_f64()))
 }
 
 /// The pure half of a wire: events in, a reply out.

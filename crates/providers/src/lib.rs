@@ -12,8 +12,8 @@
 //! # Invariants
 //!
 //! - An answer is whole or it is an error: a stream that is cut never yields a [`Reply`].
-//! - What a provider said goes back to the same wire byte for byte; see `conversation` for what
-//!   another wire gets to see.
+//! - What a model said goes back to it byte for byte; see `conversation` for what another model
+//!   or wire gets to see.
 //! - A request is a function of the [`ModelRequest`], so a retry sends the same bytes.
 //! - Unknown events, blocks and fields are kept or ignored. They never abort a stream.
 //! - Every buffer has a bound: the event, the answer, the reason in an error.
@@ -30,7 +30,9 @@ pub mod http;
 mod refusal;
 mod conversation;
 pub mod anthropic;
+pub mod google;
 pub mod openai_chat;
+pub mod openai_responses;
 pub mod scripted;
 
 #[cfg(test)]
@@ -46,8 +48,10 @@ use types::{AssistantMessage, Message, Prefix, Usage, Wire};
 
 pub use anthropic::Anthropic;
 pub use error::ProviderError;
+pub use google::Google;
 pub use http::{ApiKey, BadEndpoint, Endpoint, HttpConfig};
 pub use openai_chat::OpenaiChat;
+pub use openai_responses::OpenaiResponses;
 pub use scripted::{Script, Scripted};
 
 /// A model provider: the port that the driver calls.
@@ -76,6 +80,8 @@ pub struct ModelRequest {
     pub max_output_tokens: u32,
     /// The same for every retry of one call.
     pub idempotency_key: String,
+    /// The same for every call of one session: tells a provider where its cache of it is.
+    pub conversation: String,
 }
 
 /// A piece of an answer that is still being made.

@@ -39,7 +39,8 @@ impl Provider for OpenaiChat {
             "api.openai.com" => request::Limit::MaxCompletionTokens,
             _ => request::Limit::MaxTokens,
         };
-        let body = request::body(request, limit)
+        let asked = self.endpoint.asked(&request.model);
+        let body = request::body(request, &asked, limit)
             .map_err(|fault| ProviderError::new(self.endpoint.id(), fault, false))?;
         let mut headers = HeaderMap::new();
         headers.extend(self.endpoint.key_header("Bearer ").map(|key| (AUTHORIZATION, key)));
@@ -47,6 +48,7 @@ impl Provider for OpenaiChat {
         let decoder = stream::Decoder::new(&request.model, turn, body.len());
         let post = Post {
             url: self.endpoint.url(&["chat", "completions"]),
+            asked,
             headers,
             body,
             idempotency_key: request.idempotency_key.clone(),

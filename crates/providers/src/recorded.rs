@@ -1,10 +1,13 @@
 //! Recorded streams, cut at every byte.
 
+mod google;
+mod responses;
+
 use types::{AssistantMessage, FailureClass, StopReason, ToolCall, Usage, Wire};
 
 use crate::error::Fault;
 use crate::http::{Decode, Reading};
-use crate::{Delta, Reply, anthropic, openai_chat};
+use crate::{Delta, Reply, anthropic, openai_chat, openai_responses};
 
 /// A stream, with a decoder to read it.
 struct Recording {
@@ -30,11 +33,19 @@ const WHOLE: &[Recording] = &[
     recording!(OpenaiCompletions, "openai_text"),
     recording!(OpenaiCompletions, "openai_reasoning"),
     recording!(OpenaiCompletions, "openai_two_calls"),
+    recording!(OpenaiResponses, "responses_text"),
+    recording!(OpenaiResponses, "responses_reasoning"),
+    recording!(OpenaiResponses, "responses_two_calls"),
+    recording!(GoogleGenerativeAi, "google_text"),
+    recording!(GoogleGenerativeAi, "google_thinking"),
+    recording!(GoogleGenerativeAi, "google_two_calls"),
 ];
 
 const BROKEN: &[Recording] = &[
     recording!(AnthropicMessages, "anthropic_error"),
     recording!(OpenaiCompletions, "openai_error"),
+    recording!(OpenaiResponses, "responses_failed"),
+    recording!(GoogleGenerativeAi, "google_error"),
 ];
 
 fn read<D: Decode>(decode: D, chunks: &[&[u8]]) -> (Result<Reply, Fault>, Vec<Delta>) {
@@ -48,6 +59,12 @@ impl Recording {
     fn read(&self, chunks: &[&[u8]]) -> (Result<Reply, Fault>, Vec<Delta>) {
         match self.wire {
             Wire::AnthropicMessages => read(anthropic::stream::Decoder::new("asked"), chunks),
+            Wire::OpenaiResponses => {
+                read(openai_responses::stream::Decoder::new("asked", 400), chunks)
+            }
+            Wire::GoogleGenerativeAi => {
+                read(crate::google::stream::Decoder::new("asked", 3, 400), chunks)
+            }
             _ => read(openai_chat::stream::Decoder::new("asked", 0, 400), chunks),
         }
     }
@@ -100,7 +117,7 @@ fn a_stream_that_is_cut_is_a_network_error_and_never_another_answer() {
             match recording.read(&[&recording.bytes[..cut]]).0 {
                 Ok(reply) => {
                     assert_eq!(reply.message, whole.message, "{} at {cut}", recording.name);
-                    let exact = recording.wire == Wire::AnthropicMessages;
+                    let exact = recording.wire != Wire::OpenaiCompletions;
                     assert!(!exact || reply == whole, "{} at {cut}", recording.name);
                 }
                 Err(fault) => {
@@ -141,7 +158,8 @@ fn deltas_are_the_text_and_the_thinking() {
     let thinking = |text: &str| Delta::Thinking(text.to_owned());
     let text = |text: &str| Delta::Text(text.to_owned());
     let expected = vec![thinking("Let me "), thinking("see."), text("Done.")];
-    for name in ["anthropic_thinking", "openai_reasoning"] {
+    for name in ["anthropic_thinking", "openai_reasoning", "responses_reasoning", "google_thinking"]
+    {
         let recording = WHOLE.iter().find(|recording| recording.name == name).unwrap();
         assert_eq!(recording.read(&[recording.bytes]).1, expected, "{name}");
     }

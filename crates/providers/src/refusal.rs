@@ -3,19 +3,24 @@
 //! Codes are looked at before the status, and words only where no code exists: a window that is
 //! too small is a plain 400 at most providers.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use types::FailureClass;
 
 use crate::error::Fault;
+use crate::http::bounded_wait;
 
 /// What an error body or an error event says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    /// `type` and `code`, in lower case, with a space between them.
+    /// `type`, `code`, Google's `status` and its reasons, in lower case, with spaces between them.
     pub codes: String,
     pub message: String,
     /// Some gateways put an HTTP status into `code`.
     pub status: Option<u16>,
+    /// Google says in the body when to come back.
+    pub retry_after: Option<Duration>,
 }
 
 impl Refusal {
@@ -33,15 +38,38 @@ impl Refusal {
         let error = value.get("error").filter(|e| !e.is_null()).unwrap_or(value);
         let field = |name: &str| error.get(name).filter(|v| !v.is_null());
         let words = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
-        let code = |name| field(name).map(words).unwrap_or_default().to_lowercase();
+        let word = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_lowercase);
+        let details = || error.get("details").and_then(Value::as_array).into_iter().flatten();
+        let codes = ["type", "code", "status"].into_iter().filter_map(|name| word(field(name)));
+        let reasons = details().filter_map(|detail| word(detail.get("reason")));
+        let mut codes: Vec<String> = codes.chain(reasons).collect();
+        if details().any(is_daily) {
+            codes.push(DAILY_QUOTA.to_owned());
+        }
         let message = field("message").or_else(|| field("detail")).unwrap_or(error);
         let status = field("code").and_then(Value::as_u64).and_then(|n| u16::try_from(n).ok());
         Refusal {
-            codes: format!("{} {}", code("type"), code("code")).trim().to_owned(),
+            codes: codes.join(" "),
             message: words(message),
             status: status.filter(|status| (400..600).contains(status)),
+            retry_after: details().find_map(retry_delay),
         }
     }
+}
+
+/// What we add to the codes if a quota of the day is used up, and not one of the minute.
+const DAILY_QUOTA: &str = "daily_quota";
+
+/// Google's `QuotaFailure` names the quotas that were exceeded.
+fn is_daily(detail: &Value) -> bool {
+    let violations = detail.get("violations").and_then(Value::as_array).into_iter().flatten();
+    violations.filter_map(|one| one["quotaId"].as_str()).any(|id| id.contains("PerDay"))
+}
+
+/// Google's `RetryInfo`: `"retryDelay": "34.5s"`.
+fn retry_delay(detail: &Value) -> Option<Duration> {
+    let seconds = detail.get("retryDelay")?.as_str()?.strip_suffix('s')?.parse::<f64>().ok()?;
+    (seconds.is_finite() && seconds >= 0.0).then(|| bounded_wait(seconds))
 }
 
 /// Builds the fault of a refusal that came as a response with `status`, or within a stream.
@@ -53,7 +81,8 @@ pub(crate) fn fault(status: Option<u16>, refusal: &Refusal) -> Fault {
         None => "error in the stream".to_owned(),
     };
     let codes = if refusal.codes.is_empty() { "" } else { " " };
-    Fault::new(class, format!("{place}{codes}{}: {}", refusal.codes, refusal.message))
+    let reason = format!("{place}{codes}{}: {}", refusal.codes, refusal.message);
+    Fault { retry_after: refusal.retry_after, ..Fault::new(class, reason) }
 }
 
 fn class(status: Option<u16>, refusal: &Refusal) -> FailureClass {
@@ -65,6 +94,7 @@ fn class(status: Option<u16>, refusal: &Refusal) -> FailureClass {
     let status = status.filter(|status| *status != 200).or(refusal.status);
 
     if code(&["insufficient_quota", "billing", "payment_required", "insufficient_balance"])
+        || code(&[DAILY_QUOTA])
         || says(&["credit balance is too low", "insufficient balance"])
     {
         return C::Quota;
@@ -75,6 +105,10 @@ fn class(status: Option<u16>, refusal: &Refusal) -> FailureClass {
     }
     if code(&["model_not_found", "model_not_exist"]) {
         return C::UnknownModel;
+    }
+    // Google's wrong key is a plain 400.
+    if code(&["api_key_invalid", "api_key_expired"]) || says(&["api key not valid"]) {
+        return C::Auth;
     }
     match status {
         Some(401 | 403) => C::Auth,
@@ -92,7 +126,7 @@ fn class(status: Option<u16>, refusal: &Refusal) -> FailureClass {
         _ if code(&["authentication", "permission", "invalid_api_key"]) => C::Auth,
         _ if code(&["not_found_error"]) => C::UnknownModel,
         _ if code(&["timeout"]) => C::Network,
-        _ if code(&["invalid_request"]) => C::BadRequest,
+        _ if code(&["invalid_", "policy", "unsupported"]) => C::BadRequest,
         _ if code(&["error"]) => C::Overload,
         _ => C::InvalidReply,
     }
@@ -126,6 +160,9 @@ mod tests {
         };
         let openai = |code: &str, message: &str| {
             format!(r#"{{"error":{{"message":"{message}","type":"t","code":"{code}"}}}}"#)
+        };
+        let google = |code: u16, status: &str, message: &str| {
+            format!(r#"{{"error":{{"code":{code},"message":"{message}","status":"{status}"}}}}"#)
         };
         let too_long = "prompt is too long: 210000 tokens > 200000 maximum";
         let window = "This model's maximum context length is 8192 tokens.";
@@ -162,11 +199,41 @@ mod tests {
             (Some(408), String::new(),                                          Network),
             (Some(200), "<html>welcome</html>".into(),                          InvalidReply),
             (Some(200), r#"[{"error":{"code":401,"message":"no"}}]"#.into(),    Auth),
+            (None,      openai("invalid_prompt", "no such item"),               BadRequest),
+            (Some(400), google(400, "INVALID_ARGUMENT", "The input token count (9) exceeds the \
+                               maximum number of tokens allowed (8)."),         Overflow),
+            (Some(400), google(400, "INVALID_ARGUMENT", "API key not valid."),  Auth),
+            (Some(400), google(400, "INVALID_ARGUMENT", "Corrupted thought signature."),
+                                                                                BadRequest),
+            (Some(404), google(404, "NOT_FOUND", "models/x is not found"),      UnknownModel),
+            (Some(429), google(429, "RESOURCE_EXHAUSTED", "slow down"),         RateLimit),
+            (None,      google(503, "UNAVAILABLE", "The model is overloaded"),  Overload),
             (Some(204), String::new(),                                          InvalidReply),
         ];
         for (status, body, expected) in table {
             let refusal = Refusal::from_body(&body);
             assert_eq!(class(status, &refusal), expected, "{status:?} {body}");
         }
+    }
+
+    #[test]
+    fn google_says_in_the_body_when_to_come_back() {
+        let body = |id: &str| {
+            format!(
+                r#"[{{"error":{{"code":429,"message":"quota","status":"RESOURCE_EXHAUSTED","details":[
+                    {{"@type":"QuotaFailure","violations":[{{"quotaId":"Requests{id}PerProject"}}]}},
+                    {{"@type":"RetryInfo","retryDelay":"34.5s"}}]}}}}]"#
+            )
+        };
+        for (id, class) in [("PerMinute", FailureClass::RateLimit), ("PerDay", FailureClass::Quota)]
+        {
+            let fault = fault(Some(429), &Refusal::from_body(&body(id)));
+            assert_eq!(
+                (fault.class, fault.retry_after),
+                (class, Some(Duration::from_millis(34_500)))
+            );
+        }
+        let odd = r#"{"error":{"code":429,"details":[{"retryDelay":"-1s"},{"retryDelay":7},"x"]}}"#;
+        assert_eq!(fault(None, &Refusal::from_body(odd)).retry_after, None);
     }
 }

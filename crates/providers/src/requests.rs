@@ -1,5 +1,8 @@
 //! What requests look like, and what must hold for all of them.
 
+mod google;
+mod responses;
+
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
@@ -7,6 +10,9 @@ use serde_json::{Value, json};
 use types::{AssistantMessage, Message, Prefix, StopReason, ToolCall, ToolResult, ToolSpec, Wire};
 
 use crate::{ModelRequest, anthropic, openai_chat};
+
+/// Who is asked in these tests.
+const ASKED: &str = "work/m-1";
 
 fn prefix() -> Prefix {
     let tool = |name: &str| ToolSpec {
@@ -24,6 +30,7 @@ fn request(messages: Vec<Message>) -> ModelRequest {
         messages,
         max_output_tokens: 1_000,
         idempotency_key: "k-1".to_owned(),
+        conversation: "s-1".to_owned(),
     }
 }
 
@@ -46,6 +53,7 @@ fn assistant(wire: Wire, text: &str, calls: &[(&str, &str)], raw: &str) -> Messa
     Message::Assistant(AssistantMessage {
         wire,
         model: "m-1".to_owned(),
+        asked: None,
         text: text.to_owned(),
         calls: calls.iter().map(call).collect(),
         stop: if calls.is_empty() { StopReason::End } else { StopReason::ToolCalls },
@@ -81,12 +89,13 @@ fn mixed() -> Vec<Message> {
 }
 
 fn anthropic(messages: Vec<Message>) -> String {
-    String::from_utf8(anthropic::request::body(&request(messages)).unwrap()).unwrap()
+    String::from_utf8(anthropic::request::body(&request(messages), ASKED).unwrap()).unwrap()
 }
 
 fn openai(messages: Vec<Message>) -> String {
     let limit = openai_chat::request::Limit::MaxTokens;
-    String::from_utf8(openai_chat::request::body(&request(messages), limit).unwrap()).unwrap()
+    String::from_utf8(openai_chat::request::body(&request(messages), ASKED, limit).unwrap())
+        .unwrap()
 }
 
 /// Prints a body with a line for each message, block and tool, so that a difference is one line.
@@ -240,7 +249,7 @@ fn an_empty_prefix_and_empty_words_are_left_out() {
         prefix: Arc::default(),
         ..request(vec![user("hi"), user("  "), assistant(Wire::AnthropicMessages, "", &[], "[]")])
     };
-    let body = anthropic::request::body(&bare).unwrap();
+    let body = anthropic::request::body(&bare, ASKED).unwrap();
     assert_eq!(
         String::from_utf8(body).unwrap(),
         concat!(
@@ -249,7 +258,7 @@ fn an_empty_prefix_and_empty_words_are_left_out() {
         )
     );
     let limit = openai_chat::request::Limit::MaxCompletionTokens;
-    let body = openai_chat::request::body(&bare, limit).unwrap();
+    let body = openai_chat::request::body(&bare, ASKED, limit).unwrap();
     assert_eq!(
         String::from_utf8(body).unwrap(),
         concat!(

@@ -88,7 +88,8 @@ impl Provider for Scripted {
         let usage = self.usage(request, estimate_tokens(raw.get()));
         let stop = if calls.is_empty() { StopReason::End } else { StopReason::ToolCalls };
         let model = request.model.clone();
-        let message = AssistantMessage { wire: Wire::Scripted, model, text, calls, stop, raw };
+        let (wire, asked) = (Wire::Scripted, None);
+        let message = AssistantMessage { wire, model, asked, text, calls, stop, raw };
         Ok(Reply { message, usage })
     }
 

@@ -100,6 +100,7 @@ async fn assemble(
         messages: prompt::in_order(messages),
         max_output_tokens,
         idempotency_key: format!("{}-{}", call.run, call.step),
+        conversation: call.session_id.to_string(),
     })
 }
 

@@ -90,6 +90,7 @@ mod tests {
         Message::Assistant(AssistantMessage {
             wire: Wire::Scripted,
             model: "m".to_owned(),
+            asked: None,
             text: String::new(),
             calls: ids.iter().map(call).collect(),
             stop: StopReason::ToolCalls,

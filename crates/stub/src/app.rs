@@ -85,7 +85,8 @@ pub fn text_header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 pub fn api_key(headers: &HeaderMap) -> Option<&str> {
     let bearer = || text_header(headers, "authorization")?.strip_prefix("Bearer ");
-    text_header(headers, "x-api-key").or_else(bearer)
+    let named = |name| text_header(headers, name);
+    named("x-api-key").or_else(|| named("x-goog-api-key")).or_else(bearer)
 }
 
 impl App {
@@ -109,10 +110,10 @@ impl App {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Decides about one request, and notes it in `entry`.
+    /// Decides about one request, and notes it in `entry`. For `method` see [`Wire::read`].
     pub fn consider(
         &self,
-        wire: Wire,
+        (wire, method): (Wire, &str),
         headers: &HeaderMap,
         body: &[u8],
         entry: &mut Entry,
@@ -124,7 +125,7 @@ impl App {
             return Err(Refusal::bad("anthropic-version: header is required"));
         }
         let body: Value = serde_json::from_slice(body).map_err(|error| bad_json(wire, &error))?;
-        let prompt = wire.read(&body)?;
+        let prompt = wire.read(method, &body)?;
         describe(&prompt, entry);
         self.check_model(wire, &prompt.model)?;
         self.check_window(wire, &prompt)?;
@@ -145,14 +146,24 @@ impl App {
             (_, Some(key)) if keys.iter().any(|known| known == key) => return Ok(()),
             (Wire::Anthropic, None) => "x-api-key header is required",
             (Wire::Anthropic, Some(_)) => "invalid x-api-key",
-            (Wire::Openai, None) => {
+            (Wire::Google, None) => {
+                let text = "Method doesn't allow unregistered callers (callers without \
+                            established identity). Please use API Key or other form of API \
+                            consumer identity to call this API.";
+                return Err(Refusal { message: text.to_owned(), ..Refusal::of_status(403) });
+            }
+            (Wire::Google, Some(_)) => {
+                let text = "API key not valid. Please pass a valid API key.";
+                return Err(Refusal::bad(text).code("API_KEY_INVALID"));
+            }
+            (Wire::Openai | Wire::Responses, None) => {
                 let text = "You didn't provide an API key. You need to provide your API key in an \
                             Authorization header using Bearer auth (i.e. Authorization: Bearer \
                             YOUR_KEY).";
                 let refusal = Refusal { code: None, ..Refusal::of_status(401) };
                 return Err(Refusal { message: text.to_owned(), ..refusal });
             }
-            (Wire::Openai, Some(_)) => "Incorrect API key provided.",
+            (Wire::Openai | Wire::Responses, Some(_)) => "Incorrect API key provided.",
         };
         Err(Refusal { message: message.to_owned(), ..Refusal::of_status(401) })
     }
@@ -166,7 +177,15 @@ impl App {
             Wire::Anthropic => {
                 Refusal { message: format!("model: {model}"), ..Refusal::of_status(404) }
             }
-            Wire::Openai => {
+            Wire::Google => {
+                let message = format!(
+                    "models/{model} is not found for API version v1beta, or is not supported for \
+                     generateContent. Call ListModels to see the list of available models and \
+                     their supported methods."
+                );
+                Refusal { message, ..Refusal::of_status(404) }
+            }
+            Wire::Openai | Wire::Responses => {
                 let message =
                     format!("The model `{model}` does not exist or you do not have access to it.");
                 Refusal { message, ..Refusal::of_status(404) }.code("model_not_found")
@@ -194,6 +213,16 @@ impl App {
             ))
             .param("messages")
             .code("context_length_exceeded")),
+            Wire::Responses if input.saturating_add(output) > window => Err(Refusal::bad(
+                "Your input exceeds the context window of this model. Please adjust your input \
+                 and try again.",
+            )
+            .param("input")
+            .code("context_length_exceeded")),
+            Wire::Google if input > window => Err(Refusal::bad(format!(
+                "The input token count ({input}) exceeds the maximum number of tokens allowed \
+                 ({window})."
+            ))),
             _ => Ok(()),
         }
     }
@@ -289,7 +318,8 @@ fn whole(pace: Pace) -> Pace {
 fn bad_json(wire: Wire, error: &serde_json::Error) -> Refusal {
     Refusal::bad(match wire {
         Wire::Anthropic => format!("The request body is not valid JSON: {error}"),
-        Wire::Openai => format!(
+        Wire::Google => format!("Invalid JSON payload received. {error}"),
+        Wire::Openai | Wire::Responses => format!(
             "We could not parse the JSON body of your request. (HINT: This likely means you \
              aren't using your HTTP library correctly. {error})"
         ),

@@ -3,7 +3,7 @@
 //!
 //! Anthropic caches up to breakpoints that the request sets. A breakpoint also finds what was
 //! written up to [`LOOKBACK`] blocks before it, so a conversation that moves its breakpoint along
-//! still reads its past. OpenAI caches by itself, in steps of 128 tokens.
+//! still reads its past. OpenAI and Google cache by themselves, in steps of 128 tokens.
 //!
 //! # Invariants
 //!
@@ -21,7 +21,7 @@ use crate::wire::{Block, Lifetime, Wire, tokens};
 /// Blocks before a breakpoint in which a written prefix is found, as the provider documents.
 const LOOKBACK: usize = 20;
 
-/// Tokens of OpenAI's step.
+/// Tokens of a step of those that cache by themselves.
 const STEP_TOKENS: usize = 128;
 
 /// Most prefixes kept; the oldest go first. 100 bytes each.
@@ -77,7 +77,7 @@ impl Cache {
     pub fn account(&mut self, wire: Wire, owner: &str, blocks: &[Block], now_ms: u64) -> Usage {
         match wire {
             Wire::Anthropic => self.by_breakpoint(owner, blocks, now_ms),
-            Wire::Openai => self.by_step(owner, blocks, now_ms),
+            _ => self.by_step(owner, blocks, now_ms),
         }
     }
 

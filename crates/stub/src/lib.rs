@@ -1,8 +1,9 @@
 //! `stub`: an LLM server for tests, demos and people's own set-ups.
 //!
-//! It speaks Anthropic Messages and OpenAI Chat Completions over real HTTP, refuses every request
-//! that those would refuse, counts prompt caching by real prefix match, answers by script or by
-//! directives in the prompt, goes wrong on demand, and keeps a journal of what it was asked.
+//! It speaks Anthropic Messages, OpenAI Chat Completions and Responses, and Google's Gemini API
+//! over real HTTP, refuses every request that those would refuse, counts prompt caching by real
+//! prefix match, answers by script or by directives in the prompt, goes wrong on demand, and keeps
+//! a journal of what it was asked.
 //!
 //! ```no_run
 //! # async fn example() -> std::io::Result<()> {

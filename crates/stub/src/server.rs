@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -33,6 +33,8 @@ pub async fn serve(listener: TcpListener, app: Arc<App>) -> io::Result<()> {
     let router = Router::new()
         .route("/v1/messages", post(messages))
         .route("/v1/chat/completions", post(completions))
+        .route("/v1/responses", post(responses))
+        .route("/v1beta/models/{method}", post(generate))
         .route("/v1/models", get(models))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/journal", get(journal))
@@ -44,11 +46,29 @@ pub async fn serve(listener: TcpListener, app: Arc<App>) -> io::Result<()> {
 }
 
 async fn messages(State(app): State<Arc<App>>, request: Request) -> Response {
-    answer(app, Wire::Anthropic, request).await
+    answer(app, Wire::Anthropic, "", request).await
 }
 
 async fn completions(State(app): State<Arc<App>>, request: Request) -> Response {
-    answer(app, Wire::Openai, request).await
+    answer(app, Wire::Openai, "", request).await
+}
+
+async fn responses(State(app): State<Arc<App>>, request: Request) -> Response {
+    answer(app, Wire::Responses, "", request).await
+}
+
+async fn generate(
+    State(app): State<Arc<App>>,
+    Path(method): Path<String>,
+    request: Request,
+) -> Response {
+    // Without this the provider streams one JSON array, which no client of ours reads.
+    let streams = method.ends_with(":streamGenerateContent");
+    if streams && !request.uri().query().unwrap_or("").split('&').any(|pair| pair == "alt=sse") {
+        let text = "the stub streams only with ?alt=sse";
+        return refused(Wire::Google, &Refusal::bad(text), 0);
+    }
+    answer(app, Wire::Google, &method, request).await
 }
 
 async fn models(State(app): State<Arc<App>>, headers: HeaderMap) -> Json<Value> {
@@ -110,14 +130,15 @@ async fn faults(State(app): State<Arc<App>>, body: Bytes) -> Response {
 async fn unknown_path(request: Request) -> Response {
     let path = request.uri().path();
     let text = format!(
-        "there is no {} {path}; the stub has POST /v1/messages and /v1/chat/completions, GET \
-         /v1/models, /healthz and /journal, POST /journal/reset and /faults",
+        "there is no {} {path}; the stub has POST /v1/messages, /v1/chat/completions, \
+         /v1/responses and /v1beta/models/MODEL:generateContent, GET /v1/models, /healthz and \
+         /journal, POST /journal/reset and /faults",
         request.method()
     );
     (StatusCode::NOT_FOUND, Json(json!({"error": text}))).into_response()
 }
 
-async fn answer(app: Arc<App>, wire: Wire, request: Request) -> Response {
+async fn answer(app: Arc<App>, wire: Wire, method: &str, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let mut entry = Entry {
         seq: app.journal.next_seq(),
@@ -130,7 +151,7 @@ async fn answer(app: Arc<App>, wire: Wire, request: Request) -> Response {
     };
     let seq = entry.seq;
     let considered = match to_bytes(body, app.options.body_limit).await {
-        Ok(body) => app.consider(wire, &parts.headers, &body, &mut entry),
+        Ok(body) => app.consider((wire, method), &parts.headers, &body, &mut entry),
         Err(_) => Err(Refusal::of_status(413)),
     };
     let ready = match considered {
@@ -173,7 +194,7 @@ fn refused(wire: Wire, refusal: &Refusal, seq: u64) -> Response {
 fn respond(wire: Wire, status: StatusCode, kind: &'static str, body: Body, seq: u64) -> Response {
     let name = match wire {
         Wire::Anthropic => HeaderName::from_static("request-id"),
-        Wire::Openai => HeaderName::from_static("x-request-id"),
+        _ => HeaderName::from_static("x-request-id"),
     };
     let mut response = (status, body).into_response();
     let headers = response.headers_mut();

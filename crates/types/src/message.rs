@@ -13,6 +13,8 @@ word_enum! {
     pub enum Wire {
         AnthropicMessages = "anthropic-messages",
         OpenaiCompletions = "openai-completions",
+        OpenaiResponses = "openai-responses",
+        GoogleGenerativeAi = "google-generative-ai",
         /// The model that follows a script, in process.
         Scripted = "scripted",
     }
@@ -54,19 +56,25 @@ pub struct AssistantMessage {
     pub wire: Wire,
     /// The model that the provider named in its response.
     pub model: String,
+    /// Who was asked, as `provider/model`. What is signed or sealed in `raw` is good for it alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
     pub text: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<ToolCall>,
     pub stop: StopReason,
     /// The answer in the provider's own form: for `anthropic-messages` the `content` array, for
-    /// `openai-completions` the `message` object. Goes back byte for byte on the same wire.
+    /// `openai-completions` the `message` object, for `openai-responses` the `output` array, for
+    /// `google-generative-ai` the `parts` array. Goes back byte for byte to who was asked.
     pub raw: Box<RawValue>,
 }
 
 impl PartialEq for AssistantMessage {
     fn eq(&self, other: &AssistantMessage) -> bool {
-        (self.wire, &self.model, &self.text, &self.calls, self.stop, self.raw.get())
-            == (other.wire, &other.model, &other.text, &other.calls, other.stop, other.raw.get())
+        let of = |m: &AssistantMessage| (m.wire, m.stop, m.raw.get().to_owned());
+        of(self) == of(other)
+            && (&self.model, &self.asked) == (&other.model, &other.asked)
+            && (&self.text, &self.calls) == (&other.text, &other.calls)
     }
 }
 
@@ -100,6 +108,7 @@ mod tests {
         let message = AssistantMessage {
             wire: Wire::AnthropicMessages,
             model: "m".to_owned(),
+            asked: Some("p/m".to_owned()),
             text: String::new(),
             calls: Vec::new(),
             stop: StopReason::End,

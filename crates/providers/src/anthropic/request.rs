@@ -84,8 +84,8 @@ enum CacheControl {
     Ephemeral,
 }
 
-/// Writes the body of the request.
-pub(crate) fn body(request: &ModelRequest) -> Result<Vec<u8>, Fault> {
+/// Writes the body of the request to who is `asked`.
+pub(crate) fn body(request: &ModelRequest, asked: &str) -> Result<Vec<u8>, Fault> {
     let mut tools: Vec<Tool<'_>> = request.prefix.tools.iter().map(tool).collect();
     if let Some(last) = tools.last_mut() {
         last.cache_control = Some(CacheControl::Ephemeral);
@@ -98,7 +98,7 @@ pub(crate) fn body(request: &ModelRequest) -> Result<Vec<u8>, Fault> {
         }],
     };
     let mut messages: Vec<_> =
-        turns(&request.messages, Wire::AnthropicMessages).into_iter().map(message).collect();
+        turns(&request.messages, Wire::AnthropicMessages, asked).into_iter().map(message).collect();
     mark_newest(&mut messages);
     let body = Body {
         model: &request.model,

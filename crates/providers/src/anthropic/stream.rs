@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use types::{AssistantMessage, StopReason, ToolCall, Usage, Wire};
 
-use crate::conversation::{check_calls, object_arguments};
+use crate::conversation::{check_calls, mark_cut, object_arguments};
 use crate::error::Fault;
 use crate::http::{Decode, Progress};
 use crate::refusal::{self, Refusal};
@@ -117,15 +117,6 @@ impl Decoder {
         block.merge(delta);
         Ok(())
     }
-
-    fn stop_reason(&self, has_calls: bool) -> StopReason {
-        match self.stop.as_deref() {
-            Some("max_tokens" | "model_context_window_exceeded") => StopReason::Length,
-            Some("refusal") => StopReason::Refusal,
-            _ if has_calls => StopReason::ToolCalls,
-            _ => StopReason::End,
-        }
-    }
 }
 
 impl Decode for Decoder {
@@ -162,21 +153,36 @@ impl Decode for Decoder {
         Ok(Progress::More)
     }
 
-    fn end(self, received: usize) -> Result<Reply, Fault> {
+    fn end(mut self, received: usize) -> Result<Reply, Fault> {
         if !self.whole {
             let reason = format!("the stream ended after {received} bytes, before message_stop");
             return Err(Fault::network(reason));
         }
+        if let Some(last) = self.blocks.values_mut().next_back().filter(|last| last.is_bare_call())
+        {
+            let stop = self.stop.as_deref().map_or(StopReason::End, |stop| reason(stop, true));
+            mark_cut(Some(last.input.get_or_insert_default()), stop);
+        }
         let calls: Vec<_> = self.blocks.values().filter_map(Block::call).collect();
         check_calls(&calls)?;
         let text = self.blocks.values().filter_map(|block| block.text()).collect();
-        let stop = self.stop_reason(!calls.is_empty());
+        let stop = reason(self.stop.as_deref().unwrap_or_default(), !calls.is_empty());
         let content: Vec<&Block> = self.blocks.values().collect();
         let raw = serde_json::value::to_raw_value(&content)
             .map_err(|error| Fault::invalid_reply(error.to_string()))?;
         let wire = Wire::AnthropicMessages;
-        let message = AssistantMessage { wire, model: self.model, text, calls, stop, raw };
+        let (model, asked) = (self.model, None);
+        let message = AssistantMessage { wire, model, asked, text, calls, stop, raw };
         Ok(Reply { message, usage: self.usage })
+    }
+}
+
+fn reason(stop: &str, has_calls: bool) -> StopReason {
+    match stop {
+        "max_tokens" | "model_context_window_exceeded" => StopReason::Length,
+        "refusal" => StopReason::Refusal,
+        _ if has_calls => StopReason::ToolCalls,
+        _ => StopReason::End,
     }
 }
 
@@ -218,6 +224,15 @@ impl Block {
 
     fn text(&self) -> Option<&str> {
         self.fields.get("text").and_then(Value::as_str).filter(|_| self.kind() == "text")
+    }
+
+    /// A call of which no argument has come.
+    fn is_bare_call(&self) -> bool {
+        let whole = self.fields.get("input").and_then(Value::as_object);
+        let pieces = self.input.as_deref().unwrap_or_default();
+        self.kind() == "tool_use"
+            && pieces.trim().is_empty()
+            && whole.is_none_or(|whole| whole.is_empty())
     }
 
     fn call(&self) -> Option<ToolCall> {

@@ -93,13 +93,13 @@ struct CallFunction<'a> {
     arguments: String,
 }
 
-/// Writes the body of the request.
-pub(crate) fn body(request: &ModelRequest, limit: Limit) -> Result<Vec<u8>, Fault> {
+/// Writes the body of the request to who is `asked`.
+pub(crate) fn body(request: &ModelRequest, asked: &str, limit: Limit) -> Result<Vec<u8>, Fault> {
     let mut messages = Vec::new();
     if !request.prefix.system.trim().is_empty() {
         messages.push(WireMessage::Role(Role::System { content: &request.prefix.system }));
     }
-    for turn in turns(&request.messages, Wire::OpenaiCompletions) {
+    for turn in turns(&request.messages, Wire::OpenaiCompletions, asked) {
         extend(&mut messages, turn);
     }
     let max = |name| (limit == name).then_some(request.max_output_tokens);

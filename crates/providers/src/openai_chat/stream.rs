@@ -6,15 +6,12 @@
 use serde_json::{Map, Value, json};
 use types::{AssistantMessage, StopReason, ToolCall, Usage, Wire};
 
-use crate::conversation::{check_calls, object_arguments};
+use crate::conversation::{check_calls, estimated_usage, mark_cut, object_arguments};
 use crate::error::Fault;
 use crate::http::{Decode, Progress};
 use crate::refusal::{self, Refusal};
 use crate::sse::Event;
 use crate::{Delta, Reply};
-
-/// A token is about four bytes, of JSON too.
-const BYTES_PER_TOKEN: u64 = 4;
 
 /// What has come so far.
 #[derive(Debug)]
@@ -152,15 +149,6 @@ impl Decoder {
         });
     }
 
-    /// A provider that does not count must not make a budget endless, so the bytes are counted.
-    fn estimated_usage(&self, raw_bytes: usize) -> Usage {
-        Usage {
-            input: self.request_bytes as u64 / BYTES_PER_TOKEN,
-            output: raw_bytes as u64 / BYTES_PER_TOKEN,
-            ..Usage::default()
-        }
-    }
-
     /// Builds the message as it goes back.
     fn raw(&self) -> Value {
         let mut message = Map::new();
@@ -240,14 +228,16 @@ impl Decode for Decoder {
             if call.id.is_empty() {
                 call.id = format!("call_{}_{place}", self.turn);
             }
-            if call.arguments.trim().is_empty() {
-                call.arguments = "{}".to_owned();
-            }
+        }
+        let stop = self.stop_reason();
+        mark_cut(self.calls.last_mut().map(|call| &mut call.arguments), stop);
+        for call in self.calls.iter_mut().filter(|call| call.arguments.trim().is_empty()) {
+            call.arguments = "{}".to_owned();
         }
         let raw = serde_json::value::to_raw_value(&self.raw())
             .map_err(|error| Fault::invalid_reply(error.to_string()))?;
-        let stop = self.stop_reason();
-        let usage = self.usage.unwrap_or_else(|| self.estimated_usage(raw.get().len()));
+        let usage =
+            self.usage.unwrap_or_else(|| estimated_usage(self.request_bytes, raw.get().len()));
         let calls: Vec<_> = self.calls.into_iter().map(Call::into_tool_call).collect();
         check_calls(&calls)?;
         let mut text = self.text;
@@ -255,7 +245,8 @@ impl Decode for Decoder {
             text.push_str(self.extra.get("refusal").and_then(Value::as_str).unwrap_or_default());
         }
         let wire = Wire::OpenaiCompletions;
-        let message = AssistantMessage { wire, model: self.model, text, calls, stop, raw };
+        let (model, asked) = (self.model, None);
+        let message = AssistantMessage { wire, model, asked, text, calls, stop, raw };
         Ok(Reply { message, usage })
     }
 }

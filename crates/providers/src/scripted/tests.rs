@@ -13,6 +13,7 @@ fn request(messages: &[Message]) -> ModelRequest {
         messages: messages.to_vec(),
         max_output_tokens: 1_000,
         idempotency_key: "k".to_owned(),
+        conversation: "s-1".to_owned(),
     }
 }
 

@@ -8,9 +8,11 @@ use types::{FailureClass, Wire};
 use crate::server::{Server, Then};
 use crate::{KEY, config, hello, provider};
 
-const WIRES: [(Wire, &[u8]); 2] = [
+const WIRES: [(Wire, &[u8]); 4] = [
     (Wire::AnthropicMessages, include_bytes!("../../fixtures/anthropic_text.sse")),
     (Wire::OpenaiCompletions, include_bytes!("../../fixtures/openai_text.sse")),
+    (Wire::OpenaiResponses, include_bytes!("../../fixtures/responses_text.sse")),
+    (Wire::GoogleGenerativeAi, include_bytes!("../../fixtures/google_text.sse")),
 ];
 
 async fn failure(wire: Wire, config: HttpConfig) -> ProviderError {
@@ -152,6 +154,19 @@ async fn the_request_goes_where_it_should() {
         (Wire::AnthropicMessages, "/v1/", "POST /v1/messages ", "x-api-key: "),
         (Wire::AnthropicMessages, "/anthropic", "POST /anthropic/v1/messages ", "x-api-key: "),
         (Wire::OpenaiCompletions, "/v1", "POST /v1/chat/completions ", "authorization: Bearer "),
+        (Wire::OpenaiResponses, "/v1", "POST /v1/responses ", "authorization: Bearer "),
+        (
+            Wire::GoogleGenerativeAi,
+            "",
+            "POST /v1beta/models/m-1:streamGenerateContent?alt=sse ",
+            "x-goog-api-key: ",
+        ),
+        (
+            Wire::GoogleGenerativeAi,
+            "/v1/",
+            "POST /v1/models/m-1:streamGenerateContent?alt=sse ",
+            "x-goog-api-key: ",
+        ),
     ] {
         let stream = WIRES.iter().find(|(other, _)| *other == wire).unwrap().1;
         let server = Server::streaming(stream, true, Then::Close).await;

@@ -3,11 +3,15 @@
 mod conformance;
 mod failures;
 mod server;
+mod switch;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use providers::{Anthropic, ApiKey, Endpoint, HttpConfig, ModelRequest, OpenaiChat, Provider};
+use providers::{
+    Anthropic, ApiKey, Endpoint, Google, HttpConfig, ModelRequest, OpenaiChat, OpenaiResponses,
+    Provider,
+};
 use types::{Message, Prefix, Wire};
 
 const KEY: &str = "sk-do-not-print";
@@ -25,7 +29,9 @@ fn provider(wire: Wire, config: HttpConfig) -> Arc<dyn Provider> {
     let endpoint = Endpoint::new(config).unwrap();
     match wire {
         Wire::AnthropicMessages => Arc::new(Anthropic::new(endpoint)),
-        _ => Arc::new(OpenaiChat::new(endpoint)),
+        Wire::OpenaiResponses => Arc::new(OpenaiResponses::new(endpoint)),
+        Wire::GoogleGenerativeAi => Arc::new(Google::new(endpoint)),
+        Wire::OpenaiCompletions | Wire::Scripted => Arc::new(OpenaiChat::new(endpoint)),
     }
 }
 
@@ -36,6 +42,7 @@ fn request(messages: Vec<Message>) -> ModelRequest {
         messages,
         max_output_tokens: 100,
         idempotency_key: "step-7".to_owned(),
+        conversation: "s-1".to_owned(),
     }
 }
 

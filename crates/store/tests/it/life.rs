@@ -205,6 +205,7 @@ impl Twins {
         let message = AssistantMessage {
             wire: Wire::Scripted,
             model: "m".to_owned(),
+            asked: None,
             text: "so be it".to_owned(),
             calls: Vec::new(),
             stop: StopReason::End,

@@ -1,4 +1,4 @@
-//! The two dialects: what a request must look like, and how an answer is written.
+//! The dialects: what a request must look like, and how an answer is written.
 //!
 //! Reading is as strict as the providers are, with their statuses and words, so that a gateway
 //! that passes here passes there. Where a provider is known to be lenient by accident (it merges
@@ -7,8 +7,14 @@
 mod anthropic;
 mod anthropic_messages;
 mod anthropic_out;
+mod google;
+mod google_contents;
+mod google_out;
 mod openai;
 mod openai_out;
+mod responses;
+mod responses_items;
+mod responses_out;
 
 use std::fmt;
 
@@ -25,6 +31,8 @@ use crate::play::Frame;
 pub enum Wire {
     Anthropic,
     Openai,
+    Responses,
+    Google,
 }
 
 impl fmt::Display for Wire {
@@ -32,6 +40,8 @@ impl fmt::Display for Wire {
         f.pad(match self {
             Wire::Anthropic => "anthropic-messages",
             Wire::Openai => "openai-completions",
+            Wire::Responses => "openai-responses",
+            Wire::Google => "google-generative-ai",
         })
     }
 }
@@ -102,6 +112,8 @@ impl Reply<'_> {
         match wire {
             Wire::Anthropic => anthropic_out::whole(self),
             Wire::Openai => openai_out::whole(self),
+            Wire::Responses => responses_out::whole(self),
+            Wire::Google => google_out::whole(self),
         }
     }
 
@@ -110,17 +122,29 @@ impl Reply<'_> {
         match wire {
             Wire::Anthropic => anthropic_out::frames(self, flood),
             Wire::Openai => openai_out::frames(self, flood),
+            Wire::Responses => responses_out::frames(self, flood),
+            Wire::Google => google_out::frames(self, flood),
         }
     }
 }
 
 impl Wire {
-    /// Reads a request body.
-    pub fn read(self, body: &Value) -> Result<Prompt, Refusal> {
+    pub const ALL: [Wire; 4] = [Wire::Anthropic, Wire::Openai, Wire::Responses, Wire::Google];
+
+    /// Reads a request body. `method` is the end of the path where that says which model is
+    /// asked, and how: `stub-1:streamGenerateContent`.
+    pub fn read(self, method: &str, body: &Value) -> Result<Prompt, Refusal> {
         match self {
             Wire::Anthropic => anthropic::read(body),
             Wire::Openai => openai::read(body),
+            Wire::Responses => responses::read(body),
+            Wire::Google => google::read(method, body),
         }
+    }
+
+    /// Says whether this is one of OpenAI's own wires, which share words and shapes of errors.
+    pub fn is_openai(self) -> bool {
+        matches!(self, Wire::Openai | Wire::Responses)
     }
 
     /// Returns the frame of an error inside a stream.
@@ -128,6 +152,8 @@ impl Wire {
         match self {
             Wire::Anthropic => anthropic_out::error_frame(refusal),
             Wire::Openai => openai_out::error_frame(refusal),
+            Wire::Responses => responses_out::error_frame(refusal),
+            Wire::Google => google_out::error_frame(refusal),
         }
     }
 }
@@ -190,9 +216,17 @@ impl Refusal {
             (Wire::Anthropic, 504) => "timeout_error",
             (Wire::Anthropic, 529) => "overloaded_error",
             (Wire::Anthropic, 500..) => "api_error",
-            (Wire::Openai, 402) => "insufficient_quota",
-            (Wire::Openai, 429) => "requests",
-            (Wire::Openai, 500..) => "server_error",
+            (Wire::Google, 401) => "UNAUTHENTICATED",
+            (Wire::Google, 402 | 403) => "PERMISSION_DENIED",
+            (Wire::Google, 404) => "NOT_FOUND",
+            (Wire::Google, 429) => "RESOURCE_EXHAUSTED",
+            (Wire::Google, 503 | 529) => "UNAVAILABLE",
+            (Wire::Google, 504) => "DEADLINE_EXCEEDED",
+            (Wire::Google, 500..) => "INTERNAL",
+            (Wire::Google, _) => "INVALID_ARGUMENT",
+            (_, 402) => "insufficient_quota",
+            (_, 429) => "requests",
+            (_, 500..) => "server_error",
             _ => "invalid_request_error",
         }
     }
@@ -204,12 +238,13 @@ impl Refusal {
             Wire::Anthropic => {
                 json!({"type": "error", "error": {"type": class, "message": self.message}})
             }
-            Wire::Openai => json!({"error": {
+            Wire::Openai | Wire::Responses => json!({"error": {
                 "message": self.message,
                 "type": class,
                 "param": self.param,
                 "code": self.code,
             }}),
+            Wire::Google => google_out::error(self, class),
         }
     }
 }

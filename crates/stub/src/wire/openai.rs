@@ -22,8 +22,8 @@ const TOP_LEVEL: &[&str] = &[
     "prompt_cache_retention", "safety_identifier", "functions", "function_call",
 ];
 
-type Object = Map<String, Value>;
-type Checked<T> = Result<T, Refusal>;
+pub(super) type Object = Map<String, Value>;
+pub(super) type Checked<T> = Result<T, Refusal>;
 
 /// Reads a request body.
 pub fn read(body: &Value) -> Checked<Prompt> {
@@ -80,7 +80,7 @@ pub fn read(body: &Value) -> Checked<Prompt> {
     Ok(Prompt { model, stream, include_usage, output_limit, talk, blocks })
 }
 
-fn wrong_type(path: &str, expected: &str, got: &Value) -> Refusal {
+pub(super) fn wrong_type(path: &str, expected: &str, got: &Value) -> Refusal {
     let got = match got {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -93,12 +93,12 @@ fn wrong_type(path: &str, expected: &str, got: &Value) -> Refusal {
     Refusal::bad(text).param(path).code("invalid_type")
 }
 
-fn missing(path: &str) -> Refusal {
+pub(super) fn missing(path: &str) -> Refusal {
     let text = format!("Missing required parameter: '{path}'.");
     Refusal::bad(text).param(path).code("missing_required_parameter")
 }
 
-fn text_of<'a>(map: &'a Object, key: &str, path: &str) -> Checked<&'a str> {
+pub(super) fn text_of<'a>(map: &'a Object, key: &str, path: &str) -> Checked<&'a str> {
     let path = format!("{path}.{key}");
     match map.get(key) {
         None => Err(missing(&path)),
@@ -107,11 +107,11 @@ fn text_of<'a>(map: &'a Object, key: &str, path: &str) -> Checked<&'a str> {
     }
 }
 
-fn object<'a>(value: &'a Value, path: &str) -> Checked<&'a Object> {
+pub(super) fn object<'a>(value: &'a Value, path: &str) -> Checked<&'a Object> {
     value.as_object().ok_or_else(|| wrong_type(path, "an object", value))
 }
 
-fn flag(map: &Object, key: &str) -> Checked<bool> {
+pub(super) fn flag(map: &Object, key: &str) -> Checked<bool> {
     match map.get(key) {
         None | Some(Value::Null) => Ok(false),
         Some(Value::Bool(value)) => Ok(*value),
@@ -155,7 +155,7 @@ fn read_limits(top: &Object) -> Checked<Option<u64>> {
     }
 }
 
-fn bad_name(path: &str) -> Refusal {
+pub(super) fn bad_name(path: &str) -> Refusal {
     Refusal::bad(format!(
         "Invalid '{path}': string does not match pattern. Expected a string that matches the \
          pattern '^[a-zA-Z0-9_-]{{1,64}}$'."
@@ -204,7 +204,7 @@ fn read_tools(top: &Object, blocks: &mut Vec<Block>) -> Checked<Vec<String>> {
     Ok(names)
 }
 
-fn check_parameters(name: &str, function: &Object, path: &str) -> Checked<()> {
+pub(super) fn check_parameters(name: &str, function: &Object, path: &str) -> Checked<()> {
     // Absent parameters mean none.
     let Some(schema) = function.get("parameters") else { return Ok(()) };
     let param = format!("{path}.parameters");

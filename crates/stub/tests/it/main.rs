@@ -5,5 +5,7 @@ mod client;
 mod faults;
 mod program;
 mod refused_anthropic;
+mod refused_google;
 mod refused_openai;
+mod refused_responses;
 mod tree;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use stub::wire::Wire;
 use stub::{Options, Plan, Stub};
 
-use crate::client::{BOTH, Talk};
+use crate::client::Talk;
 
 /// The smallest gateway there is: it runs a brief, its children when the model yields, and hands
 /// their results over, `at_once` of them with each wake.
@@ -63,7 +63,7 @@ async fn a_tree_of_depth_three_brings_every_leaf_home() {
     let root = Plan::named("root")
         .spawn([("a", branch.clone()), ("b", branch)])
         .say_when_results(2, "all: {results}");
-    for wire in BOTH {
+    for wire in Wire::ALL {
         for at_once in [1, 2, 9] {
             let stub = Stub::start(Options::default()).await.unwrap();
             let (url, tasks) = (stub.url().into(), Arc::default());
@@ -85,7 +85,7 @@ async fn a_tree_of_depth_three_brings_every_leaf_home() {
 /// Where a plan stands follows from the conversation: another stub goes on with it.
 #[tokio::test]
 async fn a_plan_survives_a_restart_of_the_stub() {
-    for wire in BOTH {
+    for wire in Wire::ALL {
         let first = Stub::start(Options::default()).await.unwrap();
         let mut talk = Talk::new(&first.url(), wire);
         let plan = Plan::new().call("exec", json!({})).thinking("hm").call("exec", json!({"n": 2}));

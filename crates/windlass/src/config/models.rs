@@ -105,16 +105,24 @@ word_enum! {
     enum Api {
         AnthropicMessages = "anthropic-messages",
         OpenaiCompletions = "openai-completions",
+        OpenaiResponses = "openai-responses",
+        GoogleGenerativeAi = "google-generative-ai",
         /// OpenClaw's old name for the same.
         Openai = "openai",
     }
 }
 
+/// The names to choose from.
+const APIS: &[Api] = &[
+    Api::AnthropicMessages,
+    Api::OpenaiCompletions,
+    Api::OpenaiResponses,
+    Api::GoogleGenerativeAi,
+];
+
 /// OpenClaw's other dialects.
 const API_LATER: &[&str] = &[
-    "openai-responses",
     "openai-chatgpt-responses",
-    "google-generative-ai",
     "google-vertex",
     "github-copilot",
     "bedrock-converse-stream",
@@ -263,15 +271,19 @@ fn is_url(s: &Section<'_>, url: &str) -> bool {
 fn read_api(s: &mut Section<'_>, preset: Option<&Preset>) -> Option<Wire> {
     if s.node("api").is_none() {
         if preset.is_none() {
-            let message = "`api` is missing: expected `anthropic-messages` or `openai-completions`";
-            s.cx.error(&s.spot(), message);
+            let names: Vec<String> = APIS.iter().map(|api| format!("`{api}`")).collect();
+            s.cx.error(
+                &s.spot(),
+                format!("`api` is missing: expected one of {}", names.join(", ")),
+            );
         }
         return preset.map(|preset| preset.api);
     }
-    let all = [Api::AnthropicMessages, Api::OpenaiCompletions];
-    Some(match s.word("api", &all, API_LATER)? {
+    Some(match s.word("api", APIS, API_LATER)? {
         Api::AnthropicMessages => Wire::AnthropicMessages,
         Api::OpenaiCompletions | Api::Openai => Wire::OpenaiCompletions,
+        Api::OpenaiResponses => Wire::OpenaiResponses,
+        Api::GoogleGenerativeAi => Wire::GoogleGenerativeAi,
     })
 }
 

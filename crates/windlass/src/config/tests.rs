@@ -346,7 +346,7 @@ fn a_provider_that_is_wrong() {
     line 2, column 32: `agents.defaults.model`: no provider `antropic` in `models.providers`; did you mean `anthropic`?
     line 3, column 19: `models.mode`: `replace` is not supported yet; expected `merge`
     line 4, column 10: `models.providers.bad`: `baseUrl` is missing: expected a URL of the provider's API
-    line 4, column 10: `models.providers.bad`: `api` is missing: expected `anthropic-messages` or `openai-completions`
+    line 4, column 10: `models.providers.bad`: `api` is missing: expected one of `anthropic-messages`, `openai-completions`, `openai-responses`, `google-generative-ai`
     line 4, column 20: `models.providers.bad.apiKey`: the variable `NOT_SET` is not set
     line 4, column 43: `models.providers.bad.models[0]`: `id` is missing: expected the provider's name of the model
     line 4, column 58: `models.providers.bad.models[1]`: expected an object, got 5

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use machine::limits::ProviderLimits;
-use providers::{Anthropic, ApiKey, Endpoint, HttpConfig, OpenaiChat, Script, Scripted};
+use providers::{
+    Anthropic, ApiKey, Endpoint, Google, HttpConfig, OpenaiChat, OpenaiResponses, Script, Scripted,
+};
 use runtime::Model;
 use types::Wire;
 
@@ -115,6 +117,8 @@ fn client(id: &str, provider: &Provider) -> anyhow::Result<Arc<dyn providers::Pr
     let endpoint = Endpoint::new(http)?;
     Ok(match provider.api {
         Wire::AnthropicMessages => Arc::new(Anthropic::new(endpoint)),
+        Wire::OpenaiResponses => Arc::new(OpenaiResponses::new(endpoint)),
+        Wire::GoogleGenerativeAi => Arc::new(Google::new(endpoint)),
         Wire::OpenaiCompletions | Wire::Scripted => Arc::new(OpenaiChat::new(endpoint)),
     })
 }
