@@ -35,6 +35,7 @@ pub async fn serve(listener: TcpListener, app: Arc<App>) -> io::Result<()> {
         .route("/v1/chat/completions", post(completions))
         .route("/v1/responses", post(responses))
         .route("/v1beta/models/{method}", post(generate))
+        .route("/v1/models/{method}", post(generate))
         .route("/v1/models", get(models))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/journal", get(journal))

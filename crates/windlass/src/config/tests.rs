@@ -351,10 +351,10 @@ fn a_provider_that_is_wrong() {
     line 4, column 43: `models.providers.bad.models[0]`: `id` is missing: expected the provider's name of the model
     line 4, column 58: `models.providers.bad.models[1]`: expected an object, got 5
     line 5, column 21: `models.providers.gem.baseUrl`: expected a URL that begins with `https://` or `http://`
-    line 5, column 37: `models.providers.gem.api`: `google-vertex` is not supported yet; expected one of `anthropic-messages`, `openai-completions`
+    line 5, column 37: `models.providers.gem.api`: `google-vertex` is not supported yet; expected one of `anthropic-messages`, `openai-completions`, `openai-responses`, `google-generative-ai`
     line 5, column 70: `models.providers.gem.timeoutSeconds`: expected a whole number from 1 to 86400, got 0
     line 6, column 22: `models.providers.user.baseUrl`: holds a password; put it into `apiKey` or `headers`
-    line 6, column 50: `models.providers.user.api`: expected one of `anthropic-messages`, `openai-completions`, got `opneai`
+    line 6, column 50: `models.providers.user.api`: expected one of `anthropic-messages`, `openai-completions`, `openai-responses`, `google-generative-ai`, got `opneai`
     line 6, column 79: `models.providers.user.headers["a b"]`: expected the name of an HTTP header
     line 7, column 36: `models.providers.anthropic.apiKey.source`: `exec` is not supported yet; expected one of `env`, `file`
     line 8, column 11: `models.providers.five`: expected an object, got 5
