@@ -42,7 +42,8 @@ pub fn read(method: &str, body: &Value) -> Checked<Prompt> {
             return Err(Refusal { message, ..Refusal::of_status(404) });
         }
     };
-    let top = object(body, "body")?;
+    let body = in_camel_case(body);
+    let top = object(&body, "body")?;
     only(top, TOP_LEVEL, "")?;
     let output_limit = read_config(top)?;
     let mut blocks = Vec::new();
@@ -77,6 +78,44 @@ pub fn read(method: &str, body: &Value) -> Checked<Prompt> {
         tools,
     };
     Ok(Prompt { model: model.to_owned(), stream, include_usage: true, output_limit, talk, blocks })
+}
+
+/// The provider takes its own names in both spellings, and ends there: what is inside of these is
+/// the client's.
+const CLIENTS_OWN: &[&str] = &[
+    "args",
+    "response",
+    "parameters",
+    "parametersJsonSchema",
+    "responseSchema",
+    "responseJsonSchema",
+    "labels",
+];
+
+fn in_camel_case(value: &Value) -> Value {
+    match value {
+        Value::Array(list) => list.iter().map(in_camel_case).collect(),
+        Value::Object(map) => {
+            let field = |(key, value): (&String, &Value)| {
+                let key = camel(key);
+                let own = CLIENTS_OWN.contains(&key.as_str());
+                (key, if own { value.clone() } else { in_camel_case(value) })
+            };
+            Value::Object(map.iter().map(field).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+fn camel(key: &str) -> String {
+    let mut words = key.split('_');
+    let mut name = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        let mut chars = word.chars();
+        name.extend(chars.next().map(|first| first.to_ascii_uppercase()));
+        name.push_str(chars.as_str());
+    }
+    name
 }
 
 pub(super) fn bad_request(text: impl Into<String>) -> Refusal {

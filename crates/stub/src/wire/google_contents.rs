@@ -192,17 +192,20 @@ fn read_part(value: &Value, path: &str, is_model: bool, content: &mut Content) -
     let map = object(value, path)?;
     only(map, PART, path)?;
     let data: Vec<&str> = DATA.iter().copied().filter(|key| map.contains_key(*key)).collect();
-    let [kind] = data[..] else {
-        let text = match data.is_empty() {
-            true => format!(
-                "* GenerateContentRequest.{path}.data: required oneof field 'data' must have one initialized field"
-            ),
-            false => format!(
-                "Invalid value at '{path}' (oneof), oneof field 'data' is already set. Cannot set '{}'",
-                data[1]
-            ),
-        };
-        return Err(bad_request(text));
+    let kind = match data[..] {
+        [kind] => kind,
+        [] => {
+            return Err(bad_request(format!(
+                "* GenerateContentRequest.{path}.data: required oneof field 'data' must have one \
+                 initialized field"
+            )));
+        }
+        [_, second, ..] => {
+            return Err(bad_request(format!(
+                "Invalid value at '{path}' (oneof), oneof field 'data' is already set. Cannot set \
+                 '{second}'"
+            )));
+        }
     };
     let thought = match map.get("thought") {
         None => false,

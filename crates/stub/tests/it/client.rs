@@ -8,7 +8,6 @@ use reqwest::{Client, Response};
 use serde_json::{Value, json};
 use stub::wire::Wire;
 
-pub use assemble::data;
 use assemble::{
     anthropic, from_chunks, from_events, from_frames, from_pieces, google, openai, responses,
 };

@@ -50,7 +50,7 @@ fn table() -> Vec<(&'static str, Value, &'static str)> {
         ("/messages", json!([]), "Unknown name \"messages\": Cannot find field."),
         ("/contents", gone.clone(), "contents is not specified"),
         ("/contents", json!([]), "contents is not specified"),
-        ("/generationConfig/max_tokens", json!(1), "Unknown name \"max_tokens\""),
+        ("/generationConfig/max_tokens", json!(1), "Unknown name \"maxTokens\""),
         ("/generationConfig/maxOutputTokens", json!(0), "supported range is from 1"),
         ("/generationConfig/thinkingConfig", json!({"thinkingBudget": 1, "thinkingLevel": "LOW"}),
          "only one of thinking budget and thinking level"),

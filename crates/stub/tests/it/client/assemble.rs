@@ -39,7 +39,7 @@ pub fn openai(completion: &Value) -> (Vec<Value>, Said) {
 }
 
 /// Returns the data of each frame, and checks that nothing else is in the stream.
-pub fn data(text: &str) -> Vec<&str> {
+fn data(text: &str) -> Vec<&str> {
     let ends = if text.ends_with("\r\n\r\n") { "\r\n\r\n" } else { "\n\n" };
     let body = text.strip_suffix(ends).expect("a stream ends with a whole frame");
     body.split(ends)
@@ -54,7 +54,7 @@ pub fn data(text: &str) -> Vec<&str> {
         .collect()
 }
 
-pub fn add(target: &mut Value, piece: &Value) {
+fn add(target: &mut Value, piece: &Value) {
     let text = target.as_str().unwrap_or("").to_owned() + piece.as_str().unwrap();
     *target = text.into();
 }
