@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::gateway::Gateway;
 use crate::methods::{
     administer, agents, audit, chat, flows, health, history, runs, sessions, spawn, tasks, tools,
+    usage,
 };
 use crate::subscribe::Subscriber;
 
@@ -99,6 +100,9 @@ async fn result(gateway: &Gateway, client: &Subscriber, call: Call) -> Result<Va
         Call::TasksRetry(params) => tasks::retry(gateway, params).await,
         Call::TasksAudit(_) => json(&audit::audit(gateway).await?),
         Call::TasksRedeliver(params) => audit::redeliver(gateway, params.task).await,
+        Call::UsageReport(params) => json(&usage::report(gateway, params).await?),
+        Call::BudgetsList(_) => json(&usage::budgets(gateway).await?),
+        Call::BudgetsRaise(params) => json(&usage::raise(gateway, params).await?),
         Call::TasksFlowStart(params) => json(&flows::start(gateway, params).await?),
         Call::TasksFlowList(params) => json(&flows::list(gateway, params).await?),
         Call::TasksFlowGet(params) => json(&flows::get(gateway, params).await?),

@@ -13,3 +13,4 @@ pub mod sessions;
 pub mod spawn;
 pub mod tasks;
 pub mod tools;
+pub mod usage;

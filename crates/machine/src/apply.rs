@@ -5,7 +5,7 @@ use crate::event::Event;
 use crate::rows::JournalLine;
 use crate::state::State;
 use crate::{
-    attempt, command, deliver, flow, halt, inbox, internal, lane, node, recover, redeliver,
+    attempt, budget, command, deliver, flow, halt, inbox, internal, lane, node, recover, redeliver,
     session, step, stop, timer,
 };
 
@@ -52,6 +52,7 @@ pub fn apply(state: &mut State<'_>, event: Event) -> Answer {
         Event::Drain => node::drain(state),
         Event::NodeStopped => node::stop(state),
         Event::Recover => recover::recover(state),
+        Event::RaiseBudget { budget, by, more } => budget::raise(state, &budget, &by, more),
         Event::AdvanceFlow(flow) => flow::advance(state, flow, false),
         Event::Orphaned { run } => recover::orphaned(state, run),
         Event::Broken { run, why } => recover::broken(state, run, &why),

@@ -68,13 +68,17 @@ word_enum! {
         NoTaker = "no_taker",
         /// Nobody knows whether a tool call was carried out, and nobody has looked.
         OutcomeUnknown = "outcome_unknown",
+        /// A run waits until a person allows it to spend more.
+        OverBudget = "over_budget",
     }
 }
 
 impl Fault {
     pub fn severity(self) -> Severity {
         match self {
-            Fault::DeadLetter | Fault::NoTaker | Fault::OutcomeUnknown => Severity::Warning,
+            Fault::DeadLetter | Fault::NoTaker | Fault::OutcomeUnknown | Fault::OverBudget => {
+                Severity::Warning
+            }
             _ => Severity::Error,
         }
     }

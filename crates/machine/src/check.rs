@@ -1,5 +1,6 @@
 //! The invariants, as questions to all rows at once: for tests, the simulator and `doctor`.
 
+mod budget;
 mod policy;
 mod gate;
 mod warm;
@@ -16,14 +17,16 @@ use types::{Hash, RunId, SessionId, SessionKey, TaskId, Timestamp};
 use crate::deliver;
 use crate::limits::Limits;
 use crate::rows::{
-    EntryKind, Episode, Flow, FlowNode, Gate, Halt, InboxKind, InboxRow, InboxState, Lane,
-    LedgerRow, Node, NodeState, Outcome, Place, Run, Session, Step, StepKind, StepState, Task,
-    TaskKind, Timer, TimerKind, Transcript,
+    BudgetRow, EntryKind, Episode, Flow, FlowNode, Gate, Halt, InboxKind, InboxRow, InboxState,
+    Lane, LedgerRow, Node, NodeState, Outcome, Place, Reservation, Run, Session, Step, StepKind,
+    StepState, Task, TaskKind, Timer, TimerKind, Transcript,
 };
 use crate::run::{Phase, WaitKind};
 
 mod attempt;
 mod flow;
+
+pub use budget::spent;
 
 /// Every row there is, without bodies.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -49,6 +52,8 @@ pub struct World {
     pub gates: Vec<Gate>,
     /// By run.
     pub halts: Vec<Halt>,
+    pub budgets: Vec<BudgetRow>,
+    pub reservations: Vec<Reservation>,
 }
 
 /// An entry without its body.
@@ -84,6 +89,7 @@ pub fn check(world: &World, limits: &Limits) -> Vec<Violation> {
     waits_have_an_end(world, &mut found);
     policy::tools_are_allowed(world, &mut found);
     gate::check(world, limits, &mut found);
+    budget::check(world, limits, &mut found);
     warm::warm(world, &mut found);
     session::one_live_transcript(world, &mut found);
     session::deleted_is_at_rest(world, &mut found);

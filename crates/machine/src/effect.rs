@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use types::{
     AgentId, Deliverables, FlowId, Hash, MessageId, NodeId, NodeName, RunId, SessionId, SessionKey,
-    TaskId, Timestamp,
+    Spend, TaskId, Timestamp,
 };
 
 use crate::event::Token;
 use crate::policy::Role;
-use crate::rows::{Base, FlowNodeState, GateKey, GateKind, LaneName, Outcome};
+use crate::rows::{Base, BudgetKey, FlowNodeState, GateKey, GateKind, LaneName, Outcome};
 
 /// Work that the runtime starts once the commit is on disk. Each may run twice: a crash can come
 /// between the doing and the hearing of it.
@@ -251,6 +251,19 @@ pub enum Notice {
     },
     GateOpened {
         gate: GateKey,
+    },
+    /// It waits: a cap of the operator allows its next call no more.
+    OverBudget {
+        run: RunId,
+        session: SessionKey,
+        budget: BudgetKey,
+        why: String,
+    },
+    /// A person allows more.
+    BudgetRaised {
+        budget: BudgetKey,
+        by: String,
+        more: Spend,
     },
     ModelCallFailed {
         run: RunId,

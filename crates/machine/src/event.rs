@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 use types::{
-    EffectClass, FailureClass, FlowId, InternalCall, NodeId, RunId, SessionKey, TaskId, Usage,
+    EffectClass, FailureClass, FlowId, InternalCall, NodeId, RunId, SessionKey, Spend, TaskId,
+    Usage,
 };
 
 use crate::attempt::Retry;
 use crate::queue::{QueueMode, QueueWish};
-use crate::rows::{EndReason, InboxKind, LaneName, Timer};
+use crate::rows::{BudgetKey, EndReason, InboxKind, LaneName, Timer};
 use crate::status::TaskStatus;
 
 /// Something that happened, or that follows at once from something that did.
@@ -67,6 +68,12 @@ pub enum Event {
         session: SessionKey,
         by: String,
         change: Change,
+    },
+    /// A person allows more to be spent under a cap.
+    RaiseBudget {
+        budget: BudgetKey,
+        by: String,
+        more: Spend,
     },
     /// A person stops a session: its run, and everything below it.
     Stop {
@@ -143,6 +150,7 @@ impl Event {
             Event::Ask(_) => "Ask",
             Event::Command(_) => "Command",
             Event::Change { .. } => "Change",
+            Event::RaiseBudget { .. } => "RaiseBudget",
             Event::Stop { .. } => "Stop",
             Event::StopTask { .. } => "StopTask",
             Event::RetryTask(_) => "RetryTask",

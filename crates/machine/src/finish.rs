@@ -116,6 +116,7 @@ fn close(state: &mut State<'_>, run: RunId, end: End) -> Closed {
     row.rank = None;
     row.lined = None;
     row.node = None;
+    row.budget = None;
     row.ended = Some(now);
     // A class is the provider's or our failure; a stop or a deadline is neither.
     row.error_class =

@@ -213,7 +213,7 @@ pub fn on_failed(
         FailureClass::Quota => GateKind::Quota,
         FailureClass::Overload => GateKind::Overload,
         // Nobody has answered: the next one may try.
-        FailureClass::Network | FailureClass::Internal => return None,
+        FailureClass::Network | FailureClass::Budget | FailureClass::Internal => return None,
         // The provider has answered, and its answer is about this one call.
         FailureClass::InvalidReply
         | FailureClass::Auth

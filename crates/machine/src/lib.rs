@@ -42,6 +42,7 @@ mod spawn;
 pub mod flow;
 mod gate;
 pub mod halt;
+pub mod budget;
 mod stop;
 pub mod archive;
 mod session;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use types::{AgentId, Name, Reuse, SessionKey, word_enum};
+use types::{AgentId, Budget, Name, Price, Reuse, SessionKey, word_enum};
 
 use crate::policy::ToolRules;
 use crate::queue::{Drop, QueueMode};
@@ -65,6 +65,9 @@ pub struct Limits {
     pub providers: BTreeMap<String, ProviderLimits>,
     /// Usable models, and the context window of each in tokens.
     pub models: BTreeMap<String, u64>,
+    /// What a call of each of them can cost.
+    pub rates: BTreeMap<String, Rate>,
+    pub budgets: Budgets,
     /// `agents.defaults.subagents.maxSpawnDepth`
     pub spawn_depth_max: u32,
     /// `agents.defaults.subagents.maxChildrenPerAgent`: open children of one requester.
@@ -99,6 +102,26 @@ pub struct ProviderLimits {
     pub tpm: Option<u64>,
     /// Calls at a time.
     pub concurrent: Option<u32>,
+}
+
+/// What one call of a model can cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rate {
+    /// None if nobody knows it.
+    pub price: Option<Price>,
+    /// Most tokens of an answer.
+    pub output_max: u64,
+}
+
+/// `budget`: caps of the operator that are not of one agent's sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budgets {
+    /// `budget.day`: of the whole gateway, on each day of UTC.
+    pub day: Budget,
+    /// `budget.agent`: of each agent, on each day of UTC.
+    pub agent: Budget,
+    /// `budget.tree`: of each conversation with all that it has spawned.
+    pub tree: Budget,
 }
 
 /// `messages.queue`
@@ -193,6 +216,10 @@ pub struct AgentLimits {
     /// `subagents.archiveAfterMinutes`: how long an unnamed child of it is kept idle; none is for
     /// ever.
     pub archive_after: Option<Duration>,
+    /// `budget`: of each of its sessions, with all that it has spawned.
+    pub budget: Budget,
+    /// `subagents.budget`: of each task that it asks for, unless the spawn says it.
+    pub child_budget: Budget,
 }
 
 impl AgentLimits {
@@ -209,6 +236,8 @@ impl AgentLimits {
             reuse_key: None,
             allow_reuse_main: false,
             archive_after: Some(ARCHIVE_AFTER),
+            budget: Budget::NONE,
+            child_budget: Budget::NONE,
         }
     }
 }
@@ -229,6 +258,8 @@ impl Default for Limits {
             ]),
             agents: BTreeMap::new(),
             models: BTreeMap::new(),
+            rates: BTreeMap::new(),
+            budgets: Budgets::default(),
             providers: BTreeMap::new(),
             spawn_depth_max: 5,
             children_max: 5,

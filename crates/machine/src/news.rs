@@ -74,6 +74,8 @@ impl Notice {
             | Notice::FlowNodeEnded { .. }
             | Notice::FlowEnded { .. } => return self.line_of_a_flow(),
             Notice::QueueWait { .. }
+            | Notice::OverBudget { .. }
+            | Notice::BudgetRaised { .. }
             | Notice::AtGate { .. }
             | Notice::GateClosed { .. }
             | Notice::GateOpened { .. } => return self.line_of_a_wait(),
@@ -158,6 +160,14 @@ impl Notice {
                 json!({ "kind": kind, "reopen": reopen, "reason": reason }),
             ),
             Notice::GateOpened { gate } => ("gate.opened", gate.to_string(), json!({})),
+            Notice::OverBudget { run, session, budget, why } => (
+                "budget.over",
+                run.to_string(),
+                json!({ "session": session, "budget": budget, "why": why }),
+            ),
+            Notice::BudgetRaised { budget, by, more } => {
+                ("budget.raised", budget.to_string(), json!({ "by": by, "more": more }))
+            }
             other => unreachable!("{other:?} has its line elsewhere"),
         };
         (kind, subject, detail.to_string())

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use types::NodeId;
 
+use crate::budget;
 use crate::effect::{Answer, Notice};
 use crate::event::Event;
 use crate::gate;
@@ -36,6 +37,7 @@ pub fn start(state: &mut State<'_>, id: NodeId, pid: u32, version: String) -> An
     let first = FIRST_LOOK.min(state.limits.retention.every);
     state.set_timer(TimerKind::Retention, timer::ALONE, now + first);
     gate::look_at_all(state);
+    budget::look_at_all(state);
     state.notices.push(Notice::NodeStarted { node: id });
     state.raised.push(Event::Recover);
     Answer::Done

@@ -43,6 +43,7 @@ pub fn after_failure(
         FailureClass::RateLimit
         | FailureClass::Overload
         | FailureClass::Quota
+        | FailureClass::Budget
         | FailureClass::Auth
         | FailureClass::BadRequest
         | FailureClass::Overflow

@@ -6,17 +6,19 @@
 
 use types::{
     Access, AgentId, Announce, Cleanup, Deliverables, EffectClass, FailureClass, FlowId, Hash,
-    MessageId, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp, Usage, word_enum,
+    MessageId, MicroUsd, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp, Usage, word_enum,
 };
 
 use crate::queue::QueueWish;
 use crate::run::Phase;
 use crate::status::TaskStatus;
 
+mod budget;
 mod flow;
 mod gate;
 mod halt;
 
+pub use budget::{BudgetKey, BudgetRow, BudgetScope, ParseBudgetKeyError, Reservation};
 pub use flow::{Flow, FlowNode, FlowNodeState};
 pub use gate::{Gate, GateKey, GateKind, GateState, ParseGateKeyError};
 pub use halt::{Halt, HaltState};
@@ -145,6 +147,8 @@ word_enum! {
         Gate = "gate",
         /// An idle child is archived. Subject: its session key.
         Archive = "archive",
+        /// Those who wait for a budget are looked at. Subject: the budget.
+        Budget = "budget",
         /// What is kept for a time only is looked through. Subject: `-`.
         Retention = "retention",
         /// It is looked again whether anything is left of a run that was ended.
@@ -162,6 +166,7 @@ impl TimerKind {
                 | TimerKind::Archive
                 | TimerKind::Retention
                 | TimerKind::Halt
+                | TimerKind::Budget
         )
     }
 }
@@ -393,6 +398,10 @@ pub struct Run {
     pub timeout_ms: Option<i64>,
     pub deadline: Option<Timestamp>,
     pub usage: Usage,
+    /// Of its calls whose price is known.
+    pub cost: MicroUsd,
+    /// The budget that it waits for.
+    pub budget: Option<BudgetKey>,
     pub error_class: Option<FailureClass>,
     pub error: Option<String>,
     pub queued: Timestamp,
@@ -511,6 +520,9 @@ pub struct LedgerRow {
     pub root_key: SessionKey,
     pub model: String,
     pub usage: Usage,
+    pub cost: MicroUsd,
+    /// The price of the model was known.
+    pub priced: bool,
     /// The call was cut: the numbers are ours, not the provider's.
     pub estimated: bool,
     pub at: Timestamp,

@@ -28,6 +28,8 @@ word_enum! {
         Reply = "reply",
         /// A provider that takes no calls at present.
         Gate = "gate",
+        /// A budget that allows no further call at present.
+        Budget = "budget",
     }
 }
 
@@ -90,10 +92,11 @@ impl Phase {
                 Ok(P::Waiting(WaitKind::Children))
             }
 
-            // It had its slot for a moment, and found the gate of its provider closed.
-            (P::Queued | P::Preparing | P::AwaitingTools, E::Waits(WaitKind::Gate)) => {
-                Ok(P::Waiting(WaitKind::Gate))
-            }
+            // It had its slot for a moment, and was not let through to its provider.
+            (
+                P::Queued | P::Preparing | P::AwaitingTools,
+                E::Waits(kind @ (WaitKind::Gate | WaitKind::Budget)),
+            ) => Ok(P::Waiting(kind)),
 
             // A drain or a lost node takes the slot; a wait that is over gives the place back.
             (P::Preparing | P::AwaitingModel | P::AwaitingTools | P::Waiting(_), E::Requeued) => {

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use types::{
-    AgentId, Announce, Cleanup, Hash, MessageId, RunId, Scope, SessionId, SessionKey, SpawnRequest,
-    TaskId,
+    AgentId, Announce, Budget, Cleanup, Hash, MessageId, RunId, Scope, SessionId, SessionKey,
+    SpawnRequest, TaskId,
 };
 
 mod check;
@@ -30,6 +30,7 @@ pub(crate) use place::Chosen;
 use place::choose;
 
 use crate::again;
+use crate::budget::{self, Asker};
 use crate::deliver;
 use crate::effect::Notice;
 use crate::inbox;
@@ -99,6 +100,8 @@ fn try_spawn(
     let model = usable_model(state, request, &agent)?;
     let lineage = Lineage::of(state, &requester, caller.task);
     check_room(state, &requester, &lineage)?;
+    let asker = Asker::of(caller, &lineage.root);
+    let cap = budget::for_child(state, &asker, request, &target, &model)?;
     let base = match fork::wanted(request) {
         true => fork::base_of(state, caller, &requester, &target)?,
         false => None,
@@ -110,6 +113,7 @@ fn try_spawn(
         fork::graft(state, &chosen.session, base);
     }
     let task = create_task(state, caller, &lineage, &chosen.session, request, dup_hash);
+    budget::open(state, task.id, cap);
     if base.is_some() {
         fork::say_so(state, &task);
     }
@@ -118,7 +122,7 @@ fn try_spawn(
         None => agent.child_timeout,
     };
     put_brief(state, &task, &request.task, timeout);
-    Ok(accepted_reply(state, &task, &chosen, base.is_some()))
+    Ok(accepted_reply(state, &task, &chosen, base.is_some(), cap))
 }
 
 /// Finds or makes the session that carries the task of a spawn.
@@ -401,7 +405,13 @@ pub(crate) fn put_whole_brief(
     wait::wake(state, &task.session_key, seq);
 }
 
-fn accepted_reply(state: &mut State<'_>, task: &Task, chosen: &Chosen, forked: bool) -> Reply {
+fn accepted_reply(
+    state: &mut State<'_>,
+    task: &Task,
+    chosen: &Chosen,
+    forked: bool,
+    cap: Budget,
+) -> Reply {
     let session = &chosen.session;
     let n = state.transcript(&session.session_id).episode;
     let pooled = state.episode(&(session.session_id, n)).reason == EpisodeReason::Pool;
@@ -411,7 +421,7 @@ fn accepted_reply(state: &mut State<'_>, task: &Task, chosen: &Chosen, forked: b
         _ => "isolated",
     };
     let lane = LaneName::Subagent;
-    Reply::ok(json!({
+    let mut reply = json!({
         "status": "accepted",
         "taskId": task.id,
         "runId": task.run,
@@ -426,7 +436,11 @@ fn accepted_reply(state: &mut State<'_>, task: &Task, chosen: &Chosen, forked: b
         "expectsCompletionMessage": task.announce.reaches_requester(),
         "note": "The result will come as a message marked as a sub-agent's result. Do not poll: \
                  spawn what else is needed, then call sessions_yield.",
-    }))
+    });
+    if !cap.is_none() {
+        reply["budget"] = json!(cap);
+    }
+    Reply::ok(reply)
 }
 
 /// How many runs go before that of a task: in its lane, or first in its session.

@@ -14,15 +14,18 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as MapEntry;
 use std::fmt;
 
-use types::{FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
+use types::{
+    FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, Spend, TaskId, Timestamp,
+};
 use uuid::Uuid;
 
 use crate::effect::{Action, Notice};
 use crate::event::Event;
 use crate::limits::Limits;
 use crate::rows::{
-    CommandRow, Entry, Episode, Flow, FlowNode, Gate, GateKey, Halt, InboxRow, JournalLine, Lane,
-    LaneName, LedgerRow, Node, Repeats, Run, Session, Step, Task, Timer, TimerKind, Transcript,
+    BudgetKey, BudgetRow, CommandRow, Entry, Episode, Flow, FlowNode, Gate, GateKey, Halt,
+    InboxRow, JournalLine, Lane, LaneName, LedgerRow, Node, Repeats, Reservation, Run, Session,
+    Step, Task, Timer, TimerKind, Transcript,
 };
 
 /// A store's open transaction, as the machine sees it.
@@ -56,6 +59,17 @@ pub trait Tx {
     fn put_inbox(&mut self, row: &InboxRow);
     fn gate(&mut self, key: &GateKey) -> Option<Gate>;
     fn put_gate(&mut self, gate: &Gate);
+    fn budget(&mut self, key: &BudgetKey) -> Option<BudgetRow>;
+    fn put_budget(&mut self, row: &BudgetRow);
+    fn add_reservation(&mut self, row: &Reservation);
+    /// Deletes the reservations of a run, and returns them.
+    fn take_reservations(&mut self, run: RunId) -> Vec<Reservation>;
+    /// The sum of the ledger rows that a budget covers.
+    fn spent(&mut self, key: &BudgetKey) -> Spend;
+    /// Runs that wait for a budget, oldest first.
+    fn budgeted_runs(&mut self, key: &BudgetKey, limit: usize) -> Vec<RunId>;
+    /// Budgets for which runs wait.
+    fn budgets_waited_for(&mut self) -> Vec<BudgetKey>;
 
     fn halt(&mut self, run: RunId) -> Option<Halt>;
     fn put_halt(&mut self, halt: &Halt);
@@ -298,6 +312,7 @@ pub struct State<'a> {
     tasks: Table<TaskId, Task>,
     inbox: Table<i64, InboxRow>,
     gates: Table<GateKey, Gate>,
+    budgets: Table<BudgetKey, BudgetRow>,
 }
 
 impl fmt::Debug for State<'_> {
@@ -354,6 +369,8 @@ rows! {
     tasks: Task by TaskId, find_task task task_mut add_task, |tx, k| tx.task(*k), |r| r.id;
     gates: Gate by GateKey, find_gate gate gate_mut add_gate, |tx, k| tx.gate(k),
         |r| r.key.clone();
+    budgets: BudgetRow by BudgetKey, find_budget budget budget_mut add_budget,
+        |tx, k| tx.budget(k), |r| r.key.clone();
     inbox: InboxRow by i64, find_inbox inbox inbox_mut note_inbox, |tx, k| tx.inbox(*k), |r| r.seq;
 }
 
@@ -376,6 +393,7 @@ impl<'a> State<'a> {
             tasks: Table::new(),
             inbox: Table::new(),
             gates: Table::new(),
+            budgets: Table::new(),
         }
     }
 
@@ -403,6 +421,7 @@ impl<'a> State<'a> {
         self.steps.flush(|row| tx.put_step(row));
         self.inbox.flush(|row| tx.put_inbox(row));
         self.gates.flush(|row| tx.put_gate(row));
+        self.budgets.flush(|row| tx.put_budget(row));
     }
 
     /// The transaction with everything written: for lists, and for rows that are only added.

@@ -2,6 +2,7 @@
 
 use types::{EffectClass, Hash, RunId, TaskId, Timestamp, Usage};
 
+use crate::budget;
 use crate::deadline;
 use crate::deliver;
 use crate::effect::{Action, Answer, ModelCall, Notice, ToolStart};
@@ -25,8 +26,8 @@ use crate::{gate, guard};
 /// Sends the run to its model, or to whatever comes before that.
 ///
 /// In this order: a stopped tree ends the run; a draining gateway puts it back in line; an
-/// episode without a prefix gets one; a run that its provider does not let through waits at the
-/// gate; otherwise a model call is recorded and goes out.
+/// episode without a prefix gets one; a run that a budget does not let through waits for it, or
+/// ends; one that its provider does not let through waits at the gate; otherwise a model call is recorded and goes out.
 pub fn call(state: &mut State<'_>, run: RunId) {
     if ends_here(state, run) || drains_here(state, run) {
         return;
@@ -44,11 +45,12 @@ pub fn call(state: &mut State<'_>, run: RunId) {
         state.actions.push(Action::Pin { run, token, session, agent, role, tools });
         return;
     };
-    if !gate::pass(state, run) {
+    if !budget::pass(state, run) || !gate::pass(state, run) {
         return;
     }
     transition(state, run, RunEvent::Calls);
     let step = new_step(state, run, StepKind::Model);
+    budget::reserve(state, run);
     state.step_mut(&(run, step)).model = Some(row.model.clone());
     let call = ModelCall {
         run,
@@ -204,6 +206,7 @@ fn record_reply(state: &mut State<'_>, run: RunId, step: u32, reply: &ModelReply
     gate::settle(state, &asked, estimated, reply.usage.total());
     close_model_step(state, run, step, StepState::Done);
     book(state, run, step, &reply.model, reply.usage, false);
+    budget::release(state, run);
     let row = state.run_mut(&run);
     row.recoveries = 0;
     row.retries = 0;
@@ -242,10 +245,15 @@ pub fn book(
     estimated: bool,
 ) {
     let at = state.now();
-    state.run_mut(&run).usage += usage;
-    let row = state.run(&run).clone();
+    // By the configured model, whatever the provider calls it.
+    let asked = state.run(&run).model.clone();
+    let cost = budget::cost(state, &asked, usage);
+    let row = state.run_mut(&run);
+    row.usage += usage;
+    row.cost += cost.unwrap_or_default();
+    let row = row.clone();
     let agent = state.session(&row.session_key).agent.clone();
-    state.tx().add_ledger(&LedgerRow {
+    let line = LedgerRow {
         run,
         step,
         session_key: row.session_key,
@@ -255,9 +263,12 @@ pub fn book(
         root_key: row.root_key,
         model: model.to_owned(),
         usage,
+        cost: cost.unwrap_or_default(),
+        priced: cost.is_some(),
         estimated,
         at,
-    });
+    };
+    budget::book(state, run, &line);
 }
 
 /// The run has given a text and asks for nothing more. A child whose own children are open waits
@@ -537,4 +548,5 @@ pub fn fail_model_step(state: &mut State<'_>, run: RunId, step: u32, paid: bool)
         let input = state.transcript(&row.session_id).context_tokens;
         book(state, run, step, &row.model, Usage { input, ..Usage::default() }, true);
     }
+    budget::release(state, run);
 }

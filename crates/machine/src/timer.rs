@@ -13,7 +13,7 @@ use crate::rows::{Timer, TimerKind};
 use crate::run::{Phase, WaitKind};
 use crate::state::State;
 use crate::wait::{self, Turn, requeue};
-use crate::{gate, halt, lane, node, reply};
+use crate::{budget, gate, halt, lane, node, reply};
 
 /// Between two pages of what is deleted, so that other work comes in between.
 const PAGE_PAUSE: Duration = Duration::from_millis(200);
@@ -47,6 +47,12 @@ pub fn due(state: &mut State<'_>, timer: &Timer) -> Answer {
         TimerKind::Gate => {
             if let Ok(gate) = timer.subject.parse() {
                 gate::on_due(state, &gate);
+            }
+            return Answer::Done;
+        }
+        TimerKind::Budget => {
+            if let Ok(budget) = timer.subject.parse() {
+                budget::look(state, &budget);
             }
             return Answer::Done;
         }

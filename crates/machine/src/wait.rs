@@ -109,6 +109,8 @@ pub fn open_run(state: &mut State<'_>, key: &SessionKey, seq: i64) {
         timeout_ms: row.timeout_ms,
         deadline: None,
         usage: Default::default(),
+        cost: Default::default(),
+        budget: None,
         error_class: None,
         error: None,
         queued: state.now(),
@@ -179,6 +181,7 @@ pub fn back_in_line(state: &mut State<'_>, run: RunId, turn: Turn) {
     let row = state.run_mut(&run);
     let freed = row.slot.take().map(|_| row.lane);
     row.node = None;
+    row.budget = None;
     lane::enqueue(state, run, turn);
     if let Some(lane) = freed {
         state.raised.push(Event::Admit(lane));

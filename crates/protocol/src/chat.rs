@@ -247,6 +247,7 @@ impl From<FailureClass> for ErrorKind {
             | FailureClass::Auth
             | FailureClass::BadRequest
             | FailureClass::UnknownModel
+            | FailureClass::Budget
             | FailureClass::Internal => ErrorKind::Unknown,
         }
     }

@@ -191,6 +191,16 @@ impl<'a> Fields<'a> {
         self.required(name, &integer_from(&range), value)
     }
 
+    /// A number that `read` takes.
+    pub fn number<T>(
+        &self,
+        name: &str,
+        expected: &str,
+        read: impl FnOnce(f64) -> Option<T>,
+    ) -> Result<Option<T>, InvalidField> {
+        self.read(name, expected, |value| value.as_f64().and_then(read))
+    }
+
     /// A string that is parsed. `expected` says its form.
     pub fn parsed<T: FromStr>(
         &self,

@@ -50,6 +50,7 @@ pub mod spawn;
 pub mod stop;
 pub mod tasks;
 pub mod tools;
+pub mod usage;
 
 pub use error::{Details, ErrorCode, ErrorShape};
 pub use event::Event;

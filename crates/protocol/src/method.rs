@@ -6,7 +6,8 @@ use crate::error::ErrorShape;
 use crate::fields::{Fields, InvalidField};
 use crate::scope::Scope;
 use crate::{
-    administer, agent, agents, audit, chat, flows, handshake, health, sessions, spawn, tasks, tools,
+    administer, agent, agents, audit, chat, flows, handshake, health, sessions, spawn, tasks,
+    tools, usage,
 };
 
 /// Parameters of one method.
@@ -92,6 +93,9 @@ methods! {
     TasksCancel(tasks::TaskParams)            = "tasks.cancel",       WRITE, "<=2026.7";
     TasksRetry(tasks::RetryParams)            = "tasks.retry",        WRITE, "windlass 0.1";
     SubagentsList(tasks::SubagentsListParams) = "subagents.list",     READ,  "windlass 0.1";
+    UsageReport(usage::ReportParams)          = "usage.report",       READ,  "windlass 0.1";
+    BudgetsList(usage::BudgetsParams)         = "budgets.list",       READ,  "windlass 0.1";
+    BudgetsRaise(usage::RaiseParams)          = "budgets.raise",      ADMIN, "windlass 0.1";
 }
 
 #[cfg(test)]

@@ -106,6 +106,7 @@ impl fmt::Display for Sentence<'_> {
             FailureClass::BadRequest => "refused the request",
             FailureClass::Overflow => "says that the prompt does not fit the model's window",
             FailureClass::UnknownModel => "does not know the model",
+            FailureClass::Budget => "was not asked: a budget is used up",
             FailureClass::Internal => "could not be asked",
         };
         write!(f, "{} {verb}: {}", self.provider, self.fault.reason)

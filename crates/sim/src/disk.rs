@@ -14,13 +14,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use machine::Tx;
 use machine::check::{EntryHead, World};
 use machine::rows::{
-    Body, CommandRow, Entry, Episode, Flow, FlowNode, FlowNodeState, Gate, GateKey, Halt,
-    HaltState, InboxKind, InboxRow, InboxState, JournalLine, Lane, LaneName, LedgerRow, Lifecycle,
-    Node, NodeState, Repeats, Run, Session, Step, StepState, Task, TaskKind, Timer, TimerKind,
-    Transcript,
+    Body, BudgetKey, BudgetRow, CommandRow, Entry, Episode, Flow, FlowNode, FlowNodeState, Gate,
+    GateKey, Halt, HaltState, InboxKind, InboxRow, InboxState, JournalLine, Lane, LaneName,
+    LedgerRow, Lifecycle, Node, NodeState, Repeats, Reservation, Run, Session, Step, StepState,
+    Task, TaskKind, Timer, TimerKind, Transcript,
 };
 use machine::run::{Phase, WaitKind};
-use types::{FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
+use types::{
+    FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, Spend, TaskId, Timestamp,
+};
 
 use crate::coverage::Coverage;
 
@@ -257,6 +259,38 @@ impl Tx for Disk {
         open.sort_by_key(|halt| halt.run);
         open.truncate(limit);
         open
+    }
+
+    fn budget(&mut self, key: &BudgetKey) -> Option<BudgetRow> {
+        self.world.budgets.iter().find(|row| row.key == *key).cloned()
+    }
+
+    fn put_budget(&mut self, row: &BudgetRow) {
+        self.world.budgets.retain(|other| other.key != row.key);
+        self.world.budgets.push(row.clone());
+    }
+
+    fn add_reservation(&mut self, row: &Reservation) {
+        self.world.reservations.push(row.clone());
+    }
+
+    fn take_reservations(&mut self, run: RunId) -> Vec<Reservation> {
+        self.world.reservations.extract_if(.., |row| row.run == run).collect()
+    }
+
+    fn spent(&mut self, key: &BudgetKey) -> Spend {
+        machine::check::spent(&self.world, key)
+    }
+
+    fn budgeted_runs(&mut self, key: &BudgetKey, limit: usize) -> Vec<RunId> {
+        let runs = self.open_runs.iter().map(|id| &self.world.runs[self.runs[id]]);
+        runs.filter(|run| run.budget.as_ref() == Some(key)).map(|run| run.id).take(limit).collect()
+    }
+
+    fn budgets_waited_for(&mut self) -> Vec<BudgetKey> {
+        let runs = self.open_runs.iter().map(|id| &self.world.runs[self.runs[id]]);
+        let keys: BTreeSet<BudgetKey> = runs.filter_map(|run| run.budget.clone()).collect();
+        keys.into_iter().collect()
     }
 
     fn next_inbox_seq(&mut self) -> i64 {

@@ -6,11 +6,13 @@ use std::time::Duration;
 use machine::Limits;
 use machine::Refusal;
 use machine::event::Inbound;
-use machine::limits::{AgentLimits, AllowAgents, ProviderLimits, QueueLimits, Retention};
+use machine::limits::{
+    AgentLimits, AllowAgents, Budgets, ProviderLimits, QueueLimits, Rate, Retention,
+};
 use machine::policy::{AgentRules, Entry, ToolFact, ToolRules};
 use machine::queue::{Drop, QueueMode};
 use machine::rows::{InboxKind, LaneName};
-use types::{AgentId, EffectClass, MessageId, SessionKey, Timestamp};
+use types::{AgentId, Budget, EffectClass, MessageId, MicroUsd, Price, SessionKey, Timestamp};
 
 use crate::fault::Faults;
 use crate::order::{self, Order};
@@ -90,6 +92,7 @@ impl Plan {
         vary(&mut plan.limits, &mut rng);
         keep_warm(&mut plan.limits, seed);
         keep_for_a_while(&mut plan.limits, seed);
+        cap(&mut plan.limits, seed);
         for n in 0..1 + rng.below(8) {
             let letter = letter(&mut rng, n);
             plan.letters.push(letter);
@@ -137,6 +140,34 @@ fn catalogue() -> Vec<ToolFact> {
         EffectClass::ALL.iter().map(|effect| fact(effect.as_str(), *effect, "runtime"));
     let own = OWN.iter().map(|name| fact(name, EffectClass::Internal, "sessions"));
     of_effects.chain(own).collect()
+}
+
+/// Does this life have budgets? Lives that older seeds have found stay as they were.
+pub fn has_budgets(seed: u64) -> bool {
+    seed / 100 % 5 == 4
+}
+
+/// Prices, and caps of the operator, tight enough that lives run into them.
+fn cap(limits: &mut Limits, seed: u64) {
+    if !has_budgets(seed) {
+        return;
+    }
+    let mut rng = Rng::about(seed, "budgets");
+    let cents = |cents: u64| MicroUsd(cents * 10_000);
+    let (input, output) = (cents(10), cents(50));
+    let price = Price { input, output, cache_read: cents(1), cache_write: cents(12) };
+    let price = rng.chance(800).then_some(price);
+    limits.rates.insert("m".to_owned(), Rate { price, output_max: 10 + rng.below(200) });
+    let mut tokens = |chance, least| {
+        let tokens = least + rng.below(4_000);
+        Budget { usd: None, tokens: rng.chance(chance).then_some(tokens) }
+    };
+    limits.budgets =
+        Budgets { day: tokens(300, 2_000), agent: tokens(200, 2_000), tree: tokens(400, 1_000) };
+    let (budget, child_budget) = (tokens(300, 600), tokens(300, 300));
+    for agent in limits.agents.values_mut() {
+        (agent.budget, agent.child_budget) = (budget, child_budget);
+    }
 }
 
 fn vary(limits: &mut Limits, rng: &mut Rng) {

@@ -4,6 +4,7 @@
 //! from its seed and the place of the call, and does everything that a model may do to a gateway:
 //! it spawns, yields, sends, kills and steers, names what is not there, says nothing, and fails.
 
+mod budget;
 mod warm;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use types::{
 };
 use uuid::Uuid;
 
+use crate::plan::has_budgets;
 use crate::rng::Rng;
 
 /// Tasks of one simulated life. Agents that could spawn for ever would never come to rest.
@@ -126,6 +128,9 @@ pub fn random(seed: u64) -> Script {
         // Dice of its own: lives that older seeds have found stay as they were.
         if !seed.is_multiple_of(3) {
             warm::vary(&mut Rng::about(seed, &format!("warm {place}")), &mut said);
+        }
+        if has_budgets(seed) {
+            budget::vary(&mut Rng::about(seed, &format!("budget {place}")), &mut said);
         }
         said
     })

@@ -4,7 +4,7 @@
 //! sees on the way is kept in [`Truth`], which knows more than the machine: what models were
 //! really asked and which tools were really begun.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use machine::audit::{Fault, Finding, Severity, audit};
 use machine::check::World;
 use machine::event::Inbound;
 use machine::limits::RETENTION;
-use machine::rows::{NodeState, Outcome, Task};
+use machine::rows::{BudgetKey, NodeState, Outcome, Task};
 use machine::{Answer, At, Event, Limits, Refusal};
-use types::{NodeId, SessionKey, TaskId, Timestamp};
+use types::{MicroUsd, NodeId, SessionKey, Spend, TaskId, Timestamp};
 use uuid::Uuid;
 
 use crate::commit::Done;
@@ -22,7 +22,7 @@ use crate::disk::Disk;
 use crate::fault::{Cut, Faults};
 use crate::flight::Flight;
 use crate::order::Order;
-use crate::plan::{self, Letter, Plan, Stop};
+use crate::plan::{self, Letter, Plan, Stop, has_budgets};
 use crate::rng::Rng;
 use crate::script::Script;
 use crate::truth::Truth;
@@ -56,6 +56,8 @@ pub enum From {
     /// Work of a life that is over.
     Late,
     Gateway,
+    /// The operator.
+    Owner,
 }
 
 /// What one commit was made of: enough to do it again on another store.
@@ -170,6 +172,13 @@ impl Sim {
         if self.node.is_none() {
             self.boot();
         }
+        if has_budgets(self.seed)
+            && self.now >= self.calm
+            && self.pending.is_empty()
+            && self.rng.chance(100)
+        {
+            self.allow_more();
+        }
         self.collect();
         if !self.pending.is_empty() || !self.left.is_empty() {
             self.commit_some();
@@ -188,7 +197,20 @@ impl Sim {
             self.crash();
             return true;
         }
-        false
+        self.allow_more()
+    }
+
+    /// Nothing is left to do but what waits for money: a person allows more of it.
+    fn allow_more(&mut self) -> bool {
+        let waited_for: BTreeSet<BudgetKey> =
+            self.disk.world.runs.iter().filter_map(|run| run.budget.clone()).collect();
+        let more = Spend { usd: MicroUsd(0), tokens: 2_000 };
+        for budget in &waited_for {
+            let (budget, by) = (budget.clone(), "owner".to_owned());
+            let event = Event::RaiseBudget { budget, by, more };
+            self.pending.push_back(Post { event, from: From::Owner });
+        }
+        !waited_for.is_empty()
     }
 
     /// A process starts and takes over what the one before has left.
@@ -452,6 +474,7 @@ impl Sim {
                 let fenced = *answer == Answer::Fenced || self.room < usize::MAX;
                 assert!(fenced, "a late result is taken: {:?}", post.event);
             }
+            (From::Owner, Answer::Told { is_error: false, .. }) => {}
             (From::Flight | From::Gateway, Answer::Done | Answer::Fenced) => {}
             (from, answer) => panic!("{from:?} is answered {answer:?}"),
         }

@@ -7,14 +7,15 @@ use async_trait::async_trait;
 use machine::check::World;
 use machine::rows::CommandRow;
 use types::{
-    AssistantMessage, FlowId, FlowTarget, Hash, RunId, SessionId, SessionKey, TaskId, Timestamp,
+    AssistantMessage, FlowId, FlowTarget, Hash, RunId, SessionId, SessionKey, SpendBy, TaskId,
+    Timestamp,
 };
 
 use crate::error::StoreError;
 use crate::view::{
-    EntryView, FlowNodeView, FlowView, GateView, HistoryPage, InputView, JournalView, LaneView,
-    LedgerScope, LedgerTotal, LineView, NodeView, QueuedView, RunView, SentView, SessionFilter,
-    SessionView, Tally, TaskFilter, TaskView, TranscriptView,
+    BudgetView, EntryView, FlowNodeView, FlowView, GateView, HistoryPage, InputView, JournalView,
+    LaneView, LedgerScope, LedgerTotal, LineView, NodeView, QueuedView, RunView, SentView,
+    SessionFilter, SessionView, SpendView, Tally, TaskFilter, TaskView, TranscriptView,
 };
 use machine::rows::{Flow, FlowNode, Halt};
 
@@ -107,6 +108,18 @@ pub trait Query {
     /// Starts of gateways, newest first.
     fn nodes(&self, limit: usize) -> Result<Vec<NodeView>, StoreError>;
     fn ledger(&self, scope: &LedgerScope) -> Result<LedgerTotal, StoreError>;
+
+    /// Model calls from `since` on, added up, the dearest first; days newest first.
+    fn spending(
+        &self,
+        by: SpendBy,
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<SpendView>, StoreError>;
+
+    /// Budgets under which something was counted: those of open tasks, and all others. Those for
+    /// which runs wait come first.
+    fn budgets(&self, limit: usize) -> Result<Vec<BudgetView>, StoreError>;
 
     /// Lines of history after the line `after_seq`, ascending.
     fn journal(&self, after_seq: i64, limit: usize) -> Result<Vec<JournalView>, StoreError>;

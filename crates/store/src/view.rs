@@ -5,15 +5,15 @@
 
 use machine::queue::QueueWish;
 use machine::rows::{
-    EndReason, EntryKind, GateKind, GateState, InboxKind, InboxState, LaneName, Lifecycle,
-    NodeState, Outcome, Place, Run, Task, TaskKind, Transcript,
+    BudgetRow, EndReason, EntryKind, GateKind, GateState, InboxKind, InboxState, LaneName,
+    Lifecycle, NodeState, Outcome, Place, Run, Task, TaskKind, Transcript,
 };
 use machine::run::{Phase, WaitKind};
 use machine::status::{Standing, TaskStatus, Words};
 use serde::{Serialize, Serializer};
 use types::{
     Access, AgentId, Announce, Cleanup, Deliverables, FailureClass, FlowId, Hash, MessageId,
-    NodeId, RunId, ScopeKind, SessionId, SessionKey, TaskId, Timestamp, Usage,
+    MicroUsd, NodeId, RunId, ScopeKind, SessionId, SessionKey, TaskId, Timestamp, Usage,
 };
 
 mod flow;
@@ -520,6 +520,26 @@ pub struct LedgerTotal {
     pub rows: u64,
     /// Rows whose numbers are ours: the call was cut.
     pub estimated: u64,
+}
+
+/// What the model calls of one agent, session, tree, model or day have used and cost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SpendView {
+    pub subject: String,
+    pub usage: Usage,
+    pub calls: u64,
+    /// Calls whose numbers are ours: they were cut.
+    pub estimated: u64,
+    /// Calls whose price was not known.
+    pub unpriced: u64,
+    pub cost: MicroUsd,
+}
+
+/// A budget, and how many runs wait for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BudgetView {
+    pub row: BudgetRow,
+    pub waiting: u64,
 }
 
 /// One line of history.

@@ -23,6 +23,8 @@ word_enum! {
         Overflow = "overflow",
         /// No such model.
         UnknownModel = "unknown_model",
+        /// A budget allows no further call.
+        Budget = "budget",
         /// Our own fault: a panic in an adapter.
         Internal = "internal",
     }

@@ -9,7 +9,9 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::{Access, AgentId, Announce, FlowId, SessionRef, TaskId, serde_as_str, word_enum};
+use crate::{
+    Access, AgentId, Announce, Budget, FlowId, SessionRef, TaskId, serde_as_str, word_enum,
+};
 
 /// Longest `timeoutSeconds`: a year.
 const SECONDS_MAX: u64 = 31_536_000;
@@ -44,9 +46,9 @@ pub struct FlowRequest {
     /// The same key of the same requester is the same flow, also after its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
-    /// Not in this version: whoever names it is told so.
-    #[serde(default, skip_serializing, deserialize_with = "no_budget")]
-    pub budget: (),
+    /// Cap of all its tasks together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
 }
 
 /// One task of a flow.
@@ -83,9 +85,9 @@ pub struct FlowTask {
     pub access: Access,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Not in this version: whoever names it is told so.
-    #[serde(default, skip_serializing, deserialize_with = "no_budget")]
-    pub budget: (),
+    /// Cap of each attempt, and all below it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
 }
 
 impl FlowTask {
@@ -102,7 +104,7 @@ impl FlowTask {
             timeout: None,
             access: Access::Full,
             model: None,
-            budget: (),
+            budget: None,
         }
     }
 }
@@ -130,7 +132,7 @@ impl FlowRequest {
             on_failure: OnFailure::Stop,
             announce: Announce::Parent,
             idempotency_key: None,
-            budget: (),
+            budget: None,
         }
     }
 
@@ -222,13 +224,6 @@ fn full() -> Access {
     Access::Full
 }
 
-fn no_budget<'de, D: Deserializer<'de>>(_: D) -> Result<(), D::Error> {
-    Err(serde::de::Error::custom(
-        "budgets are not in this version: leave it out, and bound the work with `timeoutSeconds` \
-         and `maxParallel`",
-    ))
-}
-
 fn to_seconds<S: Serializer>(bound: &Option<Duration>, out: S) -> Result<S::Ok, S::Error> {
     bound.map(|bound| bound.as_secs()).serialize(out)
 }
@@ -282,8 +277,12 @@ mod tests {
         let table = [
             (json!({ "tasks": [] }), "missing field `name`"),
             (json!({ "name": "f" }), "missing field `tasks`"),
-            (json!({ "name": "f", "tasks": [], "budget": {} }), "`budget`: budgets are not in"),
-            (task(json!({ "budget": { "usd": 1 } })), "`tasks[1].budget`: budgets are not in"),
+            (json!({ "name": "f", "tasks": [], "budget": 1 }), "`budget`: invalid type: integer"),
+            (
+                task(json!({ "budget": { "usd": -1 } })),
+                "`tasks[1].budget.usd`: expected US dollars",
+            ),
+            (task(json!({ "budget": { "eur": 1 } })), "`tasks[1].budget.eur`: unknown field"),
             (task(json!({ "dependson": [] })), "`tasks[1].dependson`: unknown field `dependson`"),
             (task(json!({ "id": "1a" })), "`tasks[1].id`: expected a letter and up to 63"),
             (task(json!({ "dependsOn": ["a b"] })), "`tasks[1].dependsOn[0]`: expected a letter"),

@@ -4,13 +4,14 @@
 //! once, at the edge, with an error that says what was expected.
 //!
 //! Reading order: [`id`], [`session_key`], [`message`], [`tool`], [`request`],
-//! [`flow`], [`failure`], [`usage`], [`time`].
+//! [`flow`], [`failure`], [`usage`], [`money`], [`time`].
 
 pub mod failure;
 pub mod flow;
 pub mod hash;
 pub mod id;
 pub mod message;
+pub mod money;
 pub mod request;
 pub mod session_key;
 pub mod time;
@@ -22,6 +23,7 @@ pub use flow::{FlowFault, FlowRequest, FlowTarget, FlowTask, NodeName, OnFailure
 pub use hash::Hash;
 pub use id::{FlowId, MessageId, NodeId, ParseIdError, RunId, SessionId, TaskId};
 pub use message::{AssistantMessage, Message, Prefix, StopReason, ToolCall, ToolResult, Wire};
+pub use money::{AmountError, Budget, MicroUsd, Price, Spend, SpendBy};
 pub use request::{
     Access, Announce, Cleanup, Deliverables, InternalCall, Reuse, SendMode, SendRequest,
     SendTarget, SessionRef, SpawnContext, SpawnRequest, TaskTarget, WaitFor, WaitRequest, WhenBusy,

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::session_key::ParseSessionKeyError;
 use crate::{
-    AgentId, FlowRequest, FlowTarget, Name, Scope, SessionKey, TaskId, serde_as_str, word_enum,
+    AgentId, Budget, FlowRequest, FlowTarget, Name, Scope, SessionKey, TaskId, serde_as_str,
+    word_enum,
 };
 
 /// A tool call that the machine carries out itself, in the commit that records its result.
@@ -122,6 +123,8 @@ pub struct SpawnRequest {
     pub access: Access,
     /// What must be there before the task counts as completed.
     pub deliverables: Option<Deliverables>,
+    /// Cap of the task and all below it; the configured default if none.
+    pub budget: Option<Budget>,
 }
 
 impl SpawnRequest {
@@ -146,6 +149,7 @@ impl SpawnRequest {
             context: SpawnContext::Isolated,
             access: Access::Full,
             deliverables: None,
+            budget: None,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    agent, agents, chat, config, db, demo, flow, gateway, sessions, spawn, tasks, tools,
+    agent, agents, chat, config, db, demo, flow, gateway, sessions, spawn, tasks, tools, usage,
 };
 
 /// The gateway for fleets of LLM agents that must not lose work
@@ -75,6 +75,11 @@ pub enum Command {
     /// Start, watch and stop declared flows of tasks
     #[command(subcommand)]
     Flow(flow::FlowCommand),
+    /// Show what was spent: on which agent, session, tree, model or day
+    Usage(usage::UsageArgs),
+    /// Look at what may be spent, and allow more
+    #[command(subcommand)]
+    Budget(usage::BudgetCommand),
     /// Show what the gateway is doing
     Status,
     /// Ask the gateway whether it is well

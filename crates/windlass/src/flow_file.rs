@@ -110,8 +110,8 @@ mod tests {
             ("{ name: 'f', name: 'g' }", "line 1, column 14: `name`: is written twice"),
             ("{ tasks: [] }", "missing field `name`"),
             (
-                "{ name: 'f',\n tasks: [{ id: 'a', task: 'x', budget: { usd: 1 } }] }",
-                "line 2, column 32: `tasks[0].budget`: budgets are not in this version",
+                "{ name: 'f',\n tasks: [{ id: 'a', task: 'x', budget: { eur: 1 } }] }",
+                "line 2, column 42: `tasks[0].budget.eur`: unknown field `eur`",
             ),
             (
                 "{ name: 'f', tasks: [\n{ id: 'a', task: 'x', dependsOn: ['b'] },\n\

@@ -16,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 use crate::args::{Cli, Command};
 use crate::commands::{
     agent, agents, chat, config, db, demo, doctor, flow, gateway, sessions, spawn, status, tasks,
-    tools,
+    tools, usage,
 };
 use crate::setup::Setup;
 use windlass::config::Level;
@@ -112,6 +112,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Tasks(command) => tasks::tasks(command, &setup()?, out).await,
         Command::Tools(command) => tools::run(command, &setup()?, out).await,
         Command::Flow(command) => flow::run(command, &setup()?, out).await,
+        Command::Usage(args) => usage::usage(args, &setup()?, out).await,
+        Command::Budget(command) => usage::budget(command, &setup()?, out).await,
         Command::Status => status::status(&setup()?, out).await,
         Command::Health => status::health(&setup()?, out).await,
         Command::Config(command) => config::run(command, &cli.global, out),

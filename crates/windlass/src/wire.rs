@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use machine::Limits;
-use machine::limits::{AgentLimits, AllowAgents, QueueLimits, SendLimits};
+use machine::limits::{AgentLimits, AllowAgents, Budgets, QueueLimits, SendLimits};
 use machine::rows::LaneName;
 use runtime::driver::Incarnation;
 use runtime::{Agent, Clock, Driver, DriverError, SystemClock};
@@ -257,6 +257,12 @@ pub fn limits(config: &Config) -> anyhow::Result<Limits> {
             .map(|(id, agent)| (id.clone(), agent_limits(config, agent)))
             .collect(),
         models: models::windows(config),
+        rates: models::rates(config),
+        budgets: Budgets {
+            day: config.budget.day,
+            agent: config.budget.agent,
+            tree: config.budget.tree,
+        },
         tools: rules::tools(config, &tools_config(config)),
         providers: models::limits(config),
         spawn_depth_max: subagents.max_spawn_depth,
@@ -312,5 +318,7 @@ fn agent_limits(config: &Config, agent: &config::Agent) -> AgentLimits {
         reuse_key: warm.reuse_key.clone(),
         allow_reuse_main: warm.allow_reuse_main,
         archive_after: seconds(u64::from(warm.archive_after_minutes) * 60),
+        budget: agent.budget,
+        child_budget: agent.subagents.budget,
     }
 }

@@ -18,6 +18,10 @@ pub(super) fn waits(facts: &Facts<'_>, found: &mut Vec<Finding>) {
             WaitKind::Children => children(facts, run),
             WaitKind::Reply => reply(facts, run.id),
             WaitKind::Gate => gate(facts, run),
+            WaitKind::Budget => {
+                over_budget(run, found);
+                None
+            }
         };
         if let Some(over) = over {
             let what = format!("{} waits {over}", run.id);
@@ -70,6 +74,14 @@ fn is_open(facts: &Facts<'_>, message: types::MessageId) -> bool {
         }
         _ => false,
     }
+}
+
+/// Nothing is wrong, and a person decides; but for the day, which ends by itself.
+fn over_budget(run: &Run, found: &mut Vec<Finding>) {
+    let Some(key) = run.budget.as_ref().filter(|key| !key.scope.is_daily()) else { return };
+    let what = format!("{} waits for more of the budget {key}", run.id);
+    let fix = format!("windlass budget raise {key} --usd 1 (or --tokens 100000)");
+    found.push(Finding::of_run(Fault::OverBudget, run, what, fix));
 }
 
 /// The gate of its model or account has a timer, or is being tried.

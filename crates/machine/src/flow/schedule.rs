@@ -118,6 +118,7 @@ mod tests {
                 model: None,
                 retries: 0,
                 timeout_ms: None,
+                budget: None,
                 state: match mark {
                     "." => FlowNodeState::Pending,
                     "*" => FlowNodeState::Running,

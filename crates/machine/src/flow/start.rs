@@ -10,6 +10,7 @@ use types::{
 
 use super::declare::{self, Bounds};
 use super::{advance, note_end, report};
+use crate::budget::{self, Asker};
 use crate::effect::Notice;
 use crate::inbox;
 use crate::internal::{Caller, Reply};
@@ -41,13 +42,17 @@ fn try_start(
     declare::check(request, bounds)
         .map_err(|fault| Reply::error("invalid_argument", &fault.to_string()))?;
     for (i, task) in request.tasks.iter().enumerate() {
-        check_task(state, caller, &requester, task).map_err(|refusal| below(&refusal, i))?;
+        check_task(state, caller, &requester, request, task)
+            .map_err(|refusal| below(&refusal, i))?;
     }
     let lineage = Lineage::of(state, &requester, caller.task);
     spawn::check_room(state, &requester, &lineage)?;
     check_tree(state, &lineage, request.tasks.len())?;
+    let asker = Asker::of(caller, &lineage.root);
+    let cap = budget::left(state, &asker, request.budget.unwrap_or_default())?;
 
     let flow = create(state, caller, &lineage, request, &definition, dup_hash);
+    budget::open(state, flow.task, cap);
     advance(state, flow.id, false);
     Ok(accepted_reply(state, &flow))
 }
@@ -85,6 +90,7 @@ fn check_task(
     state: &mut State<'_>,
     caller: &Caller,
     requester: &Session,
+    flow: &FlowRequest,
     task: &FlowTask,
 ) -> Result<(), Reply> {
     let request = SpawnRequest {
@@ -92,13 +98,15 @@ fn check_task(
         session: task.session_key.clone(),
         model: task.model.clone(),
         access: task.access,
+        budget: task.budget.or(flow.budget),
         ..SpawnRequest::of(&task.task)
     };
     let target = spawn::target(requester, &request)?;
     let agent = spawn::allowed_agent(state, requester, &request, &target)?;
-    spawn::usable_model(state, &request, &agent)?;
-    let depth = Lineage::of(state, requester, caller.task).depth + 1;
-    policy::for_child(state, requester, depth, &target, &request)?;
+    let model = spawn::usable_model(state, &request, &agent)?;
+    let lineage = Lineage::of(state, requester, caller.task);
+    budget::for_child(state, &Asker::of(caller, &lineage.root), &request, &target, &model)?;
+    policy::for_child(state, requester, lineage.depth + 1, &target, &request)?;
     Ok(())
 }
 
@@ -216,6 +224,7 @@ fn node(flow: &Flow, requester: &Session, place: u32, task: &FlowTask) -> FlowNo
         model: task.model.clone(),
         retries: task.retries,
         timeout_ms: task.timeout.map(inbox::whole_ms),
+        budget: task.budget,
         state: FlowNodeState::Pending,
         attempt: 0,
         task: None,
@@ -286,11 +295,18 @@ fn try_start_node(
         session: node.session_key.clone().map(SessionRef::Full),
         resume_if_exists: node.session_key.is_some(),
         reuse: node.session_key.is_none().then_some(Reuse::Never),
+        budget: node.budget,
         ..SpawnRequest::of(&brief)
     };
     // The configuration may have changed since the flow was declared.
     let agent = spawn::allowed_agent(state, &requester, &request, &node.agent).map_err(why)?;
     let model = spawn::usable_model(state, &request, &agent).map_err(why)?;
+    let asker = Asker {
+        session: above.requester_key.clone(),
+        task: Some(flow.task),
+        root: above.root_key.clone(),
+    };
+    let cap = budget::for_child(state, &asker, &request, &node.agent, &model).map_err(why)?;
     let session_key = match earlier_session(state, node) {
         Some(key) => key,
         None => {
@@ -318,6 +334,7 @@ fn try_start_node(
         ..above
     };
     spawn::add_task(state, &task);
+    budget::open(state, task.id, cap);
     let timeout = match node.timeout_ms {
         Some(0) => None,
         Some(ms) => Some(Duration::from_millis(u64::try_from(ms).unwrap_or(0))),

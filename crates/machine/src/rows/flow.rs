@@ -1,7 +1,8 @@
 //! Rows of declared flows: the flow, and its nodes with what they wait for.
 
 use types::{
-    Access, AgentId, FlowId, Hash, NodeName, OnFailure, SessionKey, TaskId, Timestamp, word_enum,
+    Access, AgentId, Budget, FlowId, Hash, NodeName, OnFailure, SessionKey, TaskId, Timestamp,
+    word_enum,
 };
 
 word_enum! {
@@ -54,6 +55,8 @@ pub struct FlowNode {
     pub retries: u32,
     /// Bound on each attempt: none is the agent's default, zero no bound.
     pub timeout_ms: Option<i64>,
+    /// Cap of each attempt: none is the agent's default.
+    pub budget: Option<Budget>,
     pub state: FlowNodeState,
     /// Attempts that have been begun.
     pub attempt: u32,

@@ -4,6 +4,7 @@ mod archive;
 mod attempt;
 mod audit;
 mod bench;
+mod budget;
 mod circle;
 mod deliver;
 mod ends;

@@ -169,7 +169,7 @@ fn failures_by_class() {
     let table = [
         (RateLimit, at_gate), (Overload, at_gate), (Quota, at_gate), (Network, waiting),
         (InvalidReply, waiting), (Internal, waiting), (Auth, failed), (BadRequest, failed),
-        (Overflow, failed), (UnknownModel, failed),
+        (Overflow, failed), (UnknownModel, failed), (Budget, failed),
     ];
     assert_eq!(table.len(), FailureClass::ALL.len());
 

@@ -1,21 +1,24 @@
 //! The questions of readers, put to the tables.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use machine::check::{EntryHead, World};
 use machine::rows::{
-    CommandRow, EntryKind, Flow, FlowNode, GateState, Halt, InboxState, LedgerRow, NodeState, Run,
-    Session, StepState, Task, Transcript,
+    BudgetKey, BudgetScope, CommandRow, EntryKind, Flow, FlowNode, GateState, Halt, InboxState,
+    LedgerRow, NodeState, Run, Session, StepState, Task, Transcript,
 };
 use machine::status::{Activity, activity};
-use types::{FlowId, Hash, RunId, SessionId, SessionKey, TaskId, Timestamp};
+use types::{FlowId, Hash, RunId, SessionId, SessionKey, SpendBy, TaskId, Timestamp};
 
 use super::tables::Tables;
 use super::tx::RUN_MIN;
 use crate::error::StoreError;
 use crate::query::Query;
 use crate::view::{
-    EntryView, GateView, HistoryPage, InputView, JournalView, LaneView, LedgerScope, LedgerTotal,
-    LineView, NodeView, QueuedView, RunFacts, RunView, SentView, SessionFilter, SessionView, Tally,
-    TaskFilter, TaskView, TranscriptView,
+    BudgetView, EntryView, GateView, HistoryPage, InputView, JournalView, LaneView, LedgerScope,
+    LedgerTotal, LineView, NodeView, QueuedView, RunFacts, RunView, SentView, SessionFilter,
+    SessionView, SpendView, Tally, TaskFilter, TaskView, TranscriptView,
 };
 
 impl Tables {
@@ -147,9 +150,7 @@ impl Query for Tables {
     fn sessions(&self, filter: &SessionFilter) -> Result<Vec<SessionView>, StoreError> {
         let mut found: Vec<&Session> =
             self.sessions.values().filter(|row| wants(filter, row)).collect();
-        found.sort_by_cached_key(|session| {
-            (std::cmp::Reverse(session.active), session.key.to_string())
-        });
+        found.sort_by_cached_key(|session| (Reverse(session.active), session.key.to_string()));
         let page = found.into_iter().skip(filter.offset).take(filter.limit);
         Ok(page.map(|session| self.session_view(session)).collect())
     }
@@ -164,7 +165,7 @@ impl Query for Tables {
             .values()
             .filter(|row| row.parent_key.as_ref() == Some(parent) && row.deleted.is_none());
         let mut children: Vec<&Session> = children.collect();
-        children.sort_by_key(|row| std::cmp::Reverse(row.session_id));
+        children.sort_by_key(|row| Reverse(row.session_id));
         Ok(children.into_iter().take(limit).map(|row| row.key.clone()).collect())
     }
 
@@ -263,9 +264,7 @@ impl Query for Tables {
         let own = self.transcripts.values().filter(|row| row.session_key == *session);
         let own = own.filter(shown);
         let mut rows: Vec<TranscriptView> = own.cloned().map(TranscriptView::new).collect();
-        rows.sort_by_key(|row| {
-            (row.ended.is_some(), std::cmp::Reverse((row.started, row.session_id)))
-        });
+        rows.sort_by_key(|row| (row.ended.is_some(), Reverse((row.started, row.session_id))));
         rows.truncate(limit);
         Ok(rows)
     }
@@ -281,7 +280,7 @@ impl Query for Tables {
     fn commands(&self, transcript: SessionId, limit: usize) -> Result<Vec<CommandRow>, StoreError> {
         let own = self.commands.values().filter(|row| row.session_id == transcript);
         let mut rows: Vec<CommandRow> = own.cloned().collect();
-        rows.sort_by_key(|row| std::cmp::Reverse((row.before_seq, row.at)));
+        rows.sort_by_key(|row| Reverse((row.before_seq, row.at)));
         rows.truncate(limit);
         Ok(rows)
     }
@@ -406,6 +405,59 @@ impl Query for Tables {
         })
     }
 
+    fn spending(
+        &self,
+        by: SpendBy,
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<SpendView>, StoreError> {
+        let mut groups: BTreeMap<String, SpendView> = BTreeMap::new();
+        for row in self.ledger.values().filter(|row| row.at >= since) {
+            let subject = match by {
+                SpendBy::Agent => row.agent.to_string(),
+                SpendBy::Session => row.session_key.to_string(),
+                SpendBy::Tree => row.root_key.to_string(),
+                SpendBy::Model => row.model.clone(),
+                SpendBy::Day => row.at.day(),
+            };
+            let group = groups.entry(subject.clone()).or_default();
+            group.subject = subject;
+            group.usage += row.usage;
+            group.calls += 1;
+            group.estimated += u64::from(row.estimated);
+            group.unpriced += u64::from(!row.priced);
+            group.cost += row.cost;
+        }
+        let mut groups: Vec<SpendView> = groups.into_values().collect();
+        if by == SpendBy::Day {
+            groups.reverse();
+        } else {
+            groups.sort_by_key(|group| Reverse((group.cost, group.usage.total())));
+        }
+        groups.truncate(limit);
+        Ok(groups)
+    }
+
+    fn budgets(&self, limit: usize) -> Result<Vec<BudgetView>, StoreError> {
+        let open = |key: &BudgetKey| {
+            let task = key.subject.parse().ok().and_then(|id: TaskId| self.tasks.get(&id));
+            key.scope != BudgetScope::Task || task.is_some_and(|task| task.ended.is_none())
+        };
+        let rows = self.budgets.values().filter(|row| open(&row.key));
+        let mut views: Vec<BudgetView> = rows
+            .map(|row| {
+                let waiting = self.budgeted.keys().filter(|(key, _)| *key == row.key).count();
+                BudgetView { row: row.clone(), waiting: waiting as u64 }
+            })
+            .collect();
+        views.sort_by(|a, b| {
+            let key = |view: &BudgetView| (view.waiting, Reverse(view.row.key.scope.as_str()));
+            key(b).cmp(&key(a)).then_with(|| b.row.key.subject.cmp(&a.row.key.subject))
+        });
+        views.truncate(limit);
+        Ok(views)
+    }
+
     fn journal(&self, after_seq: i64, limit: usize) -> Result<Vec<JournalView>, StoreError> {
         let after = (std::ops::Bound::Excluded(after_seq), std::ops::Bound::Unbounded);
         Ok(self.journal.range(after).map(|(_, line)| line.clone()).take(limit).collect())
@@ -440,8 +492,13 @@ impl Query for Tables {
             flow_nodes: self.flow_nodes.values().cloned().collect(),
             gates: self.gates.values().cloned().collect(),
             halts: self.halts.values().cloned().collect(),
+            budgets: self.budgets.values().cloned().collect(),
+            reservations: self.reservations.values().cloned().collect(),
         };
         // As the database sorts: by the text of the keys.
+        let text = |key: &BudgetKey| (key.scope.as_str(), key.subject.clone());
+        world.budgets.sort_by_cached_key(|row| text(&row.key));
+        world.reservations.sort_by_cached_key(|row| (row.run, text(&row.key)));
         world.lanes.sort_by_key(|lane| lane.name.as_str());
         world.sessions.sort_by_cached_key(|session| session.key.to_string());
         world

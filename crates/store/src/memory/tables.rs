@@ -3,9 +3,10 @@
 //! A broken constraint panics: it is a bug of the machine, and ends the event that has it.
 
 use machine::rows::{
-    Body, CommandRow, Entry, Episode, Flow, FlowNode, FlowNodeState, Gate, GateKey, GateState,
-    Halt, HaltState, InboxKind, InboxRow, InboxState, Lane, LaneName, LedgerRow, Lifecycle, Node,
-    Repeats, Run, Session, Step, StepKind, StepState, Task, TaskKind, Timer, TimerKind, Transcript,
+    Body, BudgetKey, BudgetRow, CommandRow, Entry, Episode, Flow, FlowNode, FlowNodeState, Gate,
+    GateKey, GateState, Halt, HaltState, InboxKind, InboxRow, InboxState, Lane, LaneName,
+    LedgerRow, Lifecycle, Node, Repeats, Reservation, Run, Session, Step, StepKind, StepState,
+    Task, TaskKind, Timer, TimerKind, Transcript,
 };
 use machine::run::{Phase, WaitKind};
 use types::{FlowId, Hash, MessageId, NodeId, NodeName, RunId, SessionId, SessionKey, TaskId};
@@ -53,6 +54,8 @@ tables! {
     commands: (SessionKey, String) => CommandRow,
     gates: GateKey => Gate,
     halts: RunId => Halt,
+    budgets: BudgetKey => BudgetRow,
+    reservations: (RunId, BudgetKey) => Reservation,
 
     // Indexes. Those of open things hold nothing else.
     inputs: (SessionKey, String) => i64,
@@ -65,6 +68,7 @@ tables! {
     queue: (LaneName, i64, RunId) => SessionKey,
     /// By the model that they wait for.
     gated: (String, RunId) => (),
+    budgeted: (BudgetKey, RunId) => (),
     slots: (LaneName, u32) => RunId,
     task_keys: (SessionKey, String) => TaskId,
     attempts: TaskId => TaskId,
@@ -168,6 +172,9 @@ impl Tables {
             self.slots.remove(&(old.lane, slot));
         }
         self.gated.remove(&(old.model.clone(), old.id));
+        if let Some(key) = &old.budget {
+            self.budgeted.remove(&(key.clone(), old.id));
+        }
     }
 
     fn index_run(&mut self, row: &Run) {
@@ -186,6 +193,11 @@ impl Tables {
         }
         if row.phase == Phase::Waiting(WaitKind::Gate) {
             self.gated.put((row.model.clone(), row.id), ());
+        }
+        let waits = row.phase == Phase::Waiting(WaitKind::Budget);
+        assert_eq!(waits, row.budget.is_some(), "{}: it says for which budget it waits", row.id);
+        if let Some(key) = &row.budget {
+            self.budgeted.put((key.clone(), row.id), ());
         }
     }
 

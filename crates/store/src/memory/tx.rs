@@ -3,13 +3,16 @@
 use std::cmp::Reverse;
 
 use machine::Tx;
+use machine::budget::Lines;
 use machine::rows::{
-    CommandRow, Entry, EntryKind, Episode, Flow, FlowNode, FlowNodeState, Gate, GateKey, Halt,
-    InboxKind, InboxRow, InboxState, JournalLine, Lane, LaneName, LedgerRow, Lifecycle, Node,
-    NodeState, Repeats, Run, Session, Step, StepKind, StepState, Task, TaskKind, Timer, TimerKind,
-    Transcript,
+    BudgetKey, BudgetRow, CommandRow, Entry, EntryKind, Episode, Flow, FlowNode, FlowNodeState,
+    Gate, GateKey, Halt, InboxKind, InboxRow, InboxState, JournalLine, Lane, LaneName, LedgerRow,
+    Lifecycle, Node, NodeState, Repeats, Reservation, Run, Session, Step, StepKind, StepState,
+    Task, TaskKind, Timer, TimerKind, Transcript,
 };
-use types::{FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
+use types::{
+    FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, Spend, TaskId, Timestamp,
+};
 use uuid::Uuid;
 
 use super::tables::Tables;
@@ -167,6 +170,54 @@ impl Tx for Tables {
 
     fn open_halts(&mut self, root: Option<&SessionKey>, limit: usize) -> Vec<Halt> {
         self.halts_open(root, limit)
+    }
+
+    fn budget(&mut self, key: &BudgetKey) -> Option<BudgetRow> {
+        self.budgets.get(key).cloned()
+    }
+
+    fn put_budget(&mut self, row: &BudgetRow) {
+        self.budgets.put(row.key.clone(), row.clone());
+    }
+
+    fn add_reservation(&mut self, row: &Reservation) {
+        let key = (row.run, row.key.clone());
+        assert!(!self.reservations.contains(&key), "{key:?} is set aside twice");
+        self.reservations.put(key, row.clone());
+    }
+
+    fn take_reservations(&mut self, run: RunId) -> Vec<Reservation> {
+        let of_run = self.reservations.values().filter(|row| row.run == run);
+        let taken: Vec<Reservation> = of_run.cloned().collect();
+        for row in &taken {
+            self.reservations.remove(&(run, row.key.clone()));
+        }
+        taken
+    }
+
+    fn spent(&mut self, key: &BudgetKey) -> Spend {
+        let mut spent = Spend::default();
+        for row in self.ledger.values() {
+            let above = |id: TaskId| {
+                let task = self.tasks.get(&id).expect("a ledger row names a task");
+                (task.parent, task.requester_key.clone())
+            };
+            if Lines::of_row(row, above).count_under(key) {
+                spent += Spend { usd: row.cost, tokens: row.usage.total() };
+            }
+        }
+        spent
+    }
+
+    fn budgeted_runs(&mut self, key: &BudgetKey, limit: usize) -> Vec<RunId> {
+        let range = (key.clone(), RUN_MIN)..=(key.clone(), RUN_MAX);
+        self.budgeted.range(range).map(|((_, run), ())| *run).take(limit).collect()
+    }
+
+    fn budgets_waited_for(&mut self) -> Vec<BudgetKey> {
+        let mut keys: Vec<BudgetKey> = self.budgeted.keys().map(|(key, _)| key.clone()).collect();
+        keys.dedup();
+        keys
     }
 
     fn next_inbox_seq(&mut self) -> i64 {

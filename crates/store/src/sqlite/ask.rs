@@ -4,9 +4,11 @@ use machine::check::{EntryHead, World};
 use machine::rows::{CommandRow, Flow, FlowNode, Halt, InboxKind, InboxState, LaneName, Place};
 use rusqlite::params;
 use types::{
-    AgentId, FlowId, Hash, MessageId, NodeName, RunId, SessionId, SessionKey, TaskId, Timestamp,
+    AgentId, FlowId, Hash, MessageId, NodeName, RunId, SessionId, SessionKey, SpendBy, TaskId,
+    Timestamp,
 };
 
+use super::budget;
 use super::columns::{self, Columns, Text, columns, int, number};
 use super::link::Link;
 use super::summed::Summed;
@@ -14,9 +16,9 @@ use super::{open_rows, sessions};
 use crate::error::StoreError;
 use crate::query::Query;
 use crate::view::{
-    EntryView, GateView, HistoryPage, InputView, JournalView, LaneView, LedgerScope, LedgerTotal,
-    LineView, NodeView, QueuedView, RunFacts, RunView, SentView, SessionFilter, SessionView, Tally,
-    TaskFilter, TaskView, TranscriptView,
+    BudgetView, EntryView, GateView, HistoryPage, InputView, JournalView, LaneView, LedgerScope,
+    LedgerTotal, LineView, NodeView, QueuedView, RunFacts, RunView, SentView, SessionFilter,
+    SessionView, SpendView, Tally, TaskFilter, TaskView, TranscriptView,
 };
 
 /// A read transaction on this connection.
@@ -541,6 +543,19 @@ impl Query for Snapshot<'_> {
         Ok(self.link.row(&sql, [Text(key)], ledger_total)?.unwrap_or_default())
     }
 
+    fn spending(
+        &self,
+        by: SpendBy,
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<SpendView>, StoreError> {
+        budget::spending(self.link, by, since, limit)
+    }
+
+    fn budgets(&self, limit: usize) -> Result<Vec<BudgetView>, StoreError> {
+        budget::all(self.link, limit)
+    }
+
     fn journal(&self, after_seq: i64, limit: usize) -> Result<Vec<JournalView>, StoreError> {
         let sql = concat!(
             "select seq, ",
@@ -580,6 +595,12 @@ impl Query for Snapshot<'_> {
                     columns::flow_edge,
                 )?,
             ),
+            budgets: link.rows(all!(budgets, "scope, subject"), [], budget::read)?,
+            reservations: link.rows(
+                all!(reservations, "run_id, scope, subject"),
+                [],
+                budget::read_reservation,
+            )?,
             gates: link.rows(all!(gates, "provider, account, model"), [], columns::gate)?,
             halts: link.rows(all!(halts, "run_id"), [], columns::halt)?,
         })

@@ -122,7 +122,7 @@ pub static RUNS: LazyLock<Table> = LazyLock::new(|| {
             "root_key",
             "queued_ms",
         ],
-        indexed: &["phase", "wait_kind", "rank", "slot", "node_id", "model", "ended_ms"],
+        indexed: &["phase", "wait_kind", "rank", "slot", "node_id", "model", "ended_ms", "budget"],
         guard: "{gen} >= gen and (phase <> 'ended' or outcome = {outcome})",
     })
 });

@@ -12,7 +12,7 @@ use machine::rows::{
 use machine::run::Phase;
 use rusqlite::types::{FromSql, ToSqlOutput, Type, Value};
 use rusqlite::{Result, Row, ToSql};
-use types::{FlowId, Hash, NodeName, Timestamp, Usage};
+use types::{FlowId, Hash, MicroUsd, NodeName, Timestamp, Usage};
 
 use crate::view::{EntryView, JournalView};
 
@@ -52,7 +52,8 @@ macro_rules! columns {
         "id, wire_id, session_key, session_id, task_id, lane, root_key, phase, wait_kind, \
          outcome, wait_need, rank, slot, node_id, gen, nonce, next_step, recoveries, retries, \
          model, origin, timeout_ms, deadline_ms, usage_input, usage_output, usage_cache_read, \
-         usage_cache_write, error_class, error, queued_ms, started_ms, ended_ms, hops, lined_ms"
+         usage_cache_write, error_class, error, queued_ms, started_ms, ended_ms, hops, lined_ms, \
+         cost_micro_usd, budget"
     };
     (steps) => {
         "run_id, n, kind, asked_by, name, call_id, args_hash, effect, state, result_hash, model, \
@@ -69,17 +70,24 @@ macro_rules! columns {
     (flows) => {
         "id, task_id, name, max_parallel, on_failure, definition_hash, created_ms"
     };
+    (budgets) => {
+        "scope, subject, cap_usd, cap_tokens, extra_usd, extra_tokens, reserved_usd, \
+         reserved_tokens, spent_usd, spent_tokens, counted_by"
+    };
+    (reservations) => {
+        "run_id, scope, subject, micro_usd, tokens"
+    };
     // Without what it waits for, which is in a table of its own.
     (flow_nodes) => {
         "flow_id, node, place, agent, brief_hash, label, session_key, access, model, retries, \
-         timeout_ms, state, attempt, task_id, error"
+         timeout_ms, state, attempt, task_id, error, budget"
     };
     (timers) => {
         "kind, subject, due_ms"
     };
     (ledger) => {
         "run_id, step_n, session_key, session_id, agent, task_id, root_key, model, input, output, \
-         cache_read, cache_write, estimated, at_ms"
+         cache_read, cache_write, estimated, at_ms, micro_usd, priced"
     };
     (gates) => {
         "provider, account, model, state, kind, reopen_ms, probe_run, strikes, closed_ms, reason, \
@@ -126,7 +134,7 @@ impl<'r, 's> Columns<'r, 's> {
         self.row.get(self.next - 1)
     }
 
-    fn parsed<T>(&mut self) -> Result<T>
+    pub fn parsed<T>(&mut self) -> Result<T>
     where
         T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
     {
@@ -157,6 +165,16 @@ impl<'r, 's> Columns<'r, 's> {
         let column = self.next;
         let count: i64 = self.get()?;
         u64::try_from(count).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, count))
+    }
+
+    pub fn count_or_none(&mut self) -> Result<Option<u64>> {
+        let column = self.next;
+        let count: Option<i64> = self.get()?;
+        let fits = |count| {
+            let out = || rusqlite::Error::IntegralValueOutOfRange(column, count);
+            u64::try_from(count).map_err(|_| out())
+        };
+        count.map(fits).transpose()
     }
 
     /// Four counts in the order of [`Usage`].
@@ -382,6 +400,8 @@ pub fn run(c: &mut Columns<'_, '_>) -> Result<Run> {
         ended: c.time_or_none()?,
         hops: c.get()?,
         lined: c.time_or_none()?,
+        cost: MicroUsd(c.count()?),
+        budget: c.parsed_or_none()?,
     })
 }
 
@@ -500,6 +520,7 @@ pub fn flow_node(c: &mut Columns<'_, '_>) -> Result<FlowNode> {
         attempt: c.get()?,
         task: c.parsed_or_none()?,
         error: c.get()?,
+        budget: c.json_or_none()?,
     })
 }
 
@@ -525,6 +546,8 @@ pub fn ledger(c: &mut Columns<'_, '_>) -> Result<LedgerRow> {
         usage: c.usage()?,
         estimated: c.get()?,
         at: c.time()?,
+        cost: MicroUsd(c.count()?),
+        priced: c.get()?,
     })
 }
 

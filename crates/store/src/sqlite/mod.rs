@@ -13,6 +13,7 @@
 
 mod ask;
 mod ballast;
+mod budget;
 mod change;
 mod columns;
 mod copy;

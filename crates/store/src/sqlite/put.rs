@@ -225,6 +225,8 @@ pub fn run(link: Link<'_>, row: &Run) -> Put {
         row.ended.map(|at| at.ms()),
         row.hops,
         row.lined.map(|at| at.ms()),
+        int(row.cost.0),
+        row.budget.as_ref().map(Text),
     ];
     one(RUNS.put(link, params)?, || format!("{} would go back in its life", row.id))
 }
@@ -379,7 +381,8 @@ pub fn entry_from_inbox(link: Link<'_>, row: &Entry, inbox: i64) -> Put {
 }
 
 pub fn ledger(link: Link<'_>, row: &LedgerRow) -> Put {
-    let sql = insert!(ledger, "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14");
+    let sql =
+        insert!(ledger, "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16");
     let params = params![
         Text(row.run),
         row.step,
@@ -395,6 +398,8 @@ pub fn ledger(link: Link<'_>, row: &LedgerRow) -> Put {
         int(row.usage.cache_write),
         row.estimated,
         row.at.ms(),
+        int(row.cost.0),
+        row.priced,
     ];
     link.run(sql, params).map(drop)
 }
@@ -443,8 +448,10 @@ pub fn flow(link: Link<'_>, row: &Flow) -> Put {
 }
 
 pub fn new_flow_node(link: Link<'_>, row: &FlowNode) -> Put {
-    let sql =
-        insert!(flow_nodes, "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15");
+    let sql = insert!(
+        flow_nodes,
+        "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16"
+    );
     let params = params![
         Text(row.flow),
         Text(&row.name),
@@ -461,6 +468,7 @@ pub fn new_flow_node(link: Link<'_>, row: &FlowNode) -> Put {
         row.attempt,
         row.task.map(Text),
         row.error,
+        row.budget.as_ref().map(json),
     ];
     link.run(sql, params).map(drop)
 }

@@ -6,14 +6,17 @@ use std::panic::resume_unwind;
 
 use machine::Tx;
 use machine::rows::{
-    Body, CommandRow, Entry, Episode, Flow, FlowNode, Gate, GateKey, Halt, InboxRow, JournalLine,
-    Lane, LaneName, LedgerRow, Node, Repeats, Run, Session, Step, Task, Timer, TimerKind,
-    Transcript,
+    Body, BudgetKey, BudgetRow, CommandRow, Entry, Episode, Flow, FlowNode, Gate, GateKey, Halt,
+    InboxRow, JournalLine, Lane, LaneName, LedgerRow, Node, Repeats, Reservation, Run, Session,
+    Step, Task, Timer, TimerKind, Transcript,
 };
 use rusqlite::params;
-use types::{FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
+use types::{
+    FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, Spend, TaskId, Timestamp,
+};
 
 use super::ask;
+use super::budget;
 use super::columns::{self, Text, columns, int, number};
 use super::link::{Link, Read};
 use super::put;
@@ -171,6 +174,34 @@ impl Tx for SqlTx<'_> {
 
     fn open_halts(&mut self, root: Option<&SessionKey>, limit: usize) -> Vec<Halt> {
         must(ask::open_halts(self.link, root, limit))
+    }
+
+    fn budget(&mut self, key: &BudgetKey) -> Option<BudgetRow> {
+        must(budget::get(self.link, key))
+    }
+
+    fn put_budget(&mut self, row: &BudgetRow) {
+        must(budget::put(self.link, row));
+    }
+
+    fn add_reservation(&mut self, row: &Reservation) {
+        must(budget::reserve(self.link, row));
+    }
+
+    fn take_reservations(&mut self, run: RunId) -> Vec<Reservation> {
+        must(budget::take(self.link, run))
+    }
+
+    fn spent(&mut self, key: &BudgetKey) -> Spend {
+        must(budget::spent(self.link, key))
+    }
+
+    fn budgeted_runs(&mut self, key: &BudgetKey, limit: usize) -> Vec<RunId> {
+        must(budget::waiting(self.link, key, bound(limit)))
+    }
+
+    fn budgets_waited_for(&mut self) -> Vec<BudgetKey> {
+        must(budget::waited_for(self.link))
     }
 
     fn next_inbox_seq(&mut self) -> i64 {

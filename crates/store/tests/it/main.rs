@@ -1,6 +1,7 @@
 //! One suite for all stores, and what only the file can do.
 
 mod bench;
+mod budgets;
 mod conformance;
 mod constraints;
 mod ends;

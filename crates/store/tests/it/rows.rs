@@ -10,8 +10,8 @@ use machine::run::Phase;
 use machine::status::TaskStatus;
 use machine::{State, Tx};
 use types::{
-    Access, AgentId, Announce, Cleanup, Deliverables, EffectClass, FlowId, Hash, MessageId, NodeId,
-    OnFailure, RunId, SessionId, SessionKey, TaskId, Timestamp, Usage,
+    Access, AgentId, Announce, Budget, Cleanup, Deliverables, EffectClass, FlowId, Hash, MessageId,
+    MicroUsd, NodeId, OnFailure, RunId, SessionId, SessionKey, TaskId, Timestamp, Usage,
 };
 use uuid::Uuid;
 
@@ -162,6 +162,7 @@ pub fn flow_node(flow: u128, place: u32, after: &[u32]) -> FlowNode {
         model: Some("scripted/m".to_owned()),
         retries: 2,
         timeout_ms: Some(90_000),
+        budget: Some(Budget { usd: Some(MicroUsd(1)), tokens: Some(2) }),
         state: FlowNodeState::Pending,
         attempt: 0,
         task: None,
@@ -196,6 +197,8 @@ pub fn run(n: u128) -> Run {
         timeout_ms: Some(5_000),
         deadline: Some(Timestamp(6_000)),
         usage: Usage { input: 1, output: 2, cache_read: 3, cache_write: 4 },
+        cost: MicroUsd(5),
+        budget: None,
         error_class: None,
         error: None,
         queued: Timestamp(110),
@@ -333,6 +336,8 @@ pub fn ledger(run: u128, step: u32, estimated: bool) -> LedgerRow {
         root_key: key(1),
         model: "scripted/m".to_owned(),
         usage: Usage { input: 10, output: 20, cache_read: 30, cache_write: 40 },
+        cost: MicroUsd(7),
+        priced: true,
         estimated,
         at: Timestamp(160),
     }

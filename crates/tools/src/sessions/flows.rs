@@ -9,14 +9,13 @@ use crate::arguments::{Arguments, Refused};
 pub(super) const REFUSED: &[Refused] = &[
     ("flowId", "use `target`"),
     ("taskId", "use `target`"),
-    ("budget", "budgets are not in this version; bound the work with `timeoutSeconds`"),
     ("dependsOn", "it belongs to each of `tasks`"),
     ("flow", "give `name` and `tasks` beside the `action`"),
 ];
 
 /// What belongs to a declaration.
 const DECLARED: &[&str] =
-    &["name", "tasks", "maxParallel", "onFailure", "announce", "idempotencyKey"];
+    &["name", "tasks", "maxParallel", "onFailure", "announce", "budget", "idempotencyKey"];
 
 word_enum! {
     enum Action {
@@ -103,11 +102,14 @@ mod tests {
 
     #[test]
     fn a_wrong_call_is_told_what_to_change() {
-        let tasks = json!([{ "id": "a", "task": "x", "budget": { "usd": 1 } }]);
+        let tasks = json!([{ "id": "a", "task": "x", "budget": { "eur": 1 } }]);
         let table = [
             (json!({ "action": "run" }), "`action` must be one of `start`, `list`"),
             (json!({ "action": "start", "name": "f" }), "missing field `tasks`"),
-            (json!({ "action": "start", "name": "f", "tasks": tasks }), "`tasks[0].budget`: bud"),
+            (
+                json!({ "action": "start", "name": "f", "tasks": tasks }),
+                "`tasks[0].budget.eur`: unknown",
+            ),
             (json!({ "action": "start", "target": "x" }), "`target` does not go with the action"),
             (json!({ "action": "show" }), "`target` is missing"),
             (json!({ "action": "show", "target": "x" }), "`target` must be a flowId"),

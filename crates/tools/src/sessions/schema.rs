@@ -109,6 +109,8 @@ fn spawn() -> ToolSpec {
             "description": "What must be there before the task counts as completed: files below \
                 its working folder, and a JSON schema that its answer must meet.",
         },
+        "budget": budget("The most that it and its own sub-agents may spend; at the end of it \
+            you get what it has so far."),
         "runtime": word(&["subagent"], "It runs in this gateway."),
     });
     tool("sessions_spawn", description, properties, &["task"])
@@ -216,6 +218,7 @@ fn flows() -> ToolSpec {
             "retries": integer(0, 20, "Further attempts after one that failed; 0 if left out."),
             "timeoutSeconds": integer(0, SECONDS_MAX, "Bound on each attempt; 0 means none."),
             "access": word(&["full", "read-only"], "`read-only`: it cannot change anything."),
+            "budget": budget("The most that each attempt may spend."),
         },
         "required": ["id", "task"],
         "additionalProperties": false,
@@ -235,6 +238,7 @@ fn flows() -> ToolSpec {
             "For `start`, when a task has failed for good: start nothing more (if left out), or \
                 go on with what does not depend on it."),
         "announce": word(&["parent", "person", "none"], "For `start`: who gets the result."),
+        "budget": budget("For `start`: the most that all tasks together may spend."),
         "idempotencyKey": text("For `start`: the same key is the same flow."),
         "target": text("For `show` and `cancel`: the flowId, or the flow's taskId."),
     });
@@ -244,6 +248,18 @@ fn flows() -> ToolSpec {
         after `start`. For tasks that do not depend on each other's results, sessions_spawn is \
         enough.";
     tool("flows", description, properties, &[])
+}
+
+fn budget(description: &str) -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "usd": { "type": "number", "description": "US dollars." },
+            "tokens": { "type": "integer", "minimum": 1 },
+        },
+        "additionalProperties": false,
+        "description": description,
+    })
 }
 
 fn list() -> ToolSpec {

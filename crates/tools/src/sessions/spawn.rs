@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use types::{
-    Access, Announce, Cleanup, Deliverables, Reuse, SpawnContext, SpawnRequest, WhenBusy, word_enum,
+    Access, Announce, Budget, Cleanup, Deliverables, Reuse, SpawnContext, SpawnRequest, WhenBusy,
+    word_enum,
 };
 
 use super::{MESSAGE_BYTES_MAX, NAME_BYTES_MAX, SECONDS_MAX};
@@ -19,7 +20,6 @@ const CHANNEL: &str = "the result comes back to you; put where it should go into
 const ONE_RUN: &str = "every spawn is one run; leave it out";
 const BRIEF: &str = "not in this version; put what the child needs into `task`";
 const LEFT_OUT: &str = "not in this version; leave it out";
-const LIMIT: &str = "not in this version; bound the child with `runTimeoutSeconds`";
 const YIELD: &str = "not in this version; spawn, then call `sessions_yield`";
 
 pub(super) const REFUSED: &[Refused] = &[
@@ -58,7 +58,6 @@ pub(super) const REFUSED: &[Refused] = &[
     ("groupId", YIELD),
     ("resumeSessionId", "use `sessionKey` with `resumeIfExists`"),
     ("streamTo", "results arrive as messages when the child ends; leave it out"),
-    ("budget", LIMIT),
 ];
 
 word_enum! {
@@ -94,6 +93,7 @@ pub(super) fn parse(arguments: &Arguments) -> Result<SpawnRequest, String> {
         context: arguments.choice("context")?.unwrap_or(SpawnContext::Isolated),
         access: arguments.choice("access")?.unwrap_or(Access::Full),
         deliverables: deliverables(arguments)?,
+        budget: budget(arguments)?,
         ..SpawnRequest::of(arguments.message("task", MESSAGE_BYTES_MAX)?)
     };
     contradictions(&request)?;
@@ -204,6 +204,21 @@ fn deliverables(arguments: &Arguments) -> Result<Option<Deliverables>, String> {
     }
     let nothing = wanted.files.is_empty() && wanted.schema.is_none();
     Ok((!nothing).then_some(wanted))
+}
+
+/// An object with `usd`, `tokens`, or both.
+fn budget(arguments: &Arguments) -> Result<Option<Budget>, String> {
+    const EXPECTED: &str = "an object with `usd` (dollars), `tokens`, or both";
+    let Some(value) = arguments.value("budget") else { return Ok(None) };
+    if !value.is_object() {
+        return Err(wrong("budget", EXPECTED, value));
+    }
+    let budget: Budget = serde_json::from_value(value.clone())
+        .map_err(|error| format!("`budget` must be {EXPECTED}: {error}"))?;
+    if budget.is_none() {
+        return Err(format!("`budget` is empty; it must be {EXPECTED}, or be left out"));
+    }
+    Ok(Some(budget))
 }
 
 fn task_name(arguments: &Arguments) -> Result<Option<String>, String> {

@@ -14,3 +14,4 @@ pub mod spawn;
 pub mod status;
 pub mod tasks;
 pub mod tools;
+pub mod usage;

@@ -73,6 +73,14 @@ pub struct SpawnArgs {
     #[arg(long, value_name = "FILE")]
     pub deliverable_schema: Option<PathBuf>,
 
+    /// The most that it and its own sub-agents may spend, in US dollars
+    #[arg(long, value_name = "USD")]
+    pub budget_usd: Option<f64>,
+
+    /// The most tokens that it and its own sub-agents may use
+    #[arg(long, value_name = "TOKENS")]
+    pub budget_tokens: Option<u64>,
+
     /// Wait for its end and print its answer
     #[arg(long)]
     pub wait: bool,
@@ -111,6 +119,12 @@ impl SpawnArgs {
         }
         if let Some(file) = &self.deliverable_schema {
             params["deliverables"]["schema"] = schema(file)?;
+        }
+        if let Some(usd) = self.budget_usd {
+            params["budget"]["usd"] = json!(usd);
+        }
+        if let Some(tokens) = self.budget_tokens {
+            params["budget"]["tokens"] = json!(tokens);
         }
         Ok(params)
     }

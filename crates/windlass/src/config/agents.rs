@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
-use types::AgentId;
+use types::{AgentId, Budget};
 
 use super::document::Value;
 use super::inventory;
 use super::model_ref::{ModelChoice, ModelRef};
+use super::money::{self, or_default};
 use super::section::{Section, Spot};
 use super::tool_lists::{self, LoopDetectionOf, Profile, ToolLists};
 use super::warm::Warm;
@@ -30,6 +31,8 @@ pub struct AgentDefaults {
     pub max_concurrent: u32,
     /// Longest time of one run; zero means no limit.
     pub timeout_seconds: u64,
+    /// Of each session, with all that it has spawned.
+    pub budget: Budget,
     pub subagents: Subagents,
 }
 
@@ -51,6 +54,8 @@ pub struct Subagents {
     pub allow_agents: AllowAgents,
     /// Must a spawn name its agent?
     pub require_agent_id: bool,
+    /// Of each task, unless its spawn says it.
+    pub budget: Budget,
     #[serde(flatten)]
     pub warm: Warm,
 }
@@ -64,6 +69,7 @@ pub struct Agent {
     pub description: Option<String>,
     pub model: Option<ModelChoice>,
     pub workspace: PathBuf,
+    pub budget: Budget,
     pub subagents: AgentSubagents,
     pub tools: AgentTools,
 }
@@ -74,6 +80,7 @@ pub struct AgentSubagents {
     pub model: Option<ModelChoice>,
     pub allow_agents: AllowAgents,
     pub require_agent_id: bool,
+    pub budget: Budget,
     #[serde(flatten)]
     pub warm: Warm,
     /// Tools that it may give to children of an agent (`*` is any) without having them.
@@ -190,6 +197,7 @@ impl Draft {
             description: s.text("description"),
             model: model(s, "model").or_else(|| defaults.model.clone()),
             workspace: PathBuf::new(),
+            budget: or_default(money::budget(s, "budget"), defaults.budget),
             subagents: s.section("subagents", |s| AgentSubagents {
                 model: model(s, "model").or_else(|| defaults.subagents.model.clone()),
                 allow_agents: allow_agents(s)
@@ -197,6 +205,7 @@ impl Draft {
                 require_agent_id: s
                     .flag("requireAgentId")
                     .unwrap_or(defaults.subagents.require_agent_id),
+                budget: or_default(money::budget(s, "budget"), defaults.subagents.budget),
                 warm: Warm::read(s, &defaults.subagents.warm),
                 delegate_tools: delegate_tools(s),
             }),
@@ -245,6 +254,7 @@ impl AgentDefaults {
             workspace: workspace.unwrap_or_else(|| s.cx.paths.state.join("workspace")),
             max_concurrent: s.count("maxConcurrent", 1..=1_000).unwrap_or(4),
             timeout_seconds: s.integer("timeoutSeconds", 0..=u64::MAX).unwrap_or(RUN_SECONDS),
+            budget: money::budget(s, "budget"),
             subagents: s.section("subagents", Subagents::read),
         }
     }
@@ -262,6 +272,7 @@ impl Subagents {
             model: model(s, "model"),
             allow_agents: allow_agents(s).unwrap_or(AllowAgents::Own),
             require_agent_id: s.flag("requireAgentId").unwrap_or(false),
+            budget: money::budget(s, "budget"),
             warm: Warm::read(s, &Warm::default()),
         }
     }
@@ -276,10 +287,12 @@ impl Agent {
             description: None,
             model: defaults.model.clone(),
             workspace: defaults.workspace.clone(),
+            budget: defaults.budget,
             subagents: AgentSubagents {
                 model: defaults.subagents.model.clone(),
                 allow_agents: defaults.subagents.allow_agents.clone(),
                 require_agent_id: defaults.subagents.require_agent_id,
+                budget: defaults.subagents.budget,
                 warm: defaults.subagents.warm.clone(),
                 delegate_tools: BTreeMap::new(),
             },

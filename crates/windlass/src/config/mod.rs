@@ -26,6 +26,7 @@ pub(crate) mod key_path;
 mod lookup;
 mod model_ref;
 mod models;
+mod money;
 mod outside;
 mod paths;
 mod problem;
@@ -50,6 +51,7 @@ pub use between::{AgentToAgent, Exchange, SessionTools};
 pub use gateway::{Auth, AuthMode, Bind, ControlUi, Gateway, Mode, Remote};
 pub use model_ref::{ModelChoice, ModelRef};
 pub use models::{ModelEntry, Models, Provider};
+pub use money::Budgets;
 pub use outside::{Outside, Process};
 pub use paths::{NoHome, Paths};
 pub use problem::{ConfigErrors, Place, Problem};
@@ -74,6 +76,7 @@ pub struct Config {
     pub session: Session,
     pub messages: Messages,
     pub tools: Tools,
+    pub budget: Budgets,
     pub logging: Logging,
 }
 
@@ -140,6 +143,7 @@ impl Config {
         let config = Config {
             gateway: root.section("gateway", Gateway::read),
             models,
+            budget: root.section("budget", Budgets::read),
             session: root.section("session", Session::read),
             messages: root.section("messages", Messages::read),
             tools: root.section("tools", Tools::read),

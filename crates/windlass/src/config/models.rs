@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use types::{Wire, word_enum};
+use types::{Price, Wire, word_enum};
 
 use super::inventory;
 use super::model_ref::ModelRef;
+use super::money;
 use super::secret::Secret;
 use super::section::{Missing, Section, Spot};
 
@@ -63,6 +64,8 @@ pub struct ModelEntry {
     pub context_window: u64,
     /// Tokens that one answer may have.
     pub max_tokens: u64,
+    /// What its tokens cost; that of the catalogue if none.
+    pub cost: Option<Price>,
 }
 
 /// What OpenClaw assumes of a model that says nothing.
@@ -296,6 +299,7 @@ impl ModelEntry {
         let name = s.text("name");
         let context_window = s.integer("contextWindow", 1..=u64::MAX).unwrap_or(CONTEXT_WINDOW);
         let max_tokens = s.integer("maxTokens", 1..=u64::MAX).unwrap_or(MAX_TOKENS);
-        Some(ModelEntry { id: id?, name, context_window, max_tokens })
+        let cost = money::cost(s);
+        Some(ModelEntry { id: id?, name, context_window, max_tokens, cost })
     }
 }

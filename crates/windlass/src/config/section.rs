@@ -228,6 +228,19 @@ impl<'a> Section<'a> {
         self.read(key, &expected, |node| node.whole_number().filter(|n| range.contains(n)))
     }
 
+    /// A number that `read` takes.
+    pub fn number<T>(
+        &mut self,
+        key: &str,
+        expected: &str,
+        read: impl FnOnce(f64) -> Option<T>,
+    ) -> Option<T> {
+        self.read(key, expected, |node| match &node.value {
+            Value::Number(text) => text.parse().ok().and_then(read),
+            _ => None,
+        })
+    }
+
     /// As [`integer`](Section::integer), for what fits 32 bits.
     pub fn count(&mut self, key: &str, range: RangeInclusive<u32>) -> Option<u32> {
         let range = u64::from(*range.start())..=u64::from(*range.end());

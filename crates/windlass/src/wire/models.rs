@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use machine::limits::ProviderLimits;
+use machine::limits::{ProviderLimits, Rate};
 use providers::{
     Anthropic, ApiKey, Endpoint, Google, HttpConfig, OpenaiChat, OpenaiResponses, Script, Scripted,
 };
@@ -56,6 +56,7 @@ fn named(config: &Config) -> BTreeMap<String, (ModelRef, ModelEntry)> {
                     name: None,
                     context_window: CONTEXT_WINDOW,
                     max_tokens: MAX_TOKENS,
+                    cost: None,
                 };
                 (reference.clone(), entry)
             });
@@ -67,6 +68,12 @@ fn named(config: &Config) -> BTreeMap<String, (ModelRef, ModelEntry)> {
 /// The context window of each model.
 pub fn windows(config: &Config) -> BTreeMap<String, u64> {
     named(config).into_iter().map(|(name, (_, entry))| (name, entry.context_window)).collect()
+}
+
+/// What a call of each model can cost.
+pub fn rates(config: &Config) -> BTreeMap<String, Rate> {
+    let rate = |entry: &ModelEntry| Rate { price: entry.cost, output_max: entry.max_tokens };
+    named(config).into_iter().map(|(name, (_, entry))| (name, rate(&entry))).collect()
 }
 
 /// What the accounts of providers may be asked for, of those that have limits.

@@ -1,4 +1,4 @@
--- V16: the open children of a session are counted from an index alone, however many there are; and
+-- V18: the open children of a session are counted from an index alone, however many there are; and
 -- the end of a task moves it in none.
 
 drop index tasks_children;

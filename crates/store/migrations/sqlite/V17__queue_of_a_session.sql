@@ -1,4 +1,4 @@
--- V15: what a person has wanted of the queue of one conversation, instead of what is configured.
+-- V17: what a person has wanted of the queue of one conversation, instead of what is configured.
 --
 -- The mode is there since V3.
 

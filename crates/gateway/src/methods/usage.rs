@@ -1,0 +1,92 @@
+//! `usage.report`, `budgets.list`, `budgets.raise`: what was spent, and what may be.
+
+use machine::rows::BudgetKey;
+use machine::{Answer, Event, budget};
+use protocol::ErrorShape;
+use protocol::usage::{
+    BudgetRow, BudgetsResult, Group, RaiseParams, RaiseResult, ReportParams, ReportResult, Spent,
+};
+use store::query::ask;
+use store::view::SpendView;
+use types::{SpendBy, Timestamp};
+
+use crate::gateway::{Gateway, unreadable};
+use crate::methods::chat::OWNER;
+use crate::refusal::{not_submitted, refused, unexpected};
+
+/// Most budgets in one list.
+const BUDGETS_MAX: usize = 1_000;
+
+/// Agents that there can be: their sums are the sum of all.
+const AGENTS_MAX: usize = 100_000;
+
+/// `usage.report`
+pub async fn report(gateway: &Gateway, params: ReportParams) -> Result<ReportResult, ErrorShape> {
+    let ReportParams { by, since, limit } = params;
+    let since = since.unwrap_or(Timestamp(0));
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let (groups, agents) = ask(gateway.handle.store(), move |rows| {
+        let groups = rows.spending(by, since, limit)?;
+        Ok((groups, rows.spending(SpendBy::Agent, since, AGENTS_MAX)?))
+    })
+    .await
+    .map_err(unreadable)?;
+    let mut total = Spent::default();
+    for SpendView { usage, calls, estimated, unpriced, cost, .. } in agents {
+        total.usage += usage;
+        total.cost += cost;
+        total.calls += calls;
+        total.estimated += estimated;
+        total.unpriced += unpriced;
+    }
+    let groups = groups.into_iter().map(|group| Group {
+        subject: group.subject,
+        spent: Spent {
+            calls: group.calls,
+            estimated: group.estimated,
+            unpriced: group.unpriced,
+            usage: group.usage,
+            cost: group.cost,
+        },
+    });
+    Ok(ReportResult { by, groups: groups.collect(), total })
+}
+
+/// `budgets.list`
+pub async fn budgets(gateway: &Gateway) -> Result<BudgetsResult, ErrorShape> {
+    let views = ask(gateway.handle.store(), |rows| rows.budgets(BUDGETS_MAX)).await;
+    let limits = &gateway.handle.config().limits;
+    let rows = views.map_err(unreadable)?.into_iter().map(|view| BudgetRow {
+        budget: view.row.key.to_string(),
+        cap: budget::cap_of(limits, &view.row),
+        spent: view.row.spent,
+        reserved: view.row.reserved,
+        waiting: view.waiting,
+        setting: budget::setting(&view.row.key),
+    });
+    // What the configuration caps no more is not counted either.
+    Ok(BudgetsResult { budgets: rows.filter(|row| !row.cap.is_none()).collect() })
+}
+
+/// `budgets.raise`
+pub async fn raise(gateway: &Gateway, params: RaiseParams) -> Result<RaiseResult, ErrorShape> {
+    let budget: BudgetKey = params.budget.parse().map_err(|error| {
+        ErrorShape::invalid_request(format!("invalid budgets.raise params: `budget`: {error}"))
+    })?;
+    let event = Event::RaiseBudget { budget, by: OWNER.to_owned(), more: params.more };
+    let (text, is_error) = match gateway.handle.submit(event).await {
+        Ok(Answer::Told { text, is_error }) => (text, is_error),
+        Ok(Answer::Refused(refusal)) => return Err(refused(&refusal)),
+        Ok(answer) => return Err(unexpected(&answer)),
+        Err(error) => return Err(not_submitted(&error)),
+    };
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    if is_error {
+        let why = value["error"].as_str().unwrap_or(&text).to_owned();
+        return Err(ErrorShape::invalid_request(why));
+    }
+    serde_json::from_value(value).map_err(|error| {
+        tracing::error!(%error, "a raise of a budget is answered with something else");
+        ErrorShape::unavailable("internal error, a bug")
+    })
+}
