@@ -3,7 +3,7 @@
 //! | the open run | what becomes of it | the message |
 //! |---|---|---|
 //! | has begun | ends as cancelled; its children go on | gets the next run |
-//! | stands in line, for words of the same person | stays: there is nothing to interrupt | enters it |
+//! | stands in line, for words of the same person | stays: nothing is interrupted | enters it |
 //! | stands in line, for a brief or for words from elsewhere | gives way | gets a run before it |
 //!
 //! What gives way has done nothing: its run is taken back, and the rows that it was opened for wait

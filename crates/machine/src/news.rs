@@ -11,20 +11,18 @@ impl Notice {
             Notice::Accepted { session, message, kind } => {
                 ("accepted", message.to_string(), json!({ "session": session, "kind": kind }))
             }
-            Notice::RunQueued { run, session, lane, .. } => {
-                ("run.queued", run.to_string(), json!({ "session": session, "lane": lane }))
-            }
-            Notice::GaveWay { run, session } => {
-                ("run.gave_way", run.to_string(), json!({ "session": session }))
-            }
-            Notice::RunStarted { run, session, recovered, .. } => {
-                ("run.started", run.to_string(), json!({ "session": session, "again": recovered }))
-            }
             Notice::ModelCallFailed { run, error, retry_in_ms, .. } => (
                 "model.failed",
                 run.to_string(),
                 json!({ "error": error, "retryInMs": retry_in_ms }),
             ),
+            Notice::RunQueued { .. }
+            | Notice::GaveWay { .. }
+            | Notice::RunStarted { .. }
+            | Notice::Yielded { .. }
+            | Notice::RunEnded(_)
+            | Notice::Halted { .. }
+            | Notice::Recovered { .. } => return self.line_of_a_run(),
             Notice::ToolStarted { .. }
             | Notice::ToolFinished { .. }
             | Notice::CallBlocked { .. } => return self.line_of_a_tool(),
@@ -37,24 +35,6 @@ impl Notice {
                 "task.ended",
                 task.to_string(),
                 json!({ "requester": requester, "child": child, "outcome": outcome }),
-            ),
-            Notice::Yielded { run, waiting_for, .. } => {
-                ("run.yielded", run.to_string(), json!({ "waitingFor": waiting_for }))
-            }
-            Notice::RunEnded(end) => (
-                "run.ended",
-                end.run.to_string(),
-                json!({ "session": end.session, "outcome": end.outcome, "error": end.error }),
-            ),
-            Notice::Halted { run, session, pids, calls } => (
-                "run.halted",
-                run.to_string(),
-                json!({ "session": session, "pids": pids, "calls": calls }),
-            ),
-            Notice::Recovered { run, session, recoveries, cut } => (
-                "run.recovered",
-                run.to_string(),
-                json!({ "session": session, "recoveries": recoveries, "cut": cut }),
             ),
             Notice::Told { session, task, .. } => (
                 "told",
@@ -93,6 +73,41 @@ impl Notice {
             Notice::NodeLost { .. } => "node.lost",
             _ => "node.draining",
         }
+    }
+
+    /// The line of news about a run.
+    fn line_of_a_run(&self) -> (&'static str, String, String) {
+        let (kind, subject, detail) = match self {
+            Notice::RunQueued { run, session, lane, .. } => {
+                ("run.queued", run.to_string(), json!({ "session": session, "lane": lane }))
+            }
+            Notice::GaveWay { run, session } => {
+                ("run.gave_way", run.to_string(), json!({ "session": session }))
+            }
+            Notice::RunStarted { run, session, recovered, .. } => {
+                ("run.started", run.to_string(), json!({ "session": session, "again": recovered }))
+            }
+            Notice::Yielded { run, waiting_for, .. } => {
+                ("run.yielded", run.to_string(), json!({ "waitingFor": waiting_for }))
+            }
+            Notice::RunEnded(end) => (
+                "run.ended",
+                end.run.to_string(),
+                json!({ "session": end.session, "outcome": end.outcome, "error": end.error }),
+            ),
+            Notice::Halted { run, session, pids, calls } => (
+                "run.halted",
+                run.to_string(),
+                json!({ "session": session, "pids": pids, "calls": calls }),
+            ),
+            Notice::Recovered { run, session, recoveries, cut } => (
+                "run.recovered",
+                run.to_string(),
+                json!({ "session": session, "recoveries": recoveries, "cut": cut }),
+            ),
+            other => unreachable!("{other:?} has its line elsewhere"),
+        };
+        (kind, subject, detail.to_string())
     }
 
     /// The line of news about a tool call.

@@ -1,8 +1,8 @@
 //! Results that have reached nobody: brought to whoever stands for the requester now.
 //!
-//! A result goes to the nearest session above that is open. Where none was left it is a dead letter.
-//! It is delivered when its session is restored; or, where that is gone for good, when somebody asks
-//! for it, to the owner's main session, which is made if need be.
+//! A result goes to the nearest session above that is open. Where none was left it is a dead
+//! letter. It is delivered when its session is restored; or, where that is gone for good, when
+//! somebody asks for it, to the owner's main session, which is made if need be.
 
 use serde_json::json;
 use types::{FailureClass, SessionKey, TaskId};

@@ -27,7 +27,8 @@ use crate::{gate, guard};
 ///
 /// In this order: a stopped tree ends the run; a draining gateway puts it back in line; an
 /// episode without a prefix gets one; a run that a budget does not let through waits for it, or
-/// ends; one that its provider does not let through waits at the gate; otherwise a model call is recorded and goes out.
+/// ends; one that its provider does not let through waits at the gate; otherwise a model call is
+/// recorded and goes out.
 pub fn call(state: &mut State<'_>, run: RunId) {
     if ends_here(state, run) || drains_here(state, run) {
         return;

@@ -70,7 +70,8 @@ mod tests {
     /// Pieces by step (`!` is a call that was cut), the answer, and all that is shown.
     #[test]
     fn the_stream_ends_with_the_answer() {
-        let table: [(&[(u32, &str)], &str, &str); 9] = [
+        type Piece = (u32, &'static str);
+        let table: [(&[Piece], &str, &str); 9] = [
             (&[(0, "hel"), (0, "lo")], "hello", "hello"),
             (&[], "hello", "hello"),
             (&[(0, "hel")], "hello", "hello"),

@@ -7,8 +7,8 @@ use types::TaskId;
 use super::{Found, World};
 use crate::rows::{Outcome, Task, TaskKind};
 
-/// "attempts": what carries a task again is in the same session, is numbered one more, and was begun
-/// when that one had ended without being completed; a task is carried again once.
+/// "attempts": what carries a task again is in the same session, is numbered one more, and was
+/// begun when that one had ended without being completed; a task is carried again once.
 pub(super) fn attempts(world: &World, found: &mut Found) {
     let tasks: BTreeMap<TaskId, &Task> = world.tasks.iter().map(|task| (task.id, task)).collect();
     let mut again = BTreeSet::new();

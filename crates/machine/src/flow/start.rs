@@ -142,36 +142,8 @@ fn create(
 ) -> Flow {
     let requester = &state.session(&caller.session).clone();
     let now = state.now();
-    let id = FlowId::new(state.at.mint());
-    let task = Task {
-        id: TaskId::new(state.at.mint()),
-        kind: TaskKind::Flow,
-        requester_key: requester.key.clone(),
-        parent: caller.task,
-        root_key: lineage.root.clone(),
-        depth: lineage.depth + 1,
-        // It has no session of its own, and no run is ever written under this id.
-        session_key: requester.key.clone(),
-        run: RunId::new(state.at.mint()),
-        task_name: None,
-        label: Some(request.name.clone()),
-        idem_key: request.idempotency_key.clone(),
-        dup_hash,
-        announce: request.announce,
-        cleanup: Cleanup::Keep,
-        origin: caller.origin.clone(),
-        deliverables: None,
-        attempt: 1,
-        retry_of: None,
-        flow: Some(id),
-        node: None,
-        waited_by: None,
-        cancelled: None,
-        outcome: None,
-        result_hash: None,
-        created: now,
-        ended: None,
-    };
+    let task = flow_task(state, caller, lineage, request, dup_hash);
+    let id = task.flow.expect("it stands for a flow");
     let count = u32::try_from(request.tasks.len()).unwrap_or(u32::MAX);
     let flow = Flow {
         id,
@@ -202,6 +174,48 @@ fn create(
         nodes: count,
     });
     flow
+}
+
+/// The task that stands for a flow: open for as long as the flow is.
+fn flow_task(
+    state: &mut State<'_>,
+    caller: &Caller,
+    lineage: &Lineage,
+    request: &FlowRequest,
+    dup_hash: Hash,
+) -> Task {
+    let requester = &state.session(&caller.session).clone();
+    let now = state.now();
+    let flow = FlowId::new(state.at.mint());
+    Task {
+        id: TaskId::new(state.at.mint()),
+        kind: TaskKind::Flow,
+        requester_key: requester.key.clone(),
+        parent: caller.task,
+        root_key: lineage.root.clone(),
+        depth: lineage.depth + 1,
+        // It has no session of its own, and no run is ever written under this id.
+        session_key: requester.key.clone(),
+        run: RunId::new(state.at.mint()),
+        task_name: None,
+        label: Some(request.name.clone()),
+        idem_key: request.idempotency_key.clone(),
+        dup_hash,
+        announce: request.announce,
+        cleanup: Cleanup::Keep,
+        origin: caller.origin.clone(),
+        deliverables: None,
+        attempt: 1,
+        retry_of: None,
+        flow: Some(flow),
+        node: None,
+        waited_by: None,
+        cancelled: None,
+        outcome: None,
+        result_hash: None,
+        created: now,
+        ended: None,
+    }
 }
 
 fn node(flow: &Flow, requester: &Session, place: u32, task: &FlowTask) -> FlowNode {

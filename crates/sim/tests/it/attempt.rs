@@ -239,8 +239,8 @@ fn the_result_goes_to_whoever_stands_for_the_requester() {
     assert_eq!((third.parent, third.depth), (None, 1));
     bench.say(third.run, "found it");
     let heard = |row: &&machine::rows::InboxRow| row.task == Some(third.id);
-    let row = bench.disk.world.inbox.iter().filter(|row| row.kind == InboxKind::Announce);
-    let row = row.filter(heard).next_back().expect("an announce");
+    let mut row = bench.disk.world.inbox.iter().filter(|row| row.kind == InboxKind::Announce);
+    let row = row.rfind(heard).expect("an announce");
     assert_eq!((&row.session_key, row.place), (&main_session(), Place::Steer));
     assert!(row.state != InboxState::Dead);
 }

@@ -8,7 +8,7 @@ use machine::rows::{
     FlowNodeState, InboxKind, InboxState, NodeState, Outcome, Place, Task, TaskKind, TimerKind,
 };
 use machine::run::Phase;
-use machine::{Answer, Event, Tx};
+use machine::{Answer, Event, Rows, Tx};
 use sim::plan::limits;
 use sim::script::{external, spawn, wait};
 use types::{
@@ -79,88 +79,95 @@ fn end(bench: &mut Bench, task: &Task) {
 
 type Spoil = fn(&mut Bench, RunId, &Task);
 
+/// What can be wrong with a run that is at work.
+#[rustfmt::skip]
+const OF_RUNS: [(Fault, Spoil); 6] = [
+    (Fault::LeaseLost, |bench, _, _| {
+        let node = bench.disk.world.nodes.last().unwrap().id;
+        let mut row = bench.disk.node(node).unwrap();
+        (row.state, row.lease_until) = (NodeState::Down, bench.at.now);
+        bench.disk.put_node(&row);
+    }),
+    (Fault::RunEnded, |bench, parent, task| {
+        let mut run = bench.run(task.run).clone();
+        run.phase = Phase::Ended(Outcome::Failed);
+        (run.ended, run.slot, run.node) = (Some(bench.at.now), None, None);
+        bench.disk.put_run(&run);
+        let mut session = bench.disk.session(&task.session_key).unwrap();
+        session.open_run = None;
+        bench.disk.put_session(&session);
+        close_steps(bench, task.run);
+        let _ = parent;
+    }),
+    (Fault::InNoLine, |bench, _, task| {
+        let mut run = bench.run(task.run).clone();
+        (run.phase, run.slot, run.node, run.rank) = (Phase::Queued, None, None, None);
+        bench.disk.put_run(&run);
+        close_steps(bench, task.run);
+    }),
+    (Fault::WaitOver, |bench, _, task| {
+        let mut task = task.clone();
+        task.waited_by = None;
+        bench.disk.put_task(&task);
+    }),
+    (Fault::DeadlinePassed, |bench, _, task| {
+        let mut run = bench.run(task.run).clone();
+        run.deadline = Some(bench.at.now);
+        bench.disk.put_run(&run);
+        bench.at.now = bench.at.now + Duration::from_secs(31);
+    }),
+    (Fault::TimerOverdue, |bench, _, task| {
+        let due = bench.at.now;
+        bench.disk.put_timer(&machine::rows::Timer {
+            kind: TimerKind::QueueNotice, subject: task.run.to_string(), due,
+        });
+        bench.at.now = due + Duration::from_secs(31);
+    }),
+];
+
+/// What can be wrong with a task and its result.
+#[rustfmt::skip]
+const OF_TASKS: [(Fault, Spoil); 4] = [
+    (Fault::StopUnfinished, |bench, _, task| {
+        let mut task = task.clone();
+        task.cancelled = Some(bench.at.now + Duration::from_millis(1));
+        bench.disk.put_task(&task);
+    }),
+    (Fault::AnnounceMissing, |bench, _, task| {
+        end(bench, task);
+        let row = bench.disk.world.inbox.iter().position(|r| r.kind == InboxKind::Announce);
+        lose_row(bench, row.unwrap());
+    }),
+    (Fault::NotTakenIn, |bench, _, task| {
+        end(bench, task);
+        let key = &task.session_key;
+        let row = bench.disk.world.inbox.iter().find(|row| row.session_key == *key).unwrap();
+        let mut row = row.clone();
+        row.seq = bench.disk.next_inbox_seq();
+        (row.id, row.idem_key) = (MessageId::new(Uuid::from_u128(9)), "planted".to_owned());
+        (row.kind, row.task, row.place) = (InboxKind::User, None, Place::Own);
+        (row.state, row.run, row.done) = (InboxState::Queued, None, None);
+        bench.disk.add_inbox(&row, "planted");
+    }),
+    (Fault::DeadLetter, |bench, _, task| {
+        // The requester is stopped, so that its result is held.
+        bench.apply(Event::Stop { session: main_session(), run: None, by: "owner".into() });
+        assert_eq!(bench.tasks()[0].outcome, Some(Outcome::Cancelled), "{}", task.id);
+        let row = bench.disk.world.inbox.iter().find(|r| r.kind == InboxKind::Announce);
+        let mut row = row.unwrap().clone();
+        (row.state, row.done) = (InboxState::Dead, Some(bench.at.now));
+        bench.disk.put_inbox(&row);
+        let mut session = bench.disk.session(&main_session()).unwrap();
+        session.lifecycle = machine::rows::Lifecycle::Archived;
+        session.archived = Some(bench.at.now);
+        bench.disk.put_session(&session);
+    }),
+];
+
 /// Each fault is planted alone in rows that were well, is found, and its command resolves it.
 #[test]
 fn what_is_planted_is_found_and_mended() {
-    #[rustfmt::skip]
-    let table: [(Fault, Spoil); 10] = [
-        (Fault::LeaseLost, |bench, _, _| {
-            let node = bench.disk.world.nodes.last().unwrap().id;
-            let mut row = bench.disk.node(node).unwrap();
-            (row.state, row.lease_until) = (NodeState::Down, bench.at.now);
-            bench.disk.put_node(&row);
-        }),
-        (Fault::RunEnded, |bench, parent, task| {
-            let mut run = bench.run(task.run).clone();
-            run.phase = Phase::Ended(Outcome::Failed);
-            (run.ended, run.slot, run.node) = (Some(bench.at.now), None, None);
-            bench.disk.put_run(&run);
-            let mut session = bench.disk.session(&task.session_key).unwrap();
-            session.open_run = None;
-            bench.disk.put_session(&session);
-            close_steps(bench, task.run);
-            let _ = parent;
-        }),
-        (Fault::InNoLine, |bench, _, task| {
-            let mut run = bench.run(task.run).clone();
-            (run.phase, run.slot, run.node, run.rank) = (Phase::Queued, None, None, None);
-            bench.disk.put_run(&run);
-            close_steps(bench, task.run);
-        }),
-        (Fault::WaitOver, |bench, _, task| {
-            let mut task = task.clone();
-            task.waited_by = None;
-            bench.disk.put_task(&task);
-        }),
-        (Fault::DeadlinePassed, |bench, _, task| {
-            let mut run = bench.run(task.run).clone();
-            run.deadline = Some(bench.at.now);
-            bench.disk.put_run(&run);
-            bench.at.now = bench.at.now + Duration::from_secs(31);
-        }),
-        (Fault::TimerOverdue, |bench, _, task| {
-            let due = bench.at.now;
-            bench.disk.put_timer(&machine::rows::Timer {
-                kind: TimerKind::QueueNotice, subject: task.run.to_string(), due,
-            });
-            bench.at.now = due + Duration::from_secs(31);
-        }),
-        (Fault::StopUnfinished, |bench, _, task| {
-            let mut task = task.clone();
-            task.cancelled = Some(bench.at.now + Duration::from_millis(1));
-            bench.disk.put_task(&task);
-        }),
-        (Fault::AnnounceMissing, |bench, _, task| {
-            end(bench, task);
-            let row = bench.disk.world.inbox.iter().position(|r| r.kind == InboxKind::Announce);
-            lose_row(bench, row.unwrap());
-        }),
-        (Fault::NotTakenIn, |bench, _, task| {
-            end(bench, task);
-            let key = &task.session_key;
-            let row = bench.disk.world.inbox.iter().find(|row| row.session_key == *key).unwrap();
-            let mut row = row.clone();
-            row.seq = bench.disk.next_inbox_seq();
-            (row.id, row.idem_key) = (MessageId::new(Uuid::from_u128(9)), "planted".to_owned());
-            (row.kind, row.task, row.place) = (InboxKind::User, None, Place::Own);
-            (row.state, row.run, row.done) = (InboxState::Queued, None, None);
-            bench.disk.add_inbox(&row, "planted");
-        }),
-        (Fault::DeadLetter, |bench, _, task| {
-            // The requester is stopped, so that its result is held.
-            bench.apply(Event::Stop { session: main_session(), run: None, by: "owner".into() });
-            assert_eq!(bench.tasks()[0].outcome, Some(Outcome::Cancelled), "{}", task.id);
-            let row = bench.disk.world.inbox.iter().find(|r| r.kind == InboxKind::Announce);
-            let mut row = row.unwrap().clone();
-            (row.state, row.done) = (InboxState::Dead, Some(bench.at.now));
-            bench.disk.put_inbox(&row);
-            let mut session = bench.disk.session(&main_session()).unwrap();
-            session.lifecycle = machine::rows::Lifecycle::Archived;
-            session.archived = Some(bench.at.now);
-            bench.disk.put_session(&session);
-        }),
-    ];
-    for (fault, spoil) in table {
+    for (fault, spoil) in OF_RUNS.into_iter().chain(OF_TASKS) {
         let (mut bench, parent, task) = waiting(spawn("dig"));
         spoil(&mut bench, parent, &task);
         let findings = found(&bench);

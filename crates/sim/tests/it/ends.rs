@@ -5,7 +5,7 @@ use std::time::Duration;
 use machine::event::Inbound;
 use machine::rows::{EntryKind, InboxKind, InboxState, Lifecycle, NodeState, Outcome, Place};
 use machine::run::{Phase, WaitKind};
-use machine::{Answer, Event, Notice, Tx};
+use machine::{Answer, Event, Notice, Rows};
 use sim::plan::{inbound, limits};
 use sim::script::{external, internal, spawn, wait};
 use types::{

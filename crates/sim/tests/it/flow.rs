@@ -57,7 +57,7 @@ fn body(bench: &mut Bench, session: &SessionKey, kind: InboxKind) -> String {
     let mut rows = bench.disk.world.inbox.iter();
     let row = rows.rfind(|row| row.session_key == *session && row.kind == kind);
     let seq = row.expect("there is such a row").seq;
-    machine::Tx::inbox_body(&mut bench.disk, seq).expect("a row has a body")
+    machine::Rows::inbox_body(&mut bench.disk, seq).expect("a row has a body")
 }
 
 #[test]

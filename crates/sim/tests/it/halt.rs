@@ -121,7 +121,7 @@ fn an_agent_is_told_what_is_stopping_and_what_could_not_be_proved() {
     let top = bench.open(&main_session());
     let mut replies = Vec::new();
     for n in 0..2 {
-        bench.call(top, &format!("s{n}"), InternalCall::spawn(spawn(&format!("part {n}"))));
+        bench.call(top, &format!("s{n}"), InternalCall::spawn(spawn(format!("part {n}"))));
         let child = bench.tasks()[n].run;
         bench.answer(child, "", vec![external("t", EffectClass::Opaque)]);
         let target = TaskTarget(bench.tasks()[n].id.to_string());

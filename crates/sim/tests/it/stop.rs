@@ -88,7 +88,7 @@ fn calls_of_an_answer_that_comes_too_late_get_their_results() {
     // The cascade is not there yet: only the mark is.
     let mut task = bench.tasks()[0].clone();
     task.cancelled = Some(bench.at.now);
-    machine::Tx::put_task(&mut bench.disk, &task);
+    machine::Rows::put_task(&mut bench.disk, &task);
 
     bench.answer(leaf, "", calls);
     assert_eq!(bench.phase(leaf), CANCELLED);
@@ -120,7 +120,7 @@ fn tools_below_a_cut_stop_are_not_begun_again() {
     bench.answer(leaf, "", vec![external("t", EffectClass::Pure)]);
     let mut task = bench.tasks()[0].clone();
     task.cancelled = Some(bench.at.now);
-    machine::Tx::put_task(&mut bench.disk, &task);
+    machine::Rows::put_task(&mut bench.disk, &task);
 
     // The take-over comes before the rest of the cascade.
     bench.at.node = NodeId::new(Uuid::from_u128(99));

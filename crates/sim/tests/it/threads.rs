@@ -121,7 +121,7 @@ fn bring_about(bench: &mut Bench, before: &str) {
         let put_away = session(bench, &thread).clone();
         let at = Some(bench.at.now);
         let row = Session { lifecycle: Lifecycle::Archived, archived: at, ..put_away };
-        machine::Tx::put_session(&mut bench.disk, &row);
+        machine::Rows::put_session(&mut bench.disk, &row);
     }
 }
 

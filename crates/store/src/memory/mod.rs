@@ -4,6 +4,7 @@
 //! there is: [`Memory::take_over`] is the next start over the same rows.
 
 mod ask;
+mod rows;
 mod table;
 mod tables;
 mod tx;

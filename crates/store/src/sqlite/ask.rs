@@ -175,21 +175,6 @@ pub const LEDGER_SUM: &str = "select coalesce(sum(input), 0), coalesce(sum(outpu
      coalesce(sum(cache_read), 0), coalesce(sum(cache_write), 0), count(*), \
      coalesce(sum(estimated), 0) from ledger";
 
-/// Halts that are not proved, of one tree or of all, by run.
-pub fn open_halts(
-    link: Link<'_>,
-    root: Option<&SessionKey>,
-    limit: usize,
-) -> Result<Vec<Halt>, StoreError> {
-    let sql = concat!(
-        "select ",
-        columns!(halts),
-        " from halts where state <> 'stopped' and (?1 is null or root_key = ?1) \
-         order by run_id limit ?2"
-    );
-    link.rows(sql, params![root.map(Text), int(limit as u64)], columns::halt)
-}
-
 /// Nodes of a flow, in the order of the declaration.
 pub fn flow_nodes(link: Link<'_>, id: FlowId) -> Result<Vec<FlowNode>, StoreError> {
     let sql = concat!(
@@ -503,7 +488,7 @@ impl Query for Snapshot<'_> {
     }
 
     fn open_halts(&self, limit: usize) -> Result<Vec<Halt>, StoreError> {
-        open_halts(self.link, None, limit)
+        open_rows::halts(self.link, None, limit)
     }
 
     fn gates(&self) -> Result<Vec<GateView>, StoreError> {

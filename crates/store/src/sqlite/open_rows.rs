@@ -2,11 +2,12 @@
 
 use machine::check::World;
 use machine::limits::RETENTION;
+use machine::rows::Halt;
 use rusqlite::params;
-use types::Timestamp;
+use types::{SessionKey, Timestamp};
 
 use super::ask::with_edges;
-use super::columns::{self, columns};
+use super::columns::{self, Text, columns, int};
 use super::link::Link;
 use crate::error::StoreError;
 
@@ -104,4 +105,19 @@ pub fn read(link: Link<'_>, now: Timestamp) -> Result<World, StoreError> {
         ),
         ..World::default()
     })
+}
+
+/// Halts that are not proved, of one tree or of all, by run.
+pub fn halts(
+    link: Link<'_>,
+    root: Option<&SessionKey>,
+    limit: usize,
+) -> Result<Vec<Halt>, StoreError> {
+    let sql = concat!(
+        "select ",
+        columns!(halts),
+        " from halts where state <> 'stopped' and (?1 is null or root_key = ?1) \
+         order by run_id limit ?2"
+    );
+    link.rows(sql, params![root.map(Text), int(limit as u64)], columns::halt)
 }

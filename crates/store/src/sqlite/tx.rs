@@ -4,12 +4,12 @@
 
 use std::panic::resume_unwind;
 
-use machine::Tx;
 use machine::rows::{
     Body, BudgetKey, BudgetRow, CommandRow, Entry, Episode, Flow, FlowNode, Gate, GateKey, Halt,
     InboxRow, JournalLine, Lane, LaneName, LedgerRow, Node, Repeats, Reservation, Run, Session,
     Step, Task, Timer, TimerKind, Transcript,
 };
+use machine::{Rows, Tx};
 use rusqlite::params;
 use types::{
     FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, Spend, TaskId, Timestamp,
@@ -19,7 +19,7 @@ use super::ask;
 use super::budget;
 use super::columns::{self, Text, columns, int, number};
 use super::link::{Link, Read};
-use super::put;
+use super::{open_rows, put};
 use crate::commit::Savepoints;
 use crate::error::StoreError;
 
@@ -77,7 +77,7 @@ macro_rules! by_key {
     };
 }
 
-impl Tx for SqlTx<'_> {
+impl Rows for SqlTx<'_> {
     fn lane(&mut self, name: LaneName) -> Option<Lane> {
         self.row(by_key!(lanes, "name = ?1"), [name.as_str()], columns::lane)
     }
@@ -172,10 +172,6 @@ impl Tx for SqlTx<'_> {
         must(put::halt(self.link, halt));
     }
 
-    fn open_halts(&mut self, root: Option<&SessionKey>, limit: usize) -> Vec<Halt> {
-        must(ask::open_halts(self.link, root, limit))
-    }
-
     fn budget(&mut self, key: &BudgetKey) -> Option<BudgetRow> {
         must(budget::get(self.link, key))
     }
@@ -190,18 +186,6 @@ impl Tx for SqlTx<'_> {
 
     fn take_reservations(&mut self, run: RunId) -> Vec<Reservation> {
         must(budget::take(self.link, run))
-    }
-
-    fn spent(&mut self, key: &BudgetKey) -> Spend {
-        must(budget::spent(self.link, key))
-    }
-
-    fn budgeted_runs(&mut self, key: &BudgetKey, limit: usize) -> Vec<RunId> {
-        must(budget::waiting(self.link, key, bound(limit)))
-    }
-
-    fn budgets_waited_for(&mut self) -> Vec<BudgetKey> {
-        must(budget::waited_for(self.link))
     }
 
     fn next_inbox_seq(&mut self) -> i64 {
@@ -267,12 +251,6 @@ impl Tx for SqlTx<'_> {
         self.row("select body from inbox where seq = ?1", [seq], number)
     }
 
-    fn answer_before(&mut self, run: RunId, step: u32) -> Option<(u32, String)> {
-        let sql = "select step_n, body from entries where run_id = ?1 and kind = 'assistant' \
-                   and step_n < ?2 order by step_n desc limit 1";
-        self.row(sql, params![Text(run), step], |c| Ok((c.get()?, c.get()?)))
-    }
-
     fn add_flow(&mut self, flow: &Flow, nodes: &[FlowNode]) {
         must(put::flow(self.link, flow));
         for node in nodes {
@@ -295,13 +273,6 @@ impl Tx for SqlTx<'_> {
         must(put::flow_node(self.link, node));
     }
 
-    fn open_flows(&mut self, after: Option<FlowId>, limit: usize) -> Vec<FlowId> {
-        let sql = "select flow_id from tasks where kind = 'flow' and ended_ms is null \
-                   and flow_id > ?1 order by flow_id limit ?2";
-        let after = after.map_or_else(String::new, |id| id.to_string());
-        self.rows(sql, params![after, bound(limit)], columns::one)
-    }
-
     fn put_timer(&mut self, timer: &Timer) {
         must(put::timer(self.link, timer));
     }
@@ -309,6 +280,37 @@ impl Tx for SqlTx<'_> {
     fn delete_timer(&mut self, kind: TimerKind, subject: &str) {
         let sql = "delete from timers where kind = ?1 and subject = ?2";
         must(self.link.run(sql, [kind.as_str(), subject]));
+    }
+}
+
+impl Tx for SqlTx<'_> {
+    fn open_halts(&mut self, root: Option<&SessionKey>, limit: usize) -> Vec<Halt> {
+        must(open_rows::halts(self.link, root, limit))
+    }
+
+    fn spent(&mut self, key: &BudgetKey) -> Spend {
+        must(budget::spent(self.link, key))
+    }
+
+    fn budgeted_runs(&mut self, key: &BudgetKey, limit: usize) -> Vec<RunId> {
+        must(budget::waiting(self.link, key, bound(limit)))
+    }
+
+    fn budgets_waited_for(&mut self) -> Vec<BudgetKey> {
+        must(budget::waited_for(self.link))
+    }
+
+    fn answer_before(&mut self, run: RunId, step: u32) -> Option<(u32, String)> {
+        let sql = "select step_n, body from entries where run_id = ?1 and kind = 'assistant' \
+                   and step_n < ?2 order by step_n desc limit 1";
+        self.row(sql, params![Text(run), step], |c| Ok((c.get()?, c.get()?)))
+    }
+
+    fn open_flows(&mut self, after: Option<FlowId>, limit: usize) -> Vec<FlowId> {
+        let sql = "select flow_id from tasks where kind = 'flow' and ended_ms is null \
+                   and flow_id > ?1 order by flow_id limit ?2";
+        let after = after.map_or_else(String::new, |id| id.to_string());
+        self.rows(sql, params![after, bound(limit)], columns::one)
     }
 
     fn inbox_by_idem(&mut self, session: &SessionKey, idem_key: &str) -> Option<i64> {

@@ -1,11 +1,11 @@
 //! `windlass usage` and `windlass budget`: what was spent on what, and what may be.
 
 use std::io::Write;
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use protocol::Method;
 use protocol::usage::{BudgetRow, BudgetsResult, RaiseResult, ReportResult, Spent};
+use runtime::{Clock, SystemClock};
 use serde_json::json;
 use types::{Budget, Spend, SpendBy};
 
@@ -53,10 +53,8 @@ pub struct RaiseArgs {
 pub async fn usage(args: UsageArgs, setup: &Setup, out: &mut impl Write) -> anyhow::Result<()> {
     let mut params = json!({ "by": args.by, "limit": args.limit });
     if let Some(days) = args.days {
-        let age = Duration::from_secs(u64::from(days) * 24 * 60 * 60);
-        let since = std::time::SystemTime::now() - age;
-        let since = since.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        params["sinceMs"] = json!(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+        let age_ms = i64::from(days) * 24 * 60 * 60 * 1000;
+        params["sinceMs"] = json!((SystemClock.now().ms() - age_ms).max(0));
     }
     let mut client = Client::connect(&setup.target()?).await?;
     let answer = client.call(Method::UsageReport, params).await?;

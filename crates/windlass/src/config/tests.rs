@@ -134,16 +134,16 @@ fn without_a_file_every_default_stands() {
 }
 
 /// The keys below `section`, or all others.
-fn defaults(section: &str, below: bool) -> String {
+fn defaults(wanted: impl Fn(&str) -> bool) -> String {
     let loaded = load_in(&paths(), &world()).unwrap();
     let outline = outline("", &loaded.config.get("").unwrap());
-    let lines = outline.lines().filter(|line| line.starts_with(section) == below);
+    let lines = outline.lines().filter(|line| wanted(line));
     lines.collect::<Vec<_>>().join("\n")
 }
 
 #[test]
 fn every_default_of_a_provider() {
-    assert_snapshot!(defaults("models.", true), @r#"
+    assert_snapshot!(defaults(|line| line.starts_with("models.")), @r#"
     models.providers.anthropic.baseUrl "https://api.anthropic.com"
     models.providers.anthropic.apiKey "[redacted]"
     models.providers.anthropic.api "anthropic-messages"
@@ -169,8 +169,37 @@ fn every_default_of_a_provider() {
 }
 
 #[test]
-fn every_default_by_its_key() {
-    assert_snapshot!(defaults("models.", false), @r#"
+fn every_default_of_tools() {
+    assert_snapshot!(defaults(|line| line.starts_with("tools.")), @r#"
+    tools.exec {"timeoutSeconds":1800,"applyPatch":{"enabled":true}}
+    tools.profile null
+    tools.allow null
+    tools.alsoAllow []
+    tools.deny []
+    tools.subagents {"tools":{"allow":null,"alsoAllow":[],"deny":[]}}
+    tools.loopDetection {"enabled":true,"maxRepeats":3}
+    tools.agentToAgent {"enabled":true,"allow":["*"]}
+    tools.sessions {"visibility":"all"}
+    tools.web.fetch.enabled true
+    tools.web.fetch.maxChars 50000
+    tools.web.fetch.maxCharsCap 50000
+    tools.web.fetch.maxResponseBytes 2000000
+    tools.web.fetch.timeoutSeconds 30
+    tools.web.fetch.maxRedirects 3
+    tools.web.fetch.userAgent null
+    tools.web.fetch.readability true
+    tools.web.fetch.ssrfPolicy.dangerouslyAllowPrivateNetwork false
+    tools.web.fetch.ssrfPolicy.allowRfc2544BenchmarkRange false
+    tools.web.fetch.ssrfPolicy.allowIpv6UniqueLocalRange false
+    tools.web.fetch.ssrfPolicy.allowedHostnames []
+    tools.web.fetch.ssrfPolicy.blockedHostnames []
+    "#);
+}
+
+#[test]
+fn every_other_default() {
+    let other = |line: &str| !line.starts_with("models.") && !line.starts_with("tools.");
+    assert_snapshot!(defaults(other), @r#"
     gateway.port 18789
     gateway.mode "local"
     gateway.bind "loopback"
@@ -215,28 +244,6 @@ fn every_default_by_its_key() {
     agents.entries.main.tools.loopDetection {"enabled":null,"maxRepeats":null}
     session {"scope":"per-sender","agentToAgent":{"maxPingPongTurns":5}}
     messages {"queue":{"mode":"steer","debounceMs":500,"cap":20,"drop":"summarize"}}
-    tools.exec {"timeoutSeconds":1800,"applyPatch":{"enabled":true}}
-    tools.profile null
-    tools.allow null
-    tools.alsoAllow []
-    tools.deny []
-    tools.subagents {"tools":{"allow":null,"alsoAllow":[],"deny":[]}}
-    tools.loopDetection {"enabled":true,"maxRepeats":3}
-    tools.agentToAgent {"enabled":true,"allow":["*"]}
-    tools.sessions {"visibility":"all"}
-    tools.web.fetch.enabled true
-    tools.web.fetch.maxChars 50000
-    tools.web.fetch.maxCharsCap 50000
-    tools.web.fetch.maxResponseBytes 2000000
-    tools.web.fetch.timeoutSeconds 30
-    tools.web.fetch.maxRedirects 3
-    tools.web.fetch.userAgent null
-    tools.web.fetch.readability true
-    tools.web.fetch.ssrfPolicy.dangerouslyAllowPrivateNetwork false
-    tools.web.fetch.ssrfPolicy.allowRfc2544BenchmarkRange false
-    tools.web.fetch.ssrfPolicy.allowIpv6UniqueLocalRange false
-    tools.web.fetch.ssrfPolicy.allowedHostnames []
-    tools.web.fetch.ssrfPolicy.blockedHostnames []
     logging {"level":"info"}
     "#);
 }

@@ -268,8 +268,9 @@ async fn who_may_ask_and_for_what() {
     let body = hello("x");
     let bearer = format!("Bearer {}", token(&house));
     let key = |key: &'static str| [("x-openclaw-session-key", key)];
+    type Header = (&'static str, &'static str);
     #[rustfmt::skip]
-    let table: [(Value, &[(&str, &str)], u16, &str); 8] = [
+    let table: [(Value, &[Header], u16, &str); 8] = [
         (body.clone(), &[("Origin", "http://evil.test")],          403, "allowedOrigins"),
         (body.clone(), &key("agent:main:subagent:helper"),         400, "is reserved"),
         (body.clone(), &key("agent:main:cron:nightly"),            400, "is reserved"),

@@ -214,7 +214,7 @@ async fn a_tree_of_depth_five_ends_with_one_slot_in_each_lane() {
         path += &format!(".d{depth}");
         assert_eq!(answer.matches(&format!("<{path}>")).count(), 1, "{answer}");
     }
-    let mut limits = Limits::default();
-    limits.lanes = [LaneName::Main, LaneName::Subagent, LaneName::Cron].map(|l| (l, 1)).into();
+    let lanes = [LaneName::Main, LaneName::Subagent, LaneName::Cron].map(|lane| (lane, 1)).into();
+    let limits = Limits { lanes, ..Limits::default() };
     judge::all_is_well(&house, &limits).await;
 }

@@ -1,4 +1,4 @@
-//! The write-ahead log beside a database: how much has been appended to it, and in how many commits.
+//! The write-ahead log beside a database: how much was appended to it, and in how many commits.
 //!
 //! # Source
 //!

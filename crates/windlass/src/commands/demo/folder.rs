@@ -1,8 +1,8 @@
 //! The demo's folder: gone when the demo ends, and if that was killed, when the next one begins.
 //!
-//! A demo holds a lock on a file of its folder for as long as it lives, and the kernel lets go of it
-//! however it ends. So a folder of this name, of this user, with that file, whose lock is free and
-//! whose gateway has ended too, belongs to nobody any more.
+//! A demo holds a lock on a file of its folder for as long as it lives, and the kernel lets go of
+//! it however it ends. So a folder of this name, of this user, with that file, whose lock is free
+//! and whose gateway has ended too, belongs to nobody any more.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
