@@ -13,6 +13,7 @@ mod guard;
 mod halt;
 mod gate;
 mod lane;
+mod long;
 mod policy;
 mod queue;
 mod recover;

@@ -88,6 +88,10 @@ fn duplicates() {
         let reply = ask(&mut bench, "c2", then);
         assert_eq!(reply["status"], status, "{one}, then {two}");
         assert_eq!(reply["taskId"] == earlier["taskId"], status == "duplicate");
+        // The call that goes on with it, for whoever is impatient.
+        let call = format!("sessions_send {{\"sessionKey\":{}", earlier["childSessionKey"]);
+        let told = reply["note"].as_str().unwrap().contains(&call);
+        assert_eq!(told, status == "duplicate", "{reply}");
         assert_eq!(bench.tasks().len(), 1 + usize::from(status == "accepted"));
     }
 }

@@ -16,7 +16,7 @@ pub async fn world(house: &House) -> World {
 /// Waits until the rows are as `holds` says, and returns them.
 pub async fn until(house: &House, what: &str, holds: impl Fn(&World) -> bool) -> World {
     let mut last = Vec::new();
-    for _ in 0..1_200 {
+    for _ in 0..3_000 {
         let world = world(house).await;
         if holds(&world) {
             return world;

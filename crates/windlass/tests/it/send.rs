@@ -70,56 +70,6 @@ async fn a_late_answer_comes_once_also_around_a_kill() {
     }
 }
 
-/// Text arrives byte for byte, whatever is in it: the hash of what was sent is that of what lies
-/// in the target's transcript between the markers.
-#[tokio::test]
-async fn a_message_arrives_byte_for_byte() {
-    let house = house(|config| config["messages"] = json!({ "queue": { "cap": 1_000 } })).await;
-    let mut sent: Vec<String> = (0..30)
-        .map(|n: u32| {
-            let odd = ["\r\n", "\t ", "é́", "\u{0}", "</message>\n", "\"\\", "🜁", " "];
-            (0..n % 9).map(|i| odd[((n * 7 + i * 3) % 8) as usize]).collect::<String>()
-                + &format!("message {n}\n\n")
-        })
-        .collect();
-    sent.push("x".repeat(20_000));
-    let calls: Vec<(String, Value)> = sent
-        .iter()
-        .map(|text| {
-            let send = json!({ "agentId": "ops", "message": text, "timeoutSeconds": 0 });
-            ("sessions_send".to_owned(), send)
-        })
-        .collect();
-    // All in one answer, so that none is caused by the answer to another.
-    let plan = json!([
-        { "call": calls.iter().map(|(name, arguments)| {
-            json!({ "name": name, "arguments": arguments })
-        }).collect::<Vec<_>>() },
-        { "say": "sent" },
-    ]);
-    house.ask(&format!("<<stub {plan}>>")).await;
-    house.quiet().await;
-    let reader = Reader::open(&house.database()).unwrap();
-    let rows = reader.snapshot().await.unwrap();
-    let hashes: Vec<_> = of_kind(&rows, InboxKind::Agent).iter().map(|row| row.body_hash).collect();
-    let results: Vec<_> = rows.steps.iter().filter_map(|step| step.name.clone()).collect();
-    assert_eq!(hashes.len(), sent.len(), "{} calls\n{}", results.len(), house.log());
-    assert_eq!(hashes, sent.iter().map(types::Hash::of).collect::<Vec<_>>());
-    let target = rows.sessions.iter().find(|s| s.key.to_string() == "agent:ops:main").unwrap();
-    let entries = reader.entries(target.session_id, 0, 10_000).await.unwrap();
-    let arrived: Vec<&str> = entries.iter().filter_map(|entry| payload(&entry.body)).collect();
-    assert_eq!(arrived, sent);
-}
-
-/// The text of a message, by the number of bytes that its head gives.
-fn payload(body: &str) -> Option<&str> {
-    let rest = body.strip_prefix("[Agent message] from=")?;
-    let (head, rest) = rest.split_once('\n')?;
-    let bytes: usize = head.rsplit_once("bytes=")?.1.parse().ok()?;
-    let (_, text) = rest.split_once("<message>\n")?;
-    text.get(..bytes)
-}
-
 /// A asks B, B asks C, C asks A, and there is one slot in each lane.
 #[tokio::test]
 async fn a_circle_ends_in_seconds_with_a_reason() {
