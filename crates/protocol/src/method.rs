@@ -276,6 +276,9 @@ mod tests {
         tasks.cancel       operator.write <=2026.7
         tasks.retry        operator.write windlass 0.1
         subagents.list     operator.read  windlass 0.1
+        usage.report       operator.read  windlass 0.1
+        budgets.list       operator.read  windlass 0.1
+        budgets.raise      operator.admin windlass 0.1
         "#);
     }
 }

@@ -32,7 +32,7 @@ async fn every_command_is_answered_and_none_by_a_model() {
         ("/tasks", "Tasks of this conversation: 0 active, 0 in all"),
         ("/queue", "Current queue settings: mode=steer, debounce=500ms, cap=20, drop=summarize."),
         ("/queue collect", "A message while this conversation is busy: collect"),
-        ("/queue default", "Messages are queued as messages.queue.mode says."),
+        ("/queue default", "Messages are queued as messages.queue says."),
         ("/subagents", "No sub-agents"),
         ("/subagents info #1", "The last list has no #1"),
         ("/subagents log nobody", "There is no task `nobody`"),

@@ -49,11 +49,13 @@ pub static SESSIONS: LazyLock<Table> = LazyLock::new(|| {
         name: "sessions",
         columns: columns!(sessions),
         keys: 1,
-        // A session of the pool gets another parent when it is taken.
         fixed: &["agent", "kind"],
+        // A session of the pool gets another parent and tree when it is taken. Both name rows of
+        // this table: for such a column SQLite touches all indexes, also those without it.
         indexed: &[
             "session_id",
             "parent_key",
+            "root_key",
             "owner",
             "lifecycle",
             "open_run",
@@ -293,7 +295,7 @@ mod tests {
             let key = "agent:main:main";
             let values: &[&dyn ToSql] = rusqlite::params![
                 key, "ses_1", "main", "ann", none, key, 0, "open", none, none, none, none, rev, 1,
-                active, none, "full", none, none, none, none, none, "main"
+                active, none, "full", none, none, none, none, none, "main", none, none, none
             ];
             assert_eq!(SESSIONS.put(link, values).unwrap(), 1);
             frames() - before

@@ -212,6 +212,7 @@ fn every_other_default() {
     agents.defaults.workspace "/home/anna/.windlass/workspace"
     agents.defaults.maxConcurrent 4
     agents.defaults.timeoutSeconds 172800
+    agents.defaults.budget {}
     agents.defaults.subagents.maxConcurrent 8
     agents.defaults.subagents.maxSpawnDepth 5
     agents.defaults.subagents.maxChildrenPerAgent 5
@@ -220,6 +221,7 @@ fn every_other_default() {
     agents.defaults.subagents.model null
     agents.defaults.subagents.allowAgents []
     agents.defaults.subagents.requireAgentId false
+    agents.defaults.subagents.budget {}
     agents.defaults.subagents.reuse "never"
     agents.defaults.subagents.reuseKey null
     agents.defaults.subagents.allowReuseMain false
@@ -229,9 +231,11 @@ fn every_other_default() {
     agents.entries.main.description null
     agents.entries.main.model null
     agents.entries.main.workspace "/home/anna/.windlass/workspace"
+    agents.entries.main.budget {}
     agents.entries.main.subagents.model null
     agents.entries.main.subagents.allowAgents []
     agents.entries.main.subagents.requireAgentId false
+    agents.entries.main.subagents.budget {}
     agents.entries.main.subagents.reuse "never"
     agents.entries.main.subagents.reuseKey null
     agents.entries.main.subagents.allowReuseMain false
@@ -244,6 +248,7 @@ fn every_other_default() {
     agents.entries.main.tools.loopDetection {"enabled":null,"maxRepeats":null}
     session {"scope":"per-sender","agentToAgent":{"maxPingPongTurns":5}}
     messages {"queue":{"mode":"steer","debounceMs":500,"cap":20,"drop":"summarize"}}
+    budget {"day":{},"agent":{},"tree":{}}
     logging {"level":"info"}
     "#);
 }
@@ -322,7 +327,7 @@ fn what_openclaw_has_and_we_do_not_is_a_warning() {
   gateway: { reload: { mode: "off" } },
   models: { providers: { stub: {
     baseUrl: "http://h", api: "openai-completions",
-    models: [{ id: "m", reasoning: false, cost: { input: 1 } }],
+    models: [{ id: "m", reasoning: false, cost: { input: 1, output: 5 } }],
   } } },
 }"#,
     );
@@ -334,7 +339,6 @@ fn what_openclaw_has_and_we_do_not_is_a_warning() {
     line 6, column 51: `agents.list[0].sandbox`: is a key of OpenClaw's that has no effect here yet
     line 8, column 14: `gateway.reload`: is a key of OpenClaw's that has no effect here yet
     line 11, column 25: `models.providers.stub.models[0].reasoning`: is a key of OpenClaw's that has no effect here yet
-    line 11, column 43: `models.providers.stub.models[0].cost`: is a key of OpenClaw's that has no effect here yet
     "#);
 }
 

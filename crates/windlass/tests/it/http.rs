@@ -225,9 +225,9 @@ async fn what_was_accepted_is_answered_after_a_kill() {
 async fn a_stream_ends_with_the_answer() {
     let house = open_house("anthropic-messages").await;
     let steps = Plan::new()
-        .say("I look.")
-        .thinking("hm")
         .call("exec", json!({ "command": "echo found" }))
+        .thinking("hm")
+        .change(|step| step.say = Some("I look.".to_owned()))
         .say("There it is.");
     let mut body = hello(&steps.to_brief());
     body["stream"] = json!(true);

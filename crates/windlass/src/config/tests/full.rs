@@ -21,6 +21,7 @@ fn the_agents_of_a_full_file() {
     agents.defaults.workspace "/home/anna/.windlass/workspace"
     agents.defaults.maxConcurrent 2
     agents.defaults.timeoutSeconds 172800
+    agents.defaults.budget {}
     agents.defaults.subagents.maxConcurrent 8
     agents.defaults.subagents.maxSpawnDepth 3
     agents.defaults.subagents.maxChildrenPerAgent 5
@@ -29,6 +30,7 @@ fn the_agents_of_a_full_file() {
     agents.defaults.subagents.model {"primary":"stub/small","fallbacks":[]}
     agents.defaults.subagents.allowAgents ["*"]
     agents.defaults.subagents.requireAgentId false
+    agents.defaults.subagents.budget {}
     agents.defaults.subagents.reuse "never"
     agents.defaults.subagents.reuseKey null
     agents.defaults.subagents.allowReuseMain false
@@ -38,9 +40,11 @@ fn the_agents_of_a_full_file() {
     agents.entries.main.description null
     agents.entries.main.model {"primary":"stub/m","fallbacks":["anthropic/claude"]}
     agents.entries.main.workspace "/home/anna/.windlass/workspace-main"
+    agents.entries.main.budget {}
     agents.entries.main.subagents.model {"primary":"stub/small","fallbacks":[]}
     agents.entries.main.subagents.allowAgents ["*"]
     agents.entries.main.subagents.requireAgentId false
+    agents.entries.main.subagents.budget {}
     agents.entries.main.subagents.reuse "never"
     agents.entries.main.subagents.reuseKey null
     agents.entries.main.subagents.allowReuseMain false
@@ -56,9 +60,11 @@ fn the_agents_of_a_full_file() {
     agents.entries.ops.description null
     agents.entries.ops.model {"primary":"anthropic/claude","fallbacks":[]}
     agents.entries.ops.workspace "/home/anna/ops"
+    agents.entries.ops.budget {}
     agents.entries.ops.subagents.model {"primary":"stub/small","fallbacks":[]}
     agents.entries.ops.subagents.allowAgents ["main"]
     agents.entries.ops.subagents.requireAgentId false
+    agents.entries.ops.subagents.budget {}
     agents.entries.ops.subagents.reuse "never"
     agents.entries.ops.subagents.reuseKey null
     agents.entries.ops.subagents.allowReuseMain false
@@ -107,7 +113,7 @@ fn a_full_file() {
     models.providers.stub.baseUrl "http://127.0.0.1:9/v1"
     models.providers.stub.apiKey "[redacted]"
     models.providers.stub.api "openai-completions"
-    models.providers.stub.models [{"id":"m","name":null,"contextWindow":100000,"maxTokens":4096}]
+    models.providers.stub.models [{"id":"m","name":null,"contextWindow":100000,"maxTokens":4096,"cost":null}]
     models.providers.stub.headers {"x-team":"[redacted]"}
     models.providers.stub.timeoutSeconds null
     models.providers.stub.limits {"rpm":null,"tpm":null,"concurrent":null}
@@ -135,6 +141,7 @@ fn a_full_file() {
     tools.web.fetch.ssrfPolicy.allowIpv6UniqueLocalRange false
     tools.web.fetch.ssrfPolicy.allowedHostnames []
     tools.web.fetch.ssrfPolicy.blockedHostnames []
+    budget {"day":{},"agent":{},"tree":{}}
     logging {"level":"debug"}
     "#);
 }
