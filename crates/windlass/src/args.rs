@@ -52,7 +52,7 @@ pub enum Command {
     /// Send one message to an agent and print its answer
     Agent(agent::AgentArgs),
     /// Start a sub-agent without a model in between
-    Spawn(spawn::SpawnArgs),
+    Spawn(Box<spawn::SpawnArgs>),
     /// Talk to an agent
     Chat(chat::ChatArgs),
     /// Look at the agents that are configured

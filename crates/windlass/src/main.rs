@@ -103,7 +103,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Gateway(args) => gateway::run(args, setup()?).await,
         Command::Agent(args) => agent::run(args, &setup()?, out).await,
-        Command::Spawn(args) => spawn::run(args, &setup()?, out).await,
+        Command::Spawn(args) => spawn::run(*args, &setup()?, out).await,
         Command::Chat(args) => chat::run(args, &setup()?).await,
         Command::Agents(command) => agents::run(&command, &setup()?, out),
         Command::Threads(args) => sessions::threads(args, &setup()?, out).await,

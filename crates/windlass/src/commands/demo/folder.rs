@@ -113,7 +113,7 @@ mod tests {
         flock(&gateway, FlockOperation::NonBlockingLockExclusive).unwrap();
         let left = make("windlass-demo-left", Some(WORDS));
         std::os::unix::fs::symlink(&left, place.path().join("windlass-demo-link")).unwrap();
-        assert_eq!(leftovers(place.path()), [left.clone()]);
+        assert_eq!(leftovers(place.path()), std::slice::from_ref(&left));
         drop(gateway);
         let mut found = leftovers(place.path());
         found.sort();
