@@ -3,7 +3,9 @@
 //! There is no state in which a child has ended and its result is on the way. The row is keyed by
 //! the task, so a second one is an error of the database and not a second message.
 
-use types::{Announce, Cleanup, Hash, MessageId, SessionKey, TaskId, usage::estimate_tokens};
+use types::{
+    Announce, Cleanup, Hash, MessageId, MicroUsd, SessionKey, TaskId, usage::estimate_tokens,
+};
 
 use crate::finish::End;
 use crate::flow;
@@ -252,8 +254,11 @@ fn stats(run: Option<&Run>) -> String {
         _ => 0.0,
     };
     let usage = run.map(|run| run.usage).unwrap_or_default();
+    // Of a model without a price nothing is said, which is not the same as nothing.
+    let cost = run.map(|run| run.cost).filter(|cost| *cost != MicroUsd::default());
+    let cost = cost.map_or_else(String::new, |cost| format!(" cost={cost}"));
     format!(
-        "runtime={seconds:.1}s tokens={} (in {}, cached {}, out {})",
+        "runtime={seconds:.1}s tokens={} (in {}, cached {}, out {}){cost}",
         usage.total(),
         usage.input + usage.cache_write,
         usage.cache_read,

@@ -1,7 +1,7 @@
 //! What a flow says: to a node, the results of what it depends on; to whoever started it, what
 //! became of all.
 
-use types::{Hash, TaskId};
+use types::{Hash, MicroUsd, TaskId};
 
 use crate::announce::{self, MARKER};
 use crate::finish::End;
@@ -69,8 +69,8 @@ fn result_text(state: &mut State<'_>, task: &Task) -> String {
 /// The result of a whole flow: one line for each node, and the results of those that no other
 /// depends on.
 pub fn result(state: &mut State<'_>, nodes: &[FlowNode]) -> String {
-    let mut text = String::from("| task | state | attempts | seconds | tokens | why |\n");
-    text += "|---|---|---|---|---|---|\n";
+    let mut text = String::from("| task | state | attempts | seconds | tokens | cost | why |\n");
+    text += "|---|---|---|---|---|---|---|\n";
     for node in nodes {
         text += &line(state, node);
     }
@@ -90,18 +90,22 @@ fn line(state: &mut State<'_>, node: &FlowNode) -> String {
     let (name, word, attempts) = (&node.name, node.state, node.attempt);
     let run = node.task.map(|task| state.task(&task).run);
     let run = run.and_then(|run| state.find_run(&run)).cloned();
-    let (seconds, tokens, error) = match run {
+    let (seconds, tokens, cost, error) = match run {
         Some(run) => {
             let began = run.started.unwrap_or(run.queued);
             let seconds = run.ended.unwrap_or(began).since(began).as_secs_f64();
-            (format!("{seconds:.1}"), run.usage.total().to_string(), run.error)
+            let cost = match run.cost {
+                MicroUsd(0) => "-".to_owned(),
+                cost => cost.to_string(),
+            };
+            (format!("{seconds:.1}"), run.usage.total().to_string(), cost, run.error)
         }
-        None => ("-".to_owned(), "-".to_owned(), None),
+        None => ("-".to_owned(), "-".to_owned(), "-".to_owned(), None),
     };
     let why = node.error.clone().or(error).unwrap_or_default();
     let why = why.replace(['|', '\n', '\r'], " ");
     let why = &why[..why.floor_char_boundary(200)];
-    format!("| {name} | {word} | {attempts} | {seconds} | {tokens} | {why} |\n")
+    format!("| {name} | {word} | {attempts} | {seconds} | {tokens} | {cost} | {why} |\n")
 }
 
 /// Writes the announce of a flow.

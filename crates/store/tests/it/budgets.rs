@@ -108,7 +108,7 @@ fn who_waits_for_a_budget() {
         }
         assert_eq!(tx.budgeted_runs(&key, 9), [run_id(1), run_id(3)]);
         assert_eq!(tx.budgeted_runs(&key, 1), [run_id(1)]);
-        assert_eq!(tx.budgets_waited_for(), [key.clone()]);
+        assert_eq!(tx.budgets_waited_for(), std::slice::from_ref(&key));
         for n in [3, 1] {
             tx.put_run(&rows::run(n));
         }

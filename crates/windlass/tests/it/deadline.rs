@@ -44,7 +44,7 @@ async fn a_child_that_hangs_ends_at_its_deadline() {
         assert_eq!(answer.trim(), "told: half of it", "{}", house.log());
         let world = judge::all_is_well(&house, &Default::default()).await;
         let task = &world.tasks[0];
-        let read = read_by(&house, &world, task).await;
+        let read = judge::read_by(&house, &world, task).await;
         for part in ["outcome=timed_out", "PARTIAL RESULT", "half of it", "sessions_send"] {
             assert!(read.contains(part), "no `{part}` in {read}");
         }
@@ -53,15 +53,6 @@ async fn a_child_that_hangs_ends_at_its_deadline() {
         let late = task.ended.unwrap().since(run.deadline.unwrap());
         assert!(late < Duration::from_secs(2), "it ended {late:?} after its deadline");
     }
-}
-
-/// The announce of a task, as it stands in its requester's transcript.
-async fn read_by(house: &House, world: &World, task: &Task) -> String {
-    let session = world.sessions.iter().find(|row| row.key == task.requester_key).unwrap();
-    let reader = Reader::open(&house.database()).unwrap();
-    let page = reader.history(session.session_id, None, 100).await.unwrap();
-    let announce = page.entries.into_iter().find(|entry| entry.kind == EntryKind::Announce);
-    announce.expect("the result is in the transcript").body
 }
 
 /// A child that does as the warning says hands in what it has, and completes.

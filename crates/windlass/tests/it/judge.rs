@@ -54,6 +54,15 @@ pub async fn all_have_gone_on(house: &House) {
     panic!("a run makes no step\n{}", house.log());
 }
 
+/// The announce of a task, as it stands in its requester's transcript.
+pub async fn read_by(house: &House, world: &World, task: &Task) -> String {
+    let session = world.sessions.iter().find(|row| row.key == task.requester_key).unwrap();
+    let reader = Reader::open(&house.database()).unwrap();
+    let page = reader.history(session.session_id, None, 100).await.unwrap();
+    let announce = page.entries.into_iter().find(|entry| entry.kind == EntryKind::Announce);
+    announce.expect("the result is in the transcript").body
+}
+
 /// Counts rows of a table, with the shell that users have.
 pub fn count(house: &House, table: &str, which: &str) -> u64 {
     let question = format!("select count(*) from {table} where {which}");

@@ -3,6 +3,7 @@
 mod big;
 mod blank;
 mod bootstrap;
+mod budget;
 mod chat;
 mod commands;
 mod deadline;
