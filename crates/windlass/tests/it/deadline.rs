@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use machine::check::World;
-use machine::rows::{EntryKind, Outcome, Task};
+use machine::rows::Outcome;
 use serde_json::json;
-use store::{Reader, Reads};
 use stub::Plan;
 
 use crate::house::House;
