@@ -238,7 +238,10 @@ fn how_to_continue(task: &Task) -> String {
 /// What became of the child, in one sentence, from the machine.
 pub fn explain(end: &End) -> String {
     match (end.outcome, &end.error) {
-        (Outcome::Completed, _) => "The sub-agent has completed its task.".to_owned(),
+        (Outcome::Completed, None) => "The sub-agent has completed its task.".to_owned(),
+        (Outcome::Completed, Some((_, why))) => {
+            format!("The sub-agent has completed its task, but {why}: ask it for the rest.")
+        }
         (Outcome::NoResult, None) => "The sub-agent has ended without a result.".to_owned(),
         (Outcome::NoResult, Some((_, why))) => {
             format!("The sub-agent has ended without a result: {why}.")

@@ -309,6 +309,8 @@ pub struct ModelReply {
     pub usage: Usage,
     /// As the provider named it.
     pub model: String,
+    /// The output limit in tokens, if the answer was cut there.
+    pub cut_at: Option<u32>,
 }
 
 /// A tool call of an answer, looked up in the toolbox.

@@ -6,6 +6,7 @@ use types::{
     Access, Hash, MessageId, RunId, SessionId, SessionKey, TaskId, usage::estimate_tokens,
 };
 
+use crate::cut;
 use crate::deadline;
 use crate::effect::{Accepted, Answer, Notice, Refusal};
 use crate::event::Inbound;
@@ -351,7 +352,8 @@ pub fn release_rows(state: &mut State<'_>, key: &SessionKey, run: RunId) {
         if row.run != Some(run) {
             continue;
         }
-        let ends_too = row.kind == InboxKind::Brief || deadline::is_warning(row);
+        let ends_too =
+            row.kind == InboxKind::Brief || deadline::is_warning(row) || cut::is_note(row);
         let row = state.inbox_mut(&seq);
         row.run = None;
         if ends_too {

@@ -29,6 +29,7 @@ mod wait;
 mod transcript;
 mod guard;
 mod step;
+mod cut;
 mod announce;
 pub mod person;
 pub mod finish;

@@ -157,12 +157,12 @@ fn note(lifecycle: Lifecycle, newest: Option<Phase>) -> &'static str {
         LastTurn::WaitingForResponse => "A run is open. Its result will come by itself.",
         LastTurn::AgentResponded => "The last run has answered. The session can be continued.",
         LastTurn::Interrupted => {
-            "The last run was interrupted by an error. The session is alive: continue it rather \
-             than starting another."
+            "The last run was interrupted by an error. The session is alive: continue it with \
+             sessions_send rather than starting another."
         }
         LastTurn::Halted => {
             "The last run was ended before it had answered. The session is alive: continue it \
-             rather than starting another."
+             with sessions_send rather than starting another."
         }
     }
 }

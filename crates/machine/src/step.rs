@@ -3,6 +3,7 @@
 use types::{EffectClass, Hash, RunId, TaskId, Timestamp, Usage};
 
 use crate::budget;
+use crate::cut;
 use crate::deadline;
 use crate::deliver;
 use crate::effect::{Action, Answer, ModelCall, Notice, ToolStart};
@@ -193,9 +194,12 @@ pub fn on_model_replied(
     }
     record_reply(state, run, step, &reply);
     if !reply.calls.is_empty() {
+        if let Some(limit) = reply.cut_at {
+            cut::note(state, run, step, reply.calls.len(), limit);
+        }
         plan_tools(state, run, step, reply.calls);
     } else if !ends_here(state, run) {
-        answer(state, run, step, reply.text);
+        answer(state, run, step, reply);
     }
     Answer::Done
 }
@@ -278,7 +282,7 @@ pub fn book(
 ///
 /// A person's run goes on, too, if there were results that did not fit in with the others: the
 /// person gets one answer, for all of them.
-fn answer(state: &mut State<'_>, run: RunId, step: u32, text: String) {
+fn answer(state: &mut State<'_>, run: RunId, step: u32, reply: ModelReply) {
     let is_task = state.run(&run).task.is_some();
     if is_task && wait::wait_for_children(state, run) > 0 {
         wait::rest(state, run, WaitKind::Children);
@@ -293,11 +297,13 @@ fn answer(state: &mut State<'_>, run: RunId, step: u32, text: String) {
         call(state, run);
         return;
     }
-    let outcome = if text.trim().is_empty() { Outcome::NoResult } else { Outcome::Completed };
+    let blank = reply.text.trim().is_empty();
+    let outcome = if blank { Outcome::NoResult } else { Outcome::Completed };
     if outcome == Outcome::Completed && deliver::begin(state, run, step) {
         return;
     }
-    finish(state, run, End { outcome, text: Some(text), error: None, quiet: false });
+    let error = reply.cut_at.map(cut::why);
+    finish(state, run, End { outcome, text: Some(reply.text), error, quiet: false });
 }
 
 /// Lets a run that has answered go on, if something for it has come meanwhile.

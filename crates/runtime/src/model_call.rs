@@ -9,7 +9,7 @@ use machine::event::{CallPlan, ModelFailure, ModelReply, PlannedCall};
 use providers::{ModelRequest, Reply};
 use store::StoreError;
 use tools::sessions::SessionsCall;
-use types::{EffectClass, FailureClass, Hash, Message, Prefix, SessionId, ToolCall};
+use types::{EffectClass, FailureClass, Hash, Message, Prefix, SessionId, StopReason, ToolCall};
 
 use crate::perform::Shared;
 use crate::prompt::{self, BadEntry, Line};
@@ -61,7 +61,7 @@ pub async fn call_model(shared: &Shared, call: &ModelCall) -> Event {
             run: call.run,
             token: call.token,
             step: call.step,
-            reply: planned(shared, reply),
+            reply: planned(shared, reply, model.max_output_tokens),
         },
         Err(error) => failed(ModelFailure {
             class: error.class(),
@@ -150,8 +150,9 @@ impl Prefixes {
     }
 }
 
-/// Looks each call of an answer up, so that the machine can decide without knowing tools.
-fn planned(shared: &Shared, reply: Reply) -> ModelReply {
+/// Looks each call of an answer up, so that the machine can decide without knowing tools. `limit`
+/// is that of the answer, in tokens.
+fn planned(shared: &Shared, reply: Reply, limit: u32) -> ModelReply {
     let calls = reply.message.calls.iter().map(|call| PlannedCall {
         call_id: call.id.clone(),
         name: call.name.clone(),
@@ -163,6 +164,7 @@ fn planned(shared: &Shared, reply: Reply) -> ModelReply {
         text: reply.message.text.clone(),
         usage: reply.usage,
         model: reply.message.model.clone(),
+        cut_at: (reply.message.stop == StopReason::Length).then_some(limit),
         body: serde_json::to_string(&reply.message).expect("a message is JSON"),
     }
 }

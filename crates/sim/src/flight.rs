@@ -63,11 +63,14 @@ impl Sim {
         let asked = Asked { world, run: &run, step: call.step, depth };
         let (run, token, step) = (call.run, call.token, call.step);
         let said = (self.script)(&asked);
+        // What a model wants to say does not always fit.
+        let cut_at = self.rng.chance(20).then_some(10);
+        let reply = |text: &str, calls| ModelReply { cut_at, ..reply(&asked, text, calls) };
         let event = match said {
             Said::Fails(failure) => Event::ModelFailed { run, token, step, failure },
-            Said::Text(text) => replied(&call, reply(&asked, &text, Vec::new())),
+            Said::Text(text) => replied(&call, reply(&text, Vec::new())),
             Said::Calls(calls) => {
-                let reply = reply(&asked, "", calls.clone());
+                let reply = reply("", calls.clone());
                 self.truth.planned.insert((run, step), calls);
                 replied(&call, reply)
             }

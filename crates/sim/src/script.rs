@@ -71,6 +71,7 @@ pub fn reply(asked: &Asked<'_>, text: &str, calls: Vec<PlannedCall>) -> ModelRep
         calls,
         usage: Usage { input: 100, output: 10, cache_read: u64::from(asked.step), cache_write: 1 },
         model: asked.run.model.clone(),
+        cut_at: None,
     }
 }
 

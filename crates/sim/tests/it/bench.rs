@@ -114,7 +114,7 @@ impl Bench {
         self.disk.body(row.seq).to_owned()
     }
 
-    fn open_step(&self, run: RunId, kind: StepKind) -> u32 {
+    pub fn open_step(&self, run: RunId, kind: StepKind) -> u32 {
         let mut steps = self.disk.world.steps.iter();
         let open = |s: &&machine::rows::Step| {
             s.run == run && s.kind == kind && s.state == StepState::Intent

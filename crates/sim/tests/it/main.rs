@@ -6,6 +6,7 @@ mod audit;
 mod bench;
 mod budget;
 mod circle;
+mod cut;
 mod deliver;
 mod ends;
 mod flow;

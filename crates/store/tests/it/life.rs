@@ -217,6 +217,7 @@ impl Twins {
             calls,
             usage: Usage { input: 10, output: 3, cache_read: 100, cache_write: 0 },
             model: "m".to_owned(),
+            cut_at: (self.below(8) == 0).then_some(3),
         }
     }
 

@@ -58,6 +58,7 @@ fn result(action: Action) -> Option<Event> {
                 calls: Vec::new(),
                 usage: Usage { input: 1, output: 1, ..Usage::default() },
                 model: "m".to_owned(),
+                cut_at: None,
             };
             let (run, token, step) = (call.run, call.token, call.step);
             Some(Event::ModelReplied { run, token, step, reply })

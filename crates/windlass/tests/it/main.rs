@@ -6,6 +6,7 @@ mod bootstrap;
 mod budget;
 mod chat;
 mod commands;
+mod cut;
 mod deadline;
 mod deliver;
 mod demo;

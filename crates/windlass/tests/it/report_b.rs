@@ -221,7 +221,10 @@ async fn one_child_did_it(house: &House, world: &World, n: usize) {
         let status = &result_of("session_status")[0];
         assert_eq!(status["resumable"], true, "{n}: {status}");
         let note = status["note"].as_str().unwrap();
-        assert!(note.contains("The session is alive: continue it"), "{n}: {note}");
+        assert!(
+            note.contains("The session is alive: continue it with sessions_send"),
+            "{n}: {note}"
+        );
         let told = entries.iter().find(|entry| entry.kind == EntryKind::Announce).unwrap();
         let advice = format!("sessions_send {{\"sessionKey\":\"{}\"", tasks[0].session_key);
         assert!(told.body.contains(&advice), "{n}: {}", told.body);
