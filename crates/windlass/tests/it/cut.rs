@@ -3,7 +3,7 @@
 use machine::rows::{EntryKind, Outcome};
 use serde_json::json;
 use store::{Reader, Reads};
-use stub::Plan;
+use stub::{Options, Plan, Script, Stub};
 
 use crate::house::{House, WIRES};
 use crate::judge;
@@ -11,12 +11,25 @@ use crate::look::task_of;
 
 const CUT: &str = "output limit of 1000 tokens";
 
+/// A house whose model may not say much, and has a long report.
 async fn terse(wire: &str) -> House {
-    let mut house = House::build(wire, |config| {
+    let spawn = json!({ "task": "write the report", "taskName": "report" });
+    let rules = json!([
+        { "when": { "first": "delegate it" }, "steps": [
+            { "call": [{ "name": "sessions_spawn", "arguments": spawn }] },
+            { "yield": true },
+            { "say": "heard" },
+        ] },
+        { "when": { "first": "write the report" }, "steps": [
+            { "say": "all of it ".repeat(1_000) },
+        ] },
+    ]);
+    let script: Script = serde_json::from_value(json!({ "rules": rules })).unwrap();
+    let stub = Stub::start(Options { cache_min: 64, script, ..Options::default() }).await.unwrap();
+    let mut house = House::build_with(stub, wire, |config| {
         let model = json!({ "id": "stub-1", "maxTokens": 1_000 });
         config["models"]["providers"]["stub"]["models"] = json!([model]);
-    })
-    .await;
+    });
     house.start().await;
     house
 }
@@ -48,9 +61,8 @@ async fn a_call_that_did_not_fit_is_made_in_the_next_answer() {
 async fn a_report_that_did_not_fit_says_so() {
     for wire in WIRES {
         let house = terse(wire).await;
-        let child = Plan::new().say(&"all of it ".repeat(1_000));
-        let brief = Plan::new().spawn([("report", child)]).yield_().say("heard").to_brief();
-        assert_eq!(house.ask(&brief).await.trim(), "heard", "{wire}\n{}", house.log());
+        let answer = house.ask("delegate it").await;
+        assert_eq!(answer.trim(), "heard", "{wire}\n{}", house.log());
         let world = judge::all_is_well(&house, &Default::default()).await;
         assert_eq!(task_of(&world, "report").outcome, Some(Outcome::Completed), "{wire}");
         let main = world.sessions.iter().find(|session| session.parent_key.is_none()).unwrap();
