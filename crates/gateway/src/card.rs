@@ -194,12 +194,12 @@ impl Card<'_> {
 
     /// The sub-agents below, open or ended lately, as trees with numbers.
     pub fn subagents(&self, key: &SessionKey) -> Told<(String, Vec<TaskId>)> {
-        let since = |ended: Timestamp| self.now.since(ended) <= RECENT;
-        let all = tasks::below(self.rows, key)?;
-        let shown = all.iter().filter(|task| task.ended.is_none_or(since));
+        let recent = i64::try_from(RECENT.as_millis()).unwrap_or(i64::MAX);
+        let since = Timestamp(self.now.ms().saturating_sub(recent));
+        let all = tasks::below(self.rows, key, since, ROWS_MAX)?;
         let (mut lines, mut listed) = (Vec::new(), Vec::new());
         let top = all.iter().map(|task| task.depth).min().unwrap_or(0);
-        for task in shown.take(ROWS_MAX) {
+        for task in &all {
             listed.push(task.id);
             lines.push(self.line(listed.len(), (task.depth - top) as usize, task)?);
         }

@@ -73,7 +73,7 @@ fn permitted(method: &str, params: &Value, scopes: &Scopes) -> Result<Call, Erro
 async fn result(gateway: &Gateway, client: &Subscriber, call: Call) -> Result<Value, ErrorShape> {
     match call {
         Call::Health(params) => json(&health::health(gateway, &params).await?),
-        Call::Status(_) => json(&health::status(gateway).await?),
+        Call::Status(params) => json(&health::status(gateway, &params).await?),
         Call::AgentWait(params) => json(&runs::wait(gateway, params).await?),
         Call::ChatSend(params) => chat::send(gateway, params).await,
         Call::ChatHistory(params) => json(&history::history(gateway, params).await?),

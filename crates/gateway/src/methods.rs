@@ -8,6 +8,7 @@ pub mod commands;
 pub mod history;
 pub mod flows;
 pub mod health;
+pub mod last_restart;
 pub mod runs;
 pub mod sessions;
 pub mod spawn;

@@ -20,6 +20,7 @@ use serde::Serialize;
 use types::{FlowId, RunId, SessionKey, TaskId, Timestamp, word_enum};
 
 use crate::check::World;
+use crate::limits::Limits;
 use crate::rows::{NodeState, Run, TaskKind, TimerKind};
 use crate::run::Phase;
 use facts::Facts;
@@ -129,9 +130,15 @@ impl Finding {
     }
 }
 
+/// What has ended before this may be forgotten: rows are kept for so long.
+pub fn since(now: Timestamp, limits: &Limits) -> Timestamp {
+    let keep = i64::try_from(limits.retention.keep.as_millis()).unwrap_or(i64::MAX);
+    Timestamp(now.ms().saturating_sub(keep))
+}
+
 /// Looks at all rows that are open, and at those that have ended lately.
-pub fn audit(world: &World, now: Timestamp) -> Vec<Finding> {
-    let facts = &Facts::of(world, now);
+pub fn audit(world: &World, now: Timestamp, limits: &Limits) -> Vec<Finding> {
+    let facts = &Facts::of(world, now, since(now, limits));
     let mut found = Vec::new();
     carried(facts, &mut found);
     at_work(facts, &mut found);

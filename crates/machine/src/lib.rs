@@ -53,7 +53,7 @@ mod timer;
 pub mod deadline;
 pub mod deliver;
 mod node;
-mod restart;
+pub mod restart;
 mod recover;
 pub mod check;
 pub mod audit;

@@ -12,7 +12,6 @@ use crate::deadline::text_of;
 use crate::finish::End;
 use crate::inbox;
 use crate::internal::Reply;
-use crate::limits::RETENTION;
 use crate::person;
 use crate::rows::{InboxState, Task, TaskKind};
 use crate::state::State;
@@ -90,7 +89,7 @@ fn check_due(state: &mut State<'_>, task: &Task) -> Result<(), Reply> {
         let why = format!("{id} was to tell nobody; `windlass tasks show {id}` prints its result");
         return Err(Reply::error("not_announced", &why));
     }
-    if state.now().since(ended) >= RETENTION {
+    if state.now().since(ended) >= state.limits.retention.keep {
         let why = format!(
             "{id} has ended long ago, and what became of its result is not kept any more; \
              `windlass tasks show {id}` prints it"

@@ -32,6 +32,26 @@ pub fn bury(state: &mut State<'_>) -> bool {
     !lost.is_empty()
 }
 
+/// A run that was at work when its gateway was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interrupted {
+    pub run: RunId,
+    /// Take-overs in a row, with this one.
+    pub recoveries: u32,
+    pub cut: Cut,
+}
+
+/// Reads a line of a take-over: its subject and detail.
+pub fn interrupted(subject: &str, detail: &str) -> Option<Interrupted> {
+    #[derive(serde::Deserialize)]
+    struct Line {
+        #[serde(default)]
+        recoveries: u32,
+    }
+    let recoveries = serde_json::from_str(detail).map_or(0, |line: Line| line.recoveries);
+    Some(Interrupted { run: subject.parse().ok()?, recoveries, cut: cut_of(detail) })
+}
+
 /// What was cut of one owner's work.
 #[derive(Debug, Default)]
 struct Work {
@@ -48,9 +68,8 @@ pub fn tell(state: &mut State<'_>) {
     let lines = state.tx().lines_since_start("run.recovered", RUNS_MAX);
     let mut owners: BTreeMap<String, Work> = BTreeMap::new();
     for (subject, detail) in lines {
-        let Ok(run) = subject.parse::<RunId>() else { continue };
+        let Some(Interrupted { run, cut, .. }) = interrupted(&subject, &detail) else { continue };
         let Some(row) = state.find_run(&run).cloned() else { continue };
-        let cut = cut_of(&detail);
         let owner = state.session(&row.session_key).owner.clone();
         let work = owners.entry(owner).or_default();
         work.runs += 1;
@@ -108,7 +127,7 @@ fn words(work: &Work) -> String {
         let unknown = cut.unknown;
         body += &format!(" Tool calls whose outcome is unknown: {unknown}; the agents were told.");
     }
-    body + " `windlass sessions list` shows how each stands."
+    body + " `windlass status --last-restart` shows each, and what is left to you."
 }
 
 #[cfg(test)]
@@ -124,7 +143,7 @@ mod tests {
             "[System] The gateway was restarted. Runs that were at work: 3; gone on by themselves: \
              2. Given up: 1; their sessions can be continued. Model calls cut: 2, about 900 \
              tokens. Tool calls whose outcome is unknown: 1; the agents were told. `windlass \
-             sessions list` shows how each stands."
+             status --last-restart` shows each, and what is left to you."
         );
         let quiet = Work { runs: 1, ..Work::default() };
         assert!(!words(&quiet).contains("cut") && !words(&quiet).contains("Given up"));
@@ -135,5 +154,9 @@ mod tests {
         assert_eq!(cut_of(r#"{"recoveries":1}"#), Cut::default());
         let line = r#"{"recoveries":1,"cut":{"calls":1,"tokens":7,"unknown":0,"givenUp":true}}"#;
         assert_eq!(cut_of(line), Cut { calls: 1, tokens: 7, unknown: 0, given_up: true });
+        let run = "run_0193a5f06c7e7cc2a1b2d3e4f5a6b7c8";
+        let read = interrupted(run, line).unwrap();
+        assert_eq!((read.run.to_string(), read.recoveries), (run.to_owned(), 1));
+        assert_eq!(interrupted("no run", line), None);
     }
 }

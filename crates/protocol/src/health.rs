@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use types::{AgentId, SessionKey, Timestamp, Usage};
+use types::{AgentId, RunId, SessionKey, TaskId, Timestamp, Usage};
 
 use crate::fields::{Fields, InvalidField};
 use crate::method::Params;
@@ -24,11 +24,14 @@ impl Params for HealthParams {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StatusParams {}
+pub struct StatusParams {
+    /// Also what the last start has found and taken over.
+    pub last_restart: bool,
+}
 
 impl Params for StatusParams {
-    fn read(_: &Fields<'_>) -> Result<StatusParams, InvalidField> {
-        Ok(StatusParams {})
+    fn read(fields: &Fields<'_>) -> Result<StatusParams, InvalidField> {
+        Ok(StatusParams { last_restart: fields.boolean("lastRestart")?.unwrap_or(false) })
     }
 }
 
@@ -139,6 +142,58 @@ pub struct Status {
     /// Runs that were ended, and of which something is left.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unproved: Vec<StopItem>,
+    /// If it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_restart: Option<LastRestart>,
+}
+
+/// What the last start of a gateway has found and taken over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastRestart {
+    pub started_at: Timestamp,
+    /// Gateways before it that were killed; none if the last one had ended in order.
+    pub lost: Vec<String>,
+    /// Runs that were at work, and what became of each.
+    pub runs: Vec<InterruptedRun>,
+    /// How many of them went on by themselves.
+    pub continued: u64,
+    /// How many were given up.
+    pub given_up: u64,
+    /// Model calls that were cut, and made again.
+    pub calls_cut: u64,
+    /// What those had cost, in tokens, as far as we know.
+    pub tokens_cut: u64,
+    /// Tool calls of which nobody knows whether they were carried out.
+    pub unknown_calls: u64,
+    /// What is left to a person, each with its command.
+    pub waiting_for_person: Vec<LeftToPerson>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InterruptedRun {
+    pub run_id: RunId,
+    pub session_key: SessionKey,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_id: Option<TaskId>,
+    pub continued: bool,
+    /// What it does now, or how it has ended.
+    pub stands: String,
+    pub calls_cut: u64,
+    pub tokens_cut: u64,
+    pub unknown_calls: u64,
+    /// Take-overs in a row, with this one.
+    pub recoveries: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LeftToPerson {
+    pub session_key: SessionKey,
+    pub what: String,
+    /// The command that goes on with it.
+    pub fix: String,
 }
 
 /// What all model calls have used.

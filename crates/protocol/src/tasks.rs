@@ -19,6 +19,16 @@ word_enum! {
     }
 }
 
+word_enum! {
+    /// Who asked for a task, and what carries it.
+    pub enum TaskRuntime {
+        Subagent = "subagent",
+        Cli = "cli",
+        Flow = "flow",
+        FlowNode = "flow_node",
+    }
+}
+
 impl TaskStatus {
     pub fn is_open(self) -> bool {
         matches!(self, TaskStatus::Queued | TaskStatus::Running)
@@ -34,8 +44,11 @@ pub struct TasksListParams {
     /// Those in one of these states; empty for all.
     pub status: Vec<TaskStatus>,
     pub agent: Option<AgentId>,
-    /// Those that this session asked for.
+    /// Those that this session asked for or carries.
     pub session: Option<SessionRef>,
+    /// Those of the tree that this session belongs to.
+    pub tree: Option<SessionRef>,
+    pub runtime: Option<TaskRuntime>,
     pub limit: u64,
     /// Where the page before ended.
     pub cursor: Option<String>,
@@ -47,6 +60,8 @@ impl Params for TasksListParams {
             status: fields.words("status", TaskStatus::ALL)?,
             agent: fields.agent("agentId")?,
             session: fields.session("sessionKey")?,
+            tree: fields.session("treeSessionKey")?,
+            runtime: fields.word("runtime", TaskRuntime::ALL)?,
             limit: fields.integer("limit", 1..=LIST_LIMIT_MAX)?.unwrap_or(LIST_LIMIT),
             cursor: fields.text("cursor")?,
         })

@@ -72,7 +72,7 @@ fn nothing_stuck(sim: &Sim) {
 /// At rest nothing lies and nothing hangs; what waits for a person is what has really happened.
 fn audited(sim: &Sim) {
     let world = &sim.disk.world;
-    let found = audit(world, sim.now);
+    let found = audit(world, sim.now, &sim.limits);
     let dead = world.inbox.iter().filter(|row| row.state == InboxState::Dead).count();
     let letters = found.iter().filter(|one| one.fault == Fault::DeadLetter).count();
     assert_eq!(letters, dead, "dead letters: {found:#?}");

@@ -428,7 +428,7 @@ impl Sim {
             let run = finding.run_id.and_then(|id| self.disk.run_row(id));
             finding.fault == Fault::LeaseLost && run.is_some_and(|run| run.node == self.node)
         };
-        let found = audit(world, self.now).into_iter();
+        let found = audit(world, self.now, &self.limits).into_iter();
         // The next turn looks at what is due; a debounce may be over when its timer is set.
         let is_due = |one: &Finding| matches!(one.fault, Fault::TimerOverdue);
         let lies = |one: &Finding| one.severity == Severity::Error && !own(one) && !is_due(one);

@@ -124,12 +124,16 @@ pub trait Query {
     /// Lines of history after the line `after_seq`, ascending.
     fn journal(&self, after_seq: i64, limit: usize) -> Result<Vec<JournalView>, StoreError>;
 
+    /// Lines of history about the newest start of a gateway, from its own on: what was lost, and
+    /// what it has taken over.
+    fn restart_lines(&self, limit: usize) -> Result<Vec<JournalView>, StoreError>;
+
     /// All rows, for checks of the invariants. Each table by its key.
     fn snapshot(&self) -> Result<World, StoreError>;
 
-    /// Of the same, what an audit at `now` looks at: what is open, what that names, and what has
-    /// ended lately and is not yet as it should be.
-    fn open_rows(&self, now: Timestamp) -> Result<World, StoreError>;
+    /// Of the same, what an audit looks at: what is open, what that names, and what has ended since
+    /// and is not yet as it should be.
+    fn open_rows(&self, since: Timestamp) -> Result<World, StoreError>;
 
     /// A flow with its tasks, by its own id or by that of its task.
     fn flow(&self, target: FlowTarget) -> Result<Option<FlowView>, StoreError> {
@@ -267,8 +271,8 @@ pub trait Reads: Send + Sync {
         ask(self, move |rows| rows.journal(after_seq, limit)).await
     }
 
-    async fn open_rows(&self, now: Timestamp) -> Result<World, StoreError> {
-        ask(self, move |rows| rows.open_rows(now)).await
+    async fn open_rows(&self, since: Timestamp) -> Result<World, StoreError> {
+        ask(self, move |rows| rows.open_rows(since)).await
     }
 
     async fn snapshot(&self) -> Result<World, StoreError> {

@@ -320,12 +320,36 @@ pub struct InputView {
     pub run: Option<RunId>,
 }
 
-/// Which tasks to list: newest first.
+/// Below what tasks are looked for: what it has asked for, what that has asked for, and so on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Below {
+    Session(SessionKey),
+    Task(TaskId),
+}
+
+/// How tasks stand that are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    /// Also those that have not ended.
+    pub open: bool,
+    /// Those that have ended so.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Which tasks to list: newest first. What is not asked for does not matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskFilter {
     pub root: Option<SessionKey>,
     pub requester: Option<SessionKey>,
+    /// Those that this session has asked for or carries.
+    pub session: Option<SessionKey>,
+    /// Those that a session of this agent carries.
+    pub agent: Option<AgentId>,
+    pub below: Option<Below>,
     pub open_only: bool,
+    pub ends: Option<Ends>,
+    /// Those that are open, or have ended since.
+    pub ended_since: Option<Timestamp>,
     pub kind: Option<TaskKind>,
     /// Only those made before this one: the page after it.
     pub before: Option<TaskId>,
@@ -337,7 +361,12 @@ impl Default for TaskFilter {
         TaskFilter {
             root: None,
             requester: None,
+            session: None,
+            agent: None,
+            below: None,
             open_only: false,
+            ends: None,
+            ended_since: None,
             kind: None,
             before: None,
             limit: 100,

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    agent, agents, chat, config, db, demo, flow, gateway, sessions, spawn, tasks, tools, usage,
+    agent, agents, chat, config, db, demo, flow, gateway, sessions, spawn, status, tasks, tools,
+    usage,
 };
 
 /// The gateway for fleets of LLM agents that must not lose work
@@ -81,7 +82,7 @@ pub enum Command {
     #[command(subcommand)]
     Budget(usage::BudgetCommand),
     /// Show what the gateway is doing
-    Status,
+    Status(status::StatusArgs),
     /// Ask the gateway whether it is well
     Health,
     /// Look at the configuration

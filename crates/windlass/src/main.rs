@@ -114,7 +114,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Flow(command) => flow::run(command, &setup()?, out).await,
         Command::Usage(args) => usage::usage(args, &setup()?, out).await,
         Command::Budget(command) => usage::budget(command, &setup()?, out).await,
-        Command::Status => status::status(&setup()?, out).await,
+        Command::Status(args) => status::status(&args, &setup()?, out).await,
         Command::Health => status::health(&setup()?, out).await,
         Command::Config(command) => config::run(command, &cli.global, out),
         Command::Db(command) => db::run(command, &setup()?, out).await,

@@ -32,8 +32,10 @@ pub async fn audit(gateway: &Gateway) -> Result<AuditResult, ErrorShape> {
 
 async fn look(gateway: &Gateway) -> Result<Vec<Finding>, ErrorShape> {
     let now = gateway.now();
-    let rows = gateway.handle.store().open_rows(now).await.map_err(unreadable)?;
-    Ok(audit::audit(&rows, now))
+    let limits = &gateway.handle.config().limits;
+    let since = audit::since(now, limits);
+    let rows = gateway.handle.store().open_rows(since).await.map_err(unreadable)?;
+    Ok(audit::audit(&rows, now, limits))
 }
 
 /// Is it about the same rows? Its words may tell of times.

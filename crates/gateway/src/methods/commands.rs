@@ -17,7 +17,7 @@ use protocol::command::{
 };
 use store::StoreError;
 use store::query::{Query, ask};
-use store::view::{SessionView, TaskFilter, TaskView};
+use store::view::{Below, SessionView, TaskFilter, TaskView};
 use types::{
     InternalCall, SendRequest, SendTarget, SessionKey, SessionRef, SpawnRequest, TaskId,
     TaskTarget, Timestamp,
@@ -31,8 +31,8 @@ use crate::refusal::{not_submitted, refused, unexpected};
 /// Commands among which the last list is looked for.
 const RECENT: usize = 200;
 
-/// Tasks of a tree that are looked through, newest first.
-const SCAN_MAX: usize = 10_000;
+/// Tasks below a conversation among which one is looked for by its name, newest first.
+const SCAN_MAX: usize = 1_000;
 
 /// A command as it was typed.
 #[derive(Clone, Debug)]
@@ -274,20 +274,8 @@ impl Asked<'_> {
 
     /// Tasks below this conversation, newest first.
     fn below(&self, session: &SessionView) -> Told<Vec<TaskView>> {
-        let root = Some(session.root_key.clone());
-        let filter = TaskFilter { root, limit: SCAN_MAX, ..TaskFilter::default() };
-        let mut above = std::collections::BTreeSet::new();
-        let mut below = Vec::new();
-        // A task comes after the one that asked for it.
-        for task in self.rows.tasks(&filter)?.into_iter().rev() {
-            let own = task.requester_key == session.key;
-            if own || task.parent.is_some_and(|parent| above.contains(&parent)) {
-                above.insert(task.id);
-                below.push(task);
-            }
-        }
-        below.reverse();
-        Ok(below)
+        let below = Some(Below::Session(session.key.clone()));
+        self.rows.tasks(&TaskFilter { below, limit: SCAN_MAX, ..TaskFilter::default() })
     }
 }
 

@@ -1,15 +1,15 @@
 //! `health` and `status`: how the gateway is.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use machine::limits::QUEUE_NOTICES;
 use machine::status::Activity;
 use protocol::ErrorShape;
 use protocol::health::{
-    AgentHealth, Health, HealthParams, Heartbeat, Lane, Ledger, RecentSession, RunCounts,
-    SessionsHealth, Status, TaskCounts,
+    AgentHealth, Health, HealthParams, Heartbeat, Lane, LastRestart, Ledger, RecentSession,
+    RunCounts, SessionsHealth, Status, StatusParams, TaskCounts,
 };
 use protocol::notice::{ProviderGate, QueueWait};
 use protocol::stop::StopItem;
@@ -19,6 +19,7 @@ use store::view::{LedgerScope, SessionFilter, Tally};
 use types::{AgentId, Timestamp};
 
 use crate::gateway::{Gateway, unreadable};
+use crate::methods::last_restart;
 use crate::notice;
 use crate::standing;
 
@@ -121,13 +122,19 @@ struct Counted {
     /// Runs that are looked after, by whether something was found.
     stopping: u64,
     unproved: Vec<StopItem>,
+    restart: Option<LastRestart>,
 }
 
 /// `status`
-pub async fn status(gateway: &Gateway) -> Result<Status, ErrorShape> {
+pub async fn status(gateway: &Gateway, params: &StatusParams) -> Result<Status, ErrorShape> {
     let now = gateway.now();
     let path = gateway.info.database.display().to_string();
-    let counted = ask(gateway.handle.store(), move |rows| count(rows, path, now));
+    let (wanted, limits) = (params.last_restart, Arc::clone(&gateway.handle.config().limits));
+    let counted = ask(gateway.handle.store(), move |rows| {
+        let counted = count(rows, path, now)?;
+        let restart = if wanted { last_restart::report(rows, now, &limits)? } else { None };
+        Ok(Counted { restart, ..counted })
+    });
     let counted = counted.await.map_err(unreadable)?;
     let tally = counted.tally;
     Ok(Status {
@@ -152,6 +159,7 @@ pub async fn status(gateway: &Gateway) -> Result<Status, ErrorShape> {
         gates: counted.gates,
         dead_letters: tally.dead_letters,
         unproved: counted.unproved,
+        last_restart: counted.restart,
     })
 }
 
@@ -173,6 +181,7 @@ fn count(rows: &dyn Query, path: String, now: Timestamp) -> Result<Counted, Stor
     Ok(Counted {
         stopping,
         unproved,
+        restart: None,
         lines,
         gates,
         sessions: sessions_health(rows, path, now, None)?,

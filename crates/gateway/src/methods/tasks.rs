@@ -9,12 +9,13 @@ use machine::{Answer, Event};
 use protocol::ErrorShape;
 use protocol::tasks::{
     DeliveryStatus, RetryParams, SubagentRow, SubagentsListParams, SubagentsListResult,
-    TaskCancelResult, TaskGetResult, TaskStatus, TaskSummary, TasksListParams, TasksListResult,
+    TaskCancelResult, TaskGetResult, TaskRuntime, TaskStatus, TaskSummary, TasksListParams,
+    TasksListResult,
 };
 use serde_json::Value;
 use store::StoreError;
 use store::query::{Query, ask};
-use store::view::{InputView, TaskFilter, TaskView};
+use store::view::{Below, Ends, InputView, TaskFilter, TaskView};
 use types::{Announce, SessionKey, TaskId, Timestamp};
 
 use crate::gateway::{Gateway, unreadable};
@@ -27,8 +28,8 @@ use crate::view;
 /// Tasks that are read at a time, until a page of those that are wanted is full.
 const PAGE: usize = 200;
 
-/// Tasks of one tree, newest first: more than any may have open.
-const SCAN_MAX: usize = 10_000;
+/// Tasks below one that are named with it, newest first: more than a tree has open by default.
+const BELOW_MAX: usize = 1_000;
 
 /// Longest excerpt of a result, in characters.
 const SUMMARY_CHARS_MAX: usize = 400;
@@ -39,9 +40,17 @@ pub async fn list(
     params: TasksListParams,
 ) -> Result<TasksListResult, ErrorShape> {
     let now = gateway.now();
-    let skip = cursor(params.cursor.as_deref())?;
-    let requester = params.session.clone().map(|key| key.resolve(&gateway.info.default_agent));
-    ask(gateway.handle.store(), move |rows| page(rows, &params, requester, skip, now))
+    let agent = &gateway.info.default_agent;
+    let wanted = TaskFilter {
+        session: params.session.clone().map(|key| key.resolve(agent)),
+        root: params.tree.clone().map(|key| key.resolve(agent)),
+        agent: params.agent.clone(),
+        kind: params.runtime.map(kind_of),
+        ends: ends(&params.status),
+        before: cursor(params.cursor.as_deref())?,
+        ..TaskFilter::default()
+    };
+    ask(gateway.handle.store(), move |rows| page(rows, &params, wanted, now))
         .await
         .map_err(unreadable)
 }
@@ -55,26 +64,31 @@ fn cursor(text: Option<&str>) -> Result<Option<TaskId>, ErrorShape> {
 fn page(
     rows: &dyn Query,
     params: &TasksListParams,
-    requester: Option<SessionKey>,
-    after: Option<TaskId>,
+    wanted: TaskFilter,
     now: Timestamp,
 ) -> Result<TasksListResult, StoreError> {
-    let open_only = !params.status.is_empty() && params.status.iter().all(|s| s.is_open());
-    let wanted = |task: &TaskView| {
-        let of_agent = params.agent.as_ref().is_none_or(|a| task.session_key.agent == *a);
-        let status = task_status(task, now);
-        of_agent && (params.status.is_empty() || params.status.contains(&status))
-    };
     let limit = usize::try_from(params.limit).unwrap_or(usize::MAX);
-    // The cursor's own task may have left the selection since. Ids sort by creation.
-    let mut filter = TaskFilter { requester, open_only, before: after, ..TaskFilter::default() };
-    filter.limit = PAGE;
+    let root = match &wanted.root {
+        // The tree of a session, which may stand in the middle of it.
+        Some(key) => match rows.session(key)? {
+            Some(session) => Some(session.root_key),
+            None => return Ok(TasksListResult { tasks: Vec::new(), next_cursor: None }),
+        },
+        None => None,
+    };
+    // What is wanted is decided in the store, but for what only a lease tells: of those that are
+    // open, which run and which wait.
+    let mut filter = TaskFilter { root, limit: limit.saturating_add(1).min(PAGE), ..wanted };
+    let stands = |task: &TaskView| {
+        params.status.is_empty() || params.status.contains(&task_status(task, now))
+    };
     let mut found: Vec<TaskView> = Vec::new();
     while found.len() <= limit {
         let page = rows.tasks(&filter)?;
         let last = page.last().map(|task| task.id).filter(|_| page.len() == filter.limit);
-        found.extend(page.into_iter().filter(wanted));
+        found.extend(page.into_iter().filter(stands));
         match last {
+            // The cursor's own task may have left the selection since. Ids sort by creation.
             Some(last) => filter.before = Some(last),
             None => break,
         }
@@ -84,6 +98,33 @@ fn page(
     let next_cursor = found.last().filter(|_| has_more).map(|task| task.id.to_string());
     let tasks = found.into_iter().map(|task| summary(rows, task, now));
     Ok(TasksListResult { tasks: tasks.collect::<Result<_, _>>()?, next_cursor })
+}
+
+/// What of a selection by status the store can decide.
+fn ends(status: &[TaskStatus]) -> Option<Ends> {
+    if status.is_empty() {
+        return None;
+    }
+    let mut ends = Ends { open: status.iter().any(|word| word.is_open()), outcomes: Vec::new() };
+    for word in status {
+        ends.outcomes.extend_from_slice(match word {
+            TaskStatus::Queued | TaskStatus::Running => &[],
+            TaskStatus::Completed => &[Outcome::Completed],
+            TaskStatus::Failed => &[Outcome::Failed, Outcome::NoResult, Outcome::Interrupted],
+            TaskStatus::Cancelled => &[Outcome::Cancelled],
+            TaskStatus::TimedOut => &[Outcome::TimedOut],
+        });
+    }
+    Some(ends)
+}
+
+fn kind_of(runtime: TaskRuntime) -> TaskKind {
+    match runtime {
+        TaskRuntime::Subagent => TaskKind::Subagent,
+        TaskRuntime::Cli => TaskKind::Cli,
+        TaskRuntime::Flow => TaskKind::Flow,
+        TaskRuntime::FlowNode => TaskKind::FlowNode,
+    }
 }
 
 pub fn task_status(task: &TaskView, now: Timestamp) -> TaskStatus {
@@ -171,14 +212,9 @@ fn unknown(id: TaskId) -> ErrorShape {
 
 /// Tasks below one, depth first.
 pub fn below_task(rows: &dyn Query, top: &TaskView) -> Result<Vec<TaskView>, StoreError> {
-    let root = Some(top.root_key.clone());
-    let all = rows.tasks(&TaskFilter { root, limit: SCAN_MAX, ..TaskFilter::default() })?;
-    let mut above = std::collections::BTreeSet::from([top.id]);
-    let ordered = in_tree_order(all, None);
-    Ok(ordered
-        .into_iter()
-        .filter(|task| task.parent.is_some_and(|id| above.contains(&id)) && above.insert(task.id))
-        .collect())
+    let below = Some(Below::Task(top.id));
+    let filter = TaskFilter { below, limit: BELOW_MAX, ..TaskFilter::default() };
+    Ok(in_tree_order(rows.tasks(&filter)?))
 }
 
 /// `tasks.cancel`: the task and all below it. Answers when the stop is committed; what of it had
@@ -243,29 +279,33 @@ fn tree(
     below: Option<SessionKey>,
     now: Timestamp,
 ) -> Result<SubagentsListResult, StoreError> {
-    let root = match &below {
-        Some(key) => rows.session(key)?.map(|session| session.root_key),
-        None => None,
-    };
-    if below.is_some() && root.is_none() {
-        return Ok(SubagentsListResult { ts: now, has_more: false, subagents: Vec::new() });
-    }
     let open_only = !params.include_ended;
-    let filter = TaskFilter { root, open_only, limit: SCAN_MAX, ..TaskFilter::default() };
     let limit = usize::try_from(params.limit).unwrap_or(usize::MAX);
-    let mut tasks = in_tree_order(rows.tasks(&filter)?, below.as_ref());
+    let below = below.map(Below::Session);
+    let wanted = limit.saturating_add(1);
+    let filter = TaskFilter { below, open_only, limit: wanted, ..TaskFilter::default() };
+    let mut tasks = rows.tasks(&filter)?;
     let has_more = tasks.len() > limit;
+    // The newest, as the trees that they form.
     tasks.truncate(limit);
-    let subagents = tasks.into_iter().map(|task| subagent(rows, task, now));
+    let subagents = in_tree_order(tasks).into_iter().map(|task| subagent(rows, task, now));
     Ok(SubagentsListResult { ts: now, has_more, subagents: subagents.collect::<Result<_, _>>()? })
 }
 
-/// The tasks below a session, as trees.
-pub fn below(rows: &dyn Query, key: &SessionKey) -> Result<Vec<TaskView>, StoreError> {
-    let Some(session) = rows.session(key)? else { return Ok(Vec::new()) };
-    let root = Some(session.root_key);
-    let filter = TaskFilter { root, limit: SCAN_MAX, ..TaskFilter::default() };
-    Ok(in_tree_order(rows.tasks(&filter)?, Some(key)))
+/// The tasks below a session that are open or have ended since, the newest, as trees.
+pub fn below(
+    rows: &dyn Query,
+    key: &SessionKey,
+    ended_since: Timestamp,
+    limit: usize,
+) -> Result<Vec<TaskView>, StoreError> {
+    let filter = TaskFilter {
+        below: Some(Below::Session(key.clone())),
+        ended_since: Some(ended_since),
+        limit,
+        ..TaskFilter::default()
+    };
+    Ok(in_tree_order(rows.tasks(&filter)?))
 }
 
 /// What a task does now, or how it has ended.
@@ -279,21 +319,16 @@ pub fn stands(task: &TaskView, now: Timestamp) -> String {
 
 /// Puts each task after the one that asked for it and before that one's next sibling; oldest
 /// first. A task whose parent is not in the list stands at the top.
-fn in_tree_order(tasks: Vec<TaskView>, below: Option<&SessionKey>) -> Vec<TaskView> {
+fn in_tree_order(tasks: Vec<TaskView>) -> Vec<TaskView> {
     let mut by_id: BTreeMap<TaskId, TaskView> =
         tasks.into_iter().map(|task| (task.id, task)).collect();
     let mut children: BTreeMap<Option<TaskId>, Vec<TaskId>> = BTreeMap::new();
     let mut tops = Vec::new();
     for task in by_id.values() {
         let parent = task.parent.filter(|parent| by_id.contains_key(parent));
-        let top = match below {
-            Some(key) => task.requester_key == *key,
-            None => parent.is_none(),
-        };
-        if top {
-            tops.push(task.id);
-        } else {
-            children.entry(parent).or_default().push(task.id);
+        match parent {
+            None => tops.push(task.id),
+            parent => children.entry(parent).or_default().push(task.id),
         }
     }
     tops.reverse();
@@ -382,12 +417,10 @@ mod tests {
         let order = |tasks: Vec<TaskView>| -> Vec<u128> {
             tasks.iter().map(|task| task.id.uuid().as_u128()).collect()
         };
-        assert_eq!(order(in_tree_order(tasks(), None)), [1, 2, 5, 3, 4]);
-        let below = task(1, None).session_key;
-        assert_eq!(order(in_tree_order(tasks(), Some(&below))), [2, 5, 3]);
-        // The parent has ended and is not listed any more.
+        assert_eq!(order(in_tree_order(tasks())), [1, 2, 5, 3, 4]);
+        // The parent is not listed: it has ended, or is on another page.
         let orphans = vec![task(5, Some(2)), task(4, None)];
-        assert_eq!(order(in_tree_order(orphans, None)), [4, 5]);
+        assert_eq!(order(in_tree_order(orphans)), [4, 5]);
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::rows::{
 pub(super) struct Facts<'w> {
     pub world: &'w World,
     pub now: Timestamp,
+    /// What has ended before may be forgotten.
+    pub since: Timestamp,
     pub tasks: BTreeMap<TaskId, &'w Task>,
     pub runs: BTreeMap<RunId, &'w Run>,
     pub sessions: BTreeMap<&'w SessionKey, &'w Session>,
@@ -26,7 +28,7 @@ pub(super) struct Facts<'w> {
 }
 
 impl<'w> Facts<'w> {
-    pub fn of(world: &'w World, now: Timestamp) -> Facts<'w> {
+    pub fn of(world: &'w World, now: Timestamp, since: Timestamp) -> Facts<'w> {
         let mut steps: BTreeMap<RunId, Vec<&Step>> = BTreeMap::new();
         for step in &world.steps {
             steps.entry(step.run).or_default().push(step);
@@ -36,6 +38,7 @@ impl<'w> Facts<'w> {
         Facts {
             world,
             now,
+            since,
             tasks: world.tasks.iter().map(|task| (task.id, task)).collect(),
             runs: world.runs.iter().map(|run| (run.id, run)).collect(),
             sessions: world.sessions.iter().map(|session| (&session.key, session)).collect(),

@@ -7,7 +7,6 @@ use types::{Hash, TaskId};
 use super::facts::Facts;
 use super::{Fault, Finding, stop};
 use crate::announce::ANNOUNCE_SKIP;
-use crate::limits::RETENTION;
 use crate::rows::{
     InboxKind, InboxRow, InboxState, Lifecycle, Outcome, Place, Run, Step, StepKind, StepState,
 };
@@ -32,7 +31,7 @@ pub(super) fn announces(facts: &Facts<'_>, found: &mut Vec<Finding>) {
     let skip = Hash::of(ANNOUNCE_SKIP);
     for task in facts.tasks.values() {
         let (Some(outcome), Some(ended)) = (task.outcome, task.ended) else { continue };
-        let lately = facts.now.since(ended) < RETENTION;
+        let lately = ended > facts.since;
         let skipped = outcome == Outcome::Completed && task.result_hash == Some(skip);
         let due = task.announce.reaches_requester() && lately && !skipped;
         if !due || announced.contains(&task.id) {
@@ -110,7 +109,7 @@ pub(super) fn unknown(facts: &Facts<'_>, found: &mut Vec<Finding>) {
         let Some(run) = facts.runs.get(&step.run) else { continue };
         let outcome = run.phase.outcome();
         let by_a_person = outcome.is_none() || outcome == Some(Outcome::Cancelled);
-        let lately = run.ended.is_some_and(|ended| facts.now.since(ended) < RETENTION);
+        let lately = run.ended.is_some_and(|ended| ended > facts.since);
         if by_a_person || !lately || looked_at(facts, run, step) {
             continue;
         }

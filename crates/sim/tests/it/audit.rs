@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::bench::{Bench, main_session};
 
 fn found(bench: &Bench) -> Vec<Finding> {
-    audit(&bench.disk.world, bench.at.now)
+    audit(&bench.disk.world, bench.at.now, &bench.limits)
 }
 
 /// Does what the command does.
@@ -282,7 +282,7 @@ fn a_moment_is_no_fault() {
     bench.disk.put_timer(&timer);
     let at = |seconds: i64| Timestamp(due.ms() + seconds * 1_000);
     let late = |bench: &Bench, seconds| {
-        let found = audit(&bench.disk.world, at(seconds));
+        let found = audit(&bench.disk.world, at(seconds), &bench.limits);
         found.iter().any(|finding| finding.fault == Fault::TimerOverdue)
     };
     assert!(!late(&bench, 29) && late(&bench, 31));

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use machine::audit::audit;
+use machine::audit::{audit, since};
 use machine::check::World;
 use machine::{Answer, Limits};
 use sim::world::Batch;
@@ -104,13 +104,13 @@ async fn the_store_in_a_file_does_the_same() {
             let done = file.commit(moment(batch), batch.events.clone()).await;
             assert_same(seed, batch, done.expect("the disk holds"));
             if n % 20 == 0 {
-                audits_agree(&file, batch.now).await;
+                audits_agree(&file, &sim.limits, batch.now).await;
             }
         }
         // Much later, when leases are over, timers late and results to be forgotten.
         for hours in [0, 1, 24, 6 * 24, 30 * 24] {
             let after = std::time::Duration::from_secs(hours * 3_600);
-            audits_agree(&file, batches[batches.len() - 1].now + after).await;
+            audits_agree(&file, &sim.limits, batches[batches.len() - 1].now + after).await;
         }
         let world = file.snapshot().await.expect("the file can be read");
         assert_eq!(sorted(world), sorted(sim.disk.world), "seed {seed}");
@@ -118,13 +118,13 @@ async fn the_store_in_a_file_does_the_same() {
 }
 
 /// An audit of what is open finds what an audit of all rows finds.
-async fn audits_agree(file: &Sqlite, now: Timestamp) {
+async fn audits_agree(file: &Sqlite, limits: &Limits, now: Timestamp) {
     let told = |world: &World| {
-        let mut found = audit(world, now);
+        let mut found = audit(world, now, limits);
         found.sort_by(|a, b| (a.fault, &a.what).cmp(&(b.fault, &b.what)));
         found
     };
-    let open = file.open_rows(now).await.expect("the file can be read");
+    let open = file.open_rows(since(now, limits)).await.expect("the file can be read");
     let all = file.snapshot().await.expect("the file can be read");
     assert_eq!(told(&open), told(&all));
 }

@@ -1,7 +1,7 @@
 //! The questions of readers, put to the tables.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use machine::check::{EntryHead, World};
 use machine::rows::{
@@ -16,9 +16,9 @@ use super::tx::RUN_MIN;
 use crate::error::StoreError;
 use crate::query::Query;
 use crate::view::{
-    BudgetView, EntryView, GateView, HistoryPage, InputView, JournalView, LaneView, LedgerScope,
-    LedgerTotal, LineView, NodeView, QueuedView, RunFacts, RunView, SentView, SessionFilter,
-    SessionView, SpendView, Tally, TaskFilter, TaskView, TranscriptView,
+    Below, BudgetView, Ends, EntryView, GateView, HistoryPage, InputView, JournalView, LaneView,
+    LedgerScope, LedgerTotal, LineView, NodeView, QueuedView, RunFacts, RunView, SentView,
+    SessionFilter, SessionView, SpendView, Tally, TaskFilter, TaskView, TranscriptView,
 };
 
 impl Tables {
@@ -79,6 +79,21 @@ impl Tables {
         TaskView::new(task.clone(), self.runs.get(&task.run).map(|run| self.facts(run)))
     }
 
+    fn tasks_below(&self, top: &Below) -> BTreeSet<TaskId> {
+        let mut below = BTreeSet::new();
+        // A task comes after the one that asked for it.
+        for task in self.tasks.values() {
+            let own = match top {
+                Below::Session(key) => task.requester_key == *key,
+                Below::Task(id) => task.parent == Some(*id),
+            };
+            if own || task.parent.is_some_and(|parent| below.contains(&parent)) {
+                below.insert(task.id);
+            }
+        }
+        below
+    }
+
     fn sum(&self, counts: impl Fn(&LedgerRow) -> bool) -> LedgerTotal {
         let mut total = LedgerTotal::default();
         for row in self.ledger.values().filter(|row| counts(row)) {
@@ -108,6 +123,23 @@ fn wants(filter: &SessionFilter, row: &Session) -> bool {
         && filter.search.as_deref().is_none_or(found)
         && filter.lifecycle.is_none_or(|lifecycle| lifecycle == row.lifecycle)
         && (!filter.open_only || row.open_run.is_some())
+}
+
+fn wants_task(filter: &TaskFilter, task: &Task) -> bool {
+    let of_session = |key: &SessionKey| *key == task.requester_key || *key == task.session_key;
+    let stands = |ends: &Ends| match task.outcome {
+        None => ends.open,
+        Some(outcome) => ends.outcomes.contains(&outcome),
+    };
+    filter.root.as_ref().is_none_or(|root| *root == task.root_key)
+        && filter.requester.as_ref().is_none_or(|key| *key == task.requester_key)
+        && filter.session.as_ref().is_none_or(of_session)
+        && filter.agent.as_ref().is_none_or(|agent| *agent == task.session_key.agent)
+        && filter.before.is_none_or(|before| task.id < before)
+        && filter.kind.is_none_or(|kind| task.kind == kind)
+        && filter.ends.as_ref().is_none_or(stands)
+        && filter.ended_since.is_none_or(|since| task.ended.is_none_or(|ended| ended >= since))
+        && !(filter.open_only && task.outcome.is_some())
 }
 
 impl Query for Tables {
@@ -294,12 +326,9 @@ impl Query for Tables {
     }
 
     fn tasks(&self, filter: &TaskFilter) -> Result<Vec<TaskView>, StoreError> {
+        let below = filter.below.as_ref().map(|top| self.tasks_below(top));
         let wanted = |task: &&Task| {
-            filter.root.as_ref().is_none_or(|root| *root == task.root_key)
-                && filter.requester.as_ref().is_none_or(|key| *key == task.requester_key)
-                && filter.before.is_none_or(|before| task.id < before)
-                && filter.kind.is_none_or(|kind| task.kind == kind)
-                && !(filter.open_only && task.outcome.is_some())
+            wants_task(filter, task) && below.as_ref().is_none_or(|ids| ids.contains(&task.id))
         };
         let newest = self.tasks.values().rev().filter(wanted).take(filter.limit);
         Ok(newest.map(|task| self.task_view(task)).collect())
@@ -461,6 +490,14 @@ impl Query for Tables {
     fn journal(&self, after_seq: i64, limit: usize) -> Result<Vec<JournalView>, StoreError> {
         let after = (std::ops::Bound::Excluded(after_seq), std::ops::Bound::Unbounded);
         Ok(self.journal.range(after).map(|(_, line)| line.clone()).take(limit).collect())
+    }
+
+    fn restart_lines(&self, limit: usize) -> Result<Vec<JournalView>, StoreError> {
+        let about = ["node.started", "node.lost", "run.recovered"];
+        let lines = self.journal.values().filter(|line| about.contains(&line.kind.as_str()));
+        let lines: Vec<&JournalView> = lines.collect();
+        let start = lines.iter().rposition(|line| line.kind == "node.started").unwrap_or(0);
+        Ok(lines[start..].iter().take(limit).map(|line| (*line).clone()).collect())
     }
 
     fn snapshot(&self) -> Result<World, StoreError> {

@@ -12,7 +12,7 @@ use super::budget;
 use super::columns::{self, Columns, Text, columns, int, number};
 use super::link::Link;
 use super::summed::Summed;
-use super::{open_rows, sessions};
+use super::{open_rows, sessions, tasks};
 use crate::error::StoreError;
 use crate::query::Query;
 use crate::view::{
@@ -198,13 +198,6 @@ pub(super) fn with_edges(
         }
     }
     nodes
-}
-
-/// A list with those conditions that were asked for, so that each can use its index.
-fn filtered(select: &str, conditions: &[(bool, &str)], order: &str) -> String {
-    let wanted = conditions.iter().filter(|(asked, _)| *asked).map(|(_, condition)| *condition);
-    let all: Vec<&str> = std::iter::once("true").chain(wanted).collect();
-    format!("{select} where {} {order}", all.join(" and "))
 }
 
 impl Snapshot<'_> {
@@ -424,25 +417,7 @@ impl Query for Snapshot<'_> {
     }
 
     fn tasks(&self, filter: &TaskFilter) -> Result<Vec<TaskView>, StoreError> {
-        let sql = filtered(
-            concat!("select ", columns!(tasks), " from tasks"),
-            &[
-                (filter.root.is_some(), "root_key = ?1"),
-                (filter.requester.is_some(), "requester_key = ?2"),
-                (filter.open_only, "ended_ms is null"),
-                (filter.before.is_some(), "id < ?3"),
-                (filter.kind.is_some(), "kind = ?4"),
-            ],
-            "order by id desc limit ?5",
-        );
-        let params = params![
-            filter.root.as_ref().map(Text),
-            filter.requester.as_ref().map(Text),
-            filter.before.map(Text),
-            filter.kind.map(|kind| kind.as_str()),
-            int(filter.limit as u64),
-        ];
-        let rows = self.link.rows(&sql, params, columns::task)?;
+        let rows = tasks::list(self.link, filter)?;
         rows.into_iter().map(|row| self.task_view(row)).collect()
     }
 
@@ -550,6 +525,20 @@ impl Query for Snapshot<'_> {
         self.link.rows(sql, params![after_seq, int(limit as u64)], columns::journal)
     }
 
+    fn restart_lines(&self, limit: usize) -> Result<Vec<JournalView>, StoreError> {
+        // The kinds are written out, so that the small index of restarts serves.
+        let sql = concat!(
+            "select seq, ",
+            columns!(journal),
+            " from journal where kind in ('node.started', 'node.lost', 'run.recovered') \
+             and seq >= (select coalesce(max(seq), 0) from journal where \
+                         kind in ('node.started', 'node.lost', 'run.recovered') \
+                         and kind = 'node.started') \
+             order by seq limit ?1"
+        );
+        self.link.rows(sql, [int(limit as u64)], columns::journal)
+    }
+
     fn snapshot(&self) -> Result<World, StoreError> {
         let link = self.link;
         let heads = "select session_id, seq, run_id, step_n, kind, call_id from entries \
@@ -591,7 +580,7 @@ impl Query for Snapshot<'_> {
         })
     }
 
-    fn open_rows(&self, now: Timestamp) -> Result<World, StoreError> {
-        open_rows::read(self.link, now)
+    fn open_rows(&self, since: Timestamp) -> Result<World, StoreError> {
+        open_rows::read(self.link, since)
     }
 }

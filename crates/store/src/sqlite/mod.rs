@@ -27,6 +27,7 @@ mod place;
 mod put;
 mod readers;
 mod sessions;
+mod tasks;
 mod summed;
 mod tx;
 mod writer;

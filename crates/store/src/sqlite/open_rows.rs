@@ -1,7 +1,6 @@
 //! What an audit looks at, in SQL: so that it reads what is open, and not years of what has ended.
 
 use machine::check::World;
-use machine::limits::RETENTION;
 use machine::rows::Halt;
 use rusqlite::params;
 use types::{SessionKey, Timestamp};
@@ -40,8 +39,8 @@ const SENT: &str = "select steps.waits_on from steps join runs on runs.id = step
     where runs.ended_ms is null and steps.waits_on is not null";
 
 /// Reads those rows of each table.
-pub fn read(link: Link<'_>, now: Timestamp) -> Result<World, StoreError> {
-    let since = now.ms().saturating_sub(RETENTION.as_millis() as i64);
+pub fn read(link: Link<'_>, since: Timestamp) -> Result<World, StoreError> {
+    let since = since.ms();
     let tasks = format!(
         "{TASKS} select {} from tasks where id in (select id from wanted) order by id",
         columns!(tasks)

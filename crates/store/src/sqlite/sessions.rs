@@ -15,19 +15,19 @@ use crate::view::{SessionFilter, Tally};
 
 /// Conditions and their values, in the order of the placeholders.
 #[derive(Debug, Default)]
-struct Conditions {
-    sql: Vec<String>,
-    values: Vec<Value>,
+pub struct Conditions {
+    pub sql: Vec<String>,
+    pub values: Vec<Value>,
 }
 
 impl Conditions {
     /// Adds a condition; each `?` in it stands for the one value.
-    fn add(&mut self, sql: &str, value: impl Into<Value>) {
+    pub fn add(&mut self, sql: &str, value: impl Into<Value>) {
         self.values.push(value.into());
         self.sql.push(sql.replace('?', &format!("?{}", self.values.len())));
     }
 
-    fn add_if(&mut self, sql: &str, value: Option<impl Into<Value>>) {
+    pub fn add_if(&mut self, sql: &str, value: Option<impl Into<Value>>) {
         if let Some(value) = value {
             self.add(sql, value);
         }

@@ -154,8 +154,8 @@ async fn look_at_database(setup: &Setup, findings: &mut Vec<Finding>) {
         findings.push(finding("provider", State::Warning, detail));
     }
     let now = SystemClock.now();
-    if let Ok(rows) = reader.open_rows(now).await {
-        for audit::Finding { what, fix, .. } in audit::audit(&rows, now) {
+    if let Ok(rows) = reader.open_rows(audit::since(now, &limits)).await {
+        for audit::Finding { what, fix, .. } in audit::audit(&rows, now, &limits) {
             findings.push(finding("ledger", State::Warning, format!("{what}: `{fix}`")));
         }
     }

@@ -2,18 +2,34 @@
 
 use std::io::Write;
 
+use clap::Args;
 use protocol::Method;
-use protocol::health::{Health, Status};
+use protocol::health::{Health, InterruptedRun, LastRestart, Status};
 use protocol::notice::ProviderGate;
 use serde_json::json;
 use types::Timestamp;
 
 use crate::client::Client;
-use crate::output::table;
+use crate::output::{json_lines, table};
 use crate::setup::Setup;
 
-pub async fn status(setup: &Setup, out: &mut impl Write) -> anyhow::Result<()> {
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Show what the last start has found: what was interrupted, what went on, what is left to you
+    #[arg(long)]
+    last_restart: bool,
+}
+
+pub async fn status(args: &StatusArgs, setup: &Setup, out: &mut impl Write) -> anyhow::Result<()> {
     let mut client = Client::connect(&setup.target()?).await?;
+    if args.last_restart {
+        let params = json!({ "lastRestart": true });
+        let status: Status = client.get(Method::Status, params).await?;
+        let Some(restart) = status.last_restart else {
+            anyhow::bail!("no start is kept in the history any more");
+        };
+        return last_restart(&restart, status.ts, setup.json, out);
+    }
     let value = client.call(Method::Status, json!({})).await?;
     if setup.json {
         return Ok(writeln!(out, "{value}")?);
@@ -70,6 +86,54 @@ pub async fn status(setup: &Setup, out: &mut impl Write) -> anyhow::Result<()> {
         writeln!(out, "{}", gate_line(gate, status.ts))?;
     }
     Ok(())
+}
+
+/// Prints what a start has found.
+fn last_restart(
+    restart: &LastRestart,
+    now: Timestamp,
+    json: bool,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    if json {
+        return Ok(json_lines(out, std::slice::from_ref(restart))?);
+    }
+    let LastRestart { started_at, lost, runs, continued, given_up, .. } = restart;
+    let ago = now.since(*started_at).as_secs();
+    writeln!(out, "started {ago} s ago; gateways lost before that: {}", lost.len())?;
+    writeln!(
+        out,
+        "interrupted: {} runs; gone on by themselves: {continued}; given up: {given_up}",
+        runs.len()
+    )?;
+    let LastRestart { calls_cut, tokens_cut, unknown_calls, waiting_for_person, .. } = restart;
+    writeln!(
+        out,
+        "model calls cut and made again: {calls_cut}, about {tokens_cut} tokens; tool calls of \
+         unknown outcome: {unknown_calls}"
+    )?;
+    let rows: Vec<Vec<String>> = runs.iter().map(interrupted).collect();
+    if !rows.is_empty() {
+        table(out, &["RUN", "SESSION", "NOW", "CUT", "TOKENS", "UNKNOWN"], &rows)?;
+    }
+    if waiting_for_person.is_empty() {
+        writeln!(out, "nothing waits for you")?;
+    }
+    for left in waiting_for_person {
+        writeln!(out, "{}\n    {}", left.what, left.fix)?;
+    }
+    Ok(())
+}
+
+fn interrupted(run: &InterruptedRun) -> Vec<String> {
+    vec![
+        run.run_id.to_string(),
+        run.session_key.to_string(),
+        run.stands.clone(),
+        run.calls_cut.to_string(),
+        run.tokens_cut.to_string(),
+        run.unknown_calls.to_string(),
+    ]
 }
 
 /// What a gate that is not open means, in one line.

@@ -7,9 +7,10 @@ use clap::{Args, Subcommand};
 use protocol::Method;
 use protocol::audit::{AuditFinding, AuditResult, RedeliverResult};
 use protocol::tasks::{
-    RetryStatus, SubagentsListResult, TaskGetResult, TaskRetryResult, TaskStatus, TasksListResult,
+    RetryStatus, SubagentsListResult, TaskGetResult, TaskRetryResult, TaskRuntime, TaskStatus,
+    TasksListResult,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use types::TaskId;
 
 use crate::client::Client;
@@ -43,9 +44,29 @@ pub struct TasksArgs {
     #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = status)]
     status: Vec<TaskStatus>,
 
+    /// Show only tasks that a session of this agent carries
+    #[arg(long, value_name = "ID")]
+    agent: Option<String>,
+
+    /// Show only tasks that this session has asked for or carries
+    #[arg(long, value_name = "KEY")]
+    session: Option<String>,
+
+    /// Show only tasks of this kind: subagent, cli, flow, flow_node
+    #[arg(long, value_name = "KIND", value_parser = kind)]
+    kind: Option<TaskRuntime>,
+
+    /// Show only tasks of the tree that this session belongs to
+    #[arg(long, value_name = "KEY")]
+    tree: Option<String>,
+
     /// Show at most this many tasks
     #[arg(long, default_value_t = 50, value_name = "COUNT")]
     limit: u32,
+
+    /// Go on where another page ended: with the tasks older than this one
+    #[arg(long, value_name = "ID")]
+    before: Option<TaskId>,
 }
 
 #[derive(Debug, Args)]
@@ -90,6 +111,34 @@ fn status(text: &str) -> Result<TaskStatus, String> {
     text.parse().map_err(|_| format!("there is no such status; there are: {}", words.join(", ")))
 }
 
+fn kind(text: &str) -> Result<TaskRuntime, String> {
+    let words: Vec<&str> = TaskRuntime::ALL.iter().map(|word| word.as_str()).collect();
+    text.parse().map_err(|_| format!("there is no such kind; there are: {}", words.join(", ")))
+}
+
+/// The parameters of `tasks.list` that were asked for.
+fn asked(args: &TasksArgs, setup: &Setup) -> anyhow::Result<Value> {
+    let mut params = json!({ "limit": args.limit });
+    if !args.status.is_empty() {
+        params["status"] = json!(args.status);
+    }
+    if let Some(agent) = &args.agent {
+        params["agentId"] = json!(agent);
+    }
+    for (name, key) in [("sessionKey", &args.session), ("treeSessionKey", &args.tree)] {
+        if let Some(key) = key {
+            params[name] = json!(setup.session_key(key, None)?);
+        }
+    }
+    if let Some(kind) = args.kind {
+        params["runtime"] = json!(kind);
+    }
+    if let Some(before) = args.before {
+        params["cursor"] = json!(before);
+    }
+    Ok(params)
+}
+
 pub async fn tasks(
     command: TasksCommand,
     setup: &Setup,
@@ -109,11 +158,11 @@ pub async fn tasks(
         TasksCommand::Flow(command) => return flow::run(command, setup, out).await,
     };
     let mut client = Client::connect(&setup.target()?).await?;
-    let mut params = json!({ "limit": args.limit });
-    if !args.status.is_empty() {
-        params["status"] = json!(args.status);
-    }
+    let params = asked(&args, setup)?;
     let result: TasksListResult = client.get(Method::TasksList, params).await?;
+    if let Some(last) = &result.next_cursor {
+        eprintln!("there are more; see --limit, or go on with --before {last}");
+    }
     if setup.json {
         return Ok(json_lines(out, &result.tasks)?);
     }
