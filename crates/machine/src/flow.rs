@@ -90,9 +90,12 @@ pub fn on_task_ended(state: &mut State<'_>, id: TaskId, quiet: bool) {
     };
     let nodes = state.tx().flow_nodes(flow);
     let Some(mut node) = nodes.into_iter().find(|node| node.task == Some(id)) else { return };
-    let stopped = stopped(state, task.parent);
-    node.state = schedule::after_attempt(&node, outcome, stopped);
-    note_end(state, &node);
+    // A node may say otherwise while its task goes on: a fault that the audit finds.
+    if node.state == FlowNodeState::Running {
+        let stopped = stopped(state, task.parent);
+        node.state = schedule::after_attempt(&node, outcome, stopped);
+        note_end(state, &node);
+    }
     advance(state, flow, quiet);
 }
 
@@ -134,7 +137,7 @@ pub fn stop(state: &mut State<'_>, id: FlowId, by: &str, quiet: bool) -> Stopped
     let running = |node: &FlowNode| node.task.filter(|_| node.state == FlowNodeState::Running);
     let tasks: Vec<TaskId> = state.tx().flow_nodes(id).iter().filter_map(running).collect();
     for task in tasks {
-        let Stopped { runs, tasks } = stop::stop_tree(state, task, by, quiet);
+        let Stopped { runs, tasks } = stop::stop_level(state, task, by, quiet);
         all.runs.extend(runs);
         all.tasks.extend(tasks);
     }

@@ -13,7 +13,7 @@ use crate::event::Event;
 use crate::finish::{self, End, finish};
 use crate::flow;
 use crate::inbox;
-use crate::rows::{InboxKind, InboxRow, Outcome, TaskKind};
+use crate::rows::{InboxKind, InboxRow, Outcome, Task, TaskKind};
 use crate::state::State;
 
 /// Stops a session: its run, what waits in it, and all its open children; if a run is named,
@@ -37,6 +37,7 @@ pub fn stop_all(state: &mut State<'_>, key: &SessionKey, by: &str) -> Stopped {
     let mut stopped = Stopped::default();
     // The children are marked first: the end of the run must not find them waited for.
     mark_children(state, key, by, &mut stopped, |_| true);
+    mark_orphans(state, by, &mut stopped, |above| above.requester_key == *key);
     for task in inbox::cancel_queued(state, key, false, |_| true) {
         end_in_line(state, task, by, false);
         stopped.tasks.push(task);
@@ -59,16 +60,25 @@ pub fn stop_task(state: &mut State<'_>, id: TaskId, by: &str) -> Answer {
 /// One level of a cascade.
 pub fn stop_below(state: &mut State<'_>, id: TaskId, by: &str) -> Answer {
     if state.find_task(&id).is_some() {
-        stop_tree(state, id, by, true);
+        stop_level(state, id, by, true);
     }
     Answer::Done
 }
 
-/// Ends an open task's run, and raises the stop of each open child.
+/// Stops an open task and everything below it.
 ///
 /// `quiet` says that the requester has been stopped as well, so that the announce does not wake
 /// it.
 pub fn stop_tree(state: &mut State<'_>, id: TaskId, by: &str, quiet: bool) -> Stopped {
+    let mut stopped = stop_level(state, id, by, quiet);
+    if !stopped.tasks.is_empty() {
+        mark_orphans(state, by, &mut stopped, |above| above.id == id);
+    }
+    stopped
+}
+
+/// Ends an open task's run, and raises the stop of each open child.
+pub fn stop_level(state: &mut State<'_>, id: TaskId, by: &str, quiet: bool) -> Stopped {
     let mut stopped = Stopped::default();
     let now = state.now();
     let task = state.task_mut(&id);
@@ -162,6 +172,34 @@ fn mark_children(
     }
 }
 
+/// Marks what goes on behind tasks that have ended: one that announces to nobody, or whose parent
+/// has failed. A cascade goes from open task to open task, and would not come there.
+fn mark_orphans(
+    state: &mut State<'_>,
+    by: &str,
+    stopped: &mut Stopped,
+    is_top: impl Fn(&Task) -> bool,
+) {
+    let now = state.now();
+    for orphan in state.tx().orphans() {
+        let task = state.task(&orphan);
+        if task.cancelled.is_some() {
+            continue;
+        }
+        let mut next = task.parent;
+        while let Some(above) = next.map(|id| state.task(&id)) {
+            if !is_top(above) {
+                next = above.parent;
+                continue;
+            }
+            state.task_mut(&orphan).cancelled = Some(now);
+            stopped.tasks.push(orphan);
+            state.raised.push(Event::StopBelow { task: orphan, by: by.to_owned() });
+            break;
+        }
+    }
+}
+
 fn end_run(state: &mut State<'_>, run: RunId, by: &str, quiet: bool) {
     if state.run(&run).phase.ended() {
         return;
@@ -174,6 +212,7 @@ fn end_run(state: &mut State<'_>, run: RunId, by: &str, quiet: bool) {
 pub fn stop_children(state: &mut State<'_>, key: &SessionKey, by: &str) -> Stopped {
     let mut stopped = Stopped::default();
     mark_children(state, key, by, &mut stopped, |_| true);
+    mark_orphans(state, by, &mut stopped, |above| above.requester_key == *key);
     stopped
 }
 
@@ -183,7 +222,13 @@ pub fn stop_below_run(state: &mut State<'_>, run: RunId, by: &str) {
     let (key, task) = (row.session_key.clone(), row.task);
     let stopped = &mut Stopped::default();
     match task {
-        Some(task) => mark_below(state, &key, task, by, stopped),
-        None => mark_children(state, &key, by, stopped, |_| true),
+        Some(task) => {
+            mark_below(state, &key, task, by, stopped);
+            mark_orphans(state, by, stopped, |above| above.id == task);
+        }
+        None => {
+            mark_children(state, &key, by, stopped, |_| true);
+            mark_orphans(state, by, stopped, |above| above.requester_key == key);
+        }
     }
 }

@@ -157,6 +157,8 @@ pub trait Tx: Rows {
     fn lines_since_start(&mut self, kind: &str, limit: usize) -> Vec<(String, String)>;
     /// Open tasks that have been cancelled, or whose parent has: a stop that a crash cut short.
     fn cancelled_open_tasks(&mut self, limit: usize) -> Vec<TaskId>;
+    /// Open tasks whose parent has ended, oldest first.
+    fn orphans(&mut self) -> Vec<TaskId>;
     /// Where a queued run stands in its lane, from 1.
     fn place_in_line(&mut self, lane: LaneName, rank: i64, run: RunId) -> u32;
     /// Runs that wait at a gate for this model, oldest first.

@@ -272,6 +272,11 @@ impl Tx for Disk {
         of_kind.map(|(_, subject, detail)| (subject.clone(), detail.clone())).collect()
     }
 
+    fn orphans(&mut self) -> Vec<TaskId> {
+        let ended = |id: TaskId| self.world.tasks[self.tasks[&id]].ended.is_some();
+        self.open_tasks_where(|task| task.parent.is_some_and(ended))
+    }
+
     fn cancelled_open_tasks(&mut self, limit: usize) -> Vec<TaskId> {
         let parents = &self.world.tasks;
         let cancelled = |task: &Task| {

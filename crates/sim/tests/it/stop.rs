@@ -6,7 +6,9 @@ use machine::run::Phase;
 use machine::{Action, Answer, Event};
 use sim::plan::limits;
 use sim::script::{external, internal, spawn, wait};
-use types::{EffectClass, InternalCall, NodeId, RunId, SpawnRequest, TaskTarget, WaitFor};
+use types::{
+    Announce, EffectClass, InternalCall, NodeId, RunId, SpawnRequest, TaskTarget, WaitFor,
+};
 use uuid::Uuid;
 
 use crate::bench::{Bench, main_session};
@@ -78,6 +80,57 @@ fn an_agent_kills_what_is_below_it_and_nothing_else() {
     assert_eq!(bench.phase(child), Phase::AwaitingModel);
     let reply = bench.call(top, "k2", InternalCall::Kill { target });
     assert_eq!(reply["status"], "already_ended");
+}
+
+/// A child has ended, and one of its own that tells nobody goes on: it is below the stop as well.
+#[test]
+fn what_an_ended_child_has_left_is_stopped_with_the_rest() {
+    type Way = fn(&mut Bench, RunId) -> Answer;
+    let ways: [(&str, Way); 4] = [
+        ("session", |bench, _| stop(bench)),
+        ("task", |bench, _| {
+            let task = bench.tasks()[0].id;
+            bench.apply(Event::StopTask { task, by: "owner".to_owned() })
+        }),
+        ("kill", |bench, top| {
+            let target = TaskTarget(bench.tasks()[0].id.to_string());
+            bench.call(top, "k", InternalCall::Kill { target });
+            Answer::Done
+        }),
+        ("deadline", |bench, _| {
+            bench.pass(std::time::Duration::from_secs(61));
+            Answer::Done
+        }),
+    ];
+    for (way, stopped) in ways {
+        let mut bench = Bench::new(limits());
+        bench.send(&main_session(), "go");
+        let top = bench.open(&main_session());
+        let run_timeout = Some(std::time::Duration::from_secs(60));
+        let request = SpawnRequest { run_timeout, ..spawn("part") };
+        bench.call(top, "s", InternalCall::spawn(request));
+        let child = bench.tasks()[0].run;
+        bench.call(child, "s", InternalCall::spawn(spawn("part of it")));
+        let middle = bench.tasks()[1].run;
+        let request = SpawnRequest { announce: Announce::None, ..spawn("a part of that") };
+        bench.call(middle, "s", InternalCall::spawn(request));
+        let leaf = bench.tasks()[2].run;
+        bench.pin(leaf);
+        bench.say(middle, "done");
+        let completed = Some(Outcome::Completed);
+        assert_eq!(bench.outcomes(), [None, completed, None], "{way}");
+
+        stopped(&mut bench, top);
+        assert_eq!(bench.outcomes()[1..], [completed, Some(Outcome::Cancelled)], "{way}");
+        assert!(bench.phase(child).ended() && bench.phase(leaf) == CANCELLED, "{way}");
+        assert!(bench.done.actions.contains(&Action::Abort { run: leaf }), "{way}");
+    }
+    // What somebody else has asked for goes on.
+    let (mut bench, [top, child, leaf]) = chain();
+    bench.call(top, "s2", InternalCall::spawn(spawn("another part")));
+    let other = bench.tasks()[2].clone();
+    bench.apply(Event::StopTask { task: other.id, by: "owner".to_owned() });
+    assert!(!bench.phase(child).ended() && !bench.phase(leaf).ended());
 }
 
 /// An answer that comes after the stop of something above leaves a history that can be sent.

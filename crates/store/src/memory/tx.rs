@@ -365,6 +365,17 @@ impl Tx for Tables {
         tasks
     }
 
+    fn orphans(&mut self) -> Vec<TaskId> {
+        let left = |id: &TaskId| {
+            let parent = self.tasks.get(id).and_then(|task| task.parent);
+            let parent = parent.and_then(|parent| self.tasks.get(&parent));
+            parent.is_some_and(|parent| parent.ended.is_some())
+        };
+        let mut tasks: Vec<TaskId> = self.trees.keys().map(|(_, id)| *id).filter(left).collect();
+        tasks.sort_unstable();
+        tasks
+    }
+
     fn due_timers(&mut self, now: Timestamp, limit: usize) -> Vec<Timer> {
         let mut due: Vec<Timer> =
             self.timers.values().filter(|timer| timer.due <= now).cloned().collect();

@@ -550,6 +550,12 @@ impl Tx for SqlTx<'_> {
         self.rows(sql, [bound(limit)], columns::one)
     }
 
+    fn orphans(&mut self) -> Vec<TaskId> {
+        let sql = "select t.id from tasks as t join tasks as p on p.id = t.parent_id \
+                   where t.ended_ms is null and p.ended_ms is not null order by t.id";
+        self.rows(sql, [], columns::one)
+    }
+
     fn due_timers(&mut self, now: Timestamp, limit: usize) -> Vec<Timer> {
         let sql = concat!(
             "select ",

@@ -304,6 +304,12 @@ fn a_cut_stop_is_found_by_its_mark_and_by_its_parent_s() {
 
         assert_eq!(tx.cancelled_open_tasks(9), [task_id(2), task_id(3)]);
         assert_eq!(tx.cancelled_open_tasks(1), [task_id(2)]);
+
+        assert_eq!(tx.orphans(), []);
+        stopped.outcome = Some(Outcome::Cancelled);
+        stopped.ended = Some(Timestamp(2));
+        tx.put_task(&stopped);
+        assert_eq!(tx.orphans(), [task_id(3)]);
     }]);
 }
 

@@ -64,11 +64,21 @@ async fn lines(store: &dyn Store, kind: &str) -> usize {
     lines.iter().filter(|line| line.kind == kind).count()
 }
 
+/// Pages of a file in which nothing has happened yet.
+fn pages_of_none() -> u32 {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), &options());
+    let file = rusqlite::Connection::open(store.path()).unwrap();
+    file.query_row("pragma page_count", [], |row| row.get(0)).unwrap()
+}
+
 /// Without a disk of a size of its own: the bound is on the pages of the database.
 #[test]
 fn inputs_are_refused_while_the_disk_is_full() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path(), &Options { max_pages: Some(340), ..options() });
+    // Room for four inputs of 25 pages, and for some steps behind them.
+    let max_pages = Some(pages_of_none() + 115);
+    let store = open(dir.path(), &Options { max_pages, ..options() });
     let refused = [Answer::Refused(Refusal::StoreFull)];
     block_on(async {
         let mut accepted = 0;
