@@ -21,6 +21,7 @@ mod news;
 mod state;
 mod tx;
 pub mod retry;
+pub mod receipt;
 pub mod status;
 mod inbox;
 mod interrupt;

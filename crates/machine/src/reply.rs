@@ -18,6 +18,7 @@ use crate::announce::{ANNOUNCE_SKIP, bounded};
 use crate::finish::{End, NO_REPLY};
 use crate::inbox;
 use crate::internal::Reply;
+use crate::receipt::{self, Receipt, Taker};
 use crate::rows::{
     InboxKind, InboxRow, InboxState, Lifecycle, Outcome, Place, StepKind, StepState, TimerKind,
 };
@@ -346,24 +347,18 @@ pub fn receipt(state: &mut State<'_>, message: MessageId) -> Reply {
 }
 
 /// Where a message is, and which of the words of a receipt that makes.
-fn standing(state: &mut State<'_>, message: MessageId) -> (SessionKey, &'static str) {
+fn standing(state: &mut State<'_>, message: MessageId) -> (SessionKey, Receipt) {
     let seq = state.tx().inbox_by_id(message).expect("what was sent is a row");
     let row = state.inbox(&seq).clone();
-    let word = match (row.state, row.run) {
-        (InboxState::Queued, _) => "accepted",
-        (InboxState::Consumed, Some(run)) => match state.run(&run).phase.outcome() {
-            Some(Outcome::Completed) => "replied",
-            Some(_) => "failed",
-            None if seen(state, run, &row) => "started",
-            None => "delivered",
-        },
-        _ => "failed",
-    };
-    (row.session_key, word)
+    let taker = row.run.filter(|_| row.state == InboxState::Consumed).map(|run| {
+        let outcome = state.run(&run).phase.outcome();
+        Taker { outcome, called: outcome.is_none() && called_since(state, run, &row) }
+    });
+    (row.session_key, receipt::of(row.state, taker))
 }
 
 /// Has a model been called since the row was taken in?
-fn seen(state: &mut State<'_>, run: RunId, row: &InboxRow) -> bool {
+fn called_since(state: &mut State<'_>, run: RunId, row: &InboxRow) -> bool {
     let steps = state.run(&run).next_step;
     let last = (0..steps).rev().find(|n| state.step(&(run, *n)).kind == StepKind::Model);
     last.is_some_and(|n| row.done.is_some_and(|done| state.step(&(run, n)).started >= done))

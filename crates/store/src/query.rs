@@ -6,16 +6,18 @@
 use async_trait::async_trait;
 use machine::check::World;
 use machine::rows::CommandRow;
+use machine::run::WaitKind;
 use types::{
-    AssistantMessage, FlowId, FlowTarget, Hash, RunId, SessionId, SessionKey, SpendBy, TaskId,
-    Timestamp,
+    AssistantMessage, FlowId, FlowTarget, Hash, MessageId, RunId, SessionId, SessionKey, SpendBy,
+    TaskId, Timestamp,
 };
 
 use crate::error::StoreError;
 use crate::view::{
     BudgetView, EntryView, FlowNodeView, FlowView, GateView, HistoryPage, InputView, JournalView,
-    LaneView, LedgerScope, LedgerTotal, LineView, NodeView, QueuedView, RunView, SentView,
-    SessionFilter, SessionView, SpendView, Tally, TaskFilter, TaskView, TranscriptView,
+    LaneView, LedgerScope, LedgerTotal, LineView, MessageView, NodeView, QueuedView, RunFacts,
+    RunView, SentView, SessionFilter, SessionView, SpendView, Tally, TaskFilter, TaskView,
+    TranscriptView, WaitView,
 };
 use machine::rows::{Flow, FlowNode, Halt};
 
@@ -63,6 +65,31 @@ pub trait Query {
 
     /// Messages that a run has sent to other sessions, in their order.
     fn sent(&self, run: RunId) -> Result<Vec<SentView>, StoreError>;
+
+    fn message(&self, id: MessageId) -> Result<Option<MessageView>, StoreError>;
+
+    /// Open tasks whose end a run waits for, oldest first.
+    fn waited_tasks(&self, run: RunId) -> Result<Vec<TaskId>, StoreError>;
+
+    /// What a run waits for, if it waits. The view `v_sessions` says the same.
+    fn wait(&self, run: &RunFacts) -> Result<Option<WaitView>, StoreError> {
+        let Some(kind) = run.wait_kind else { return Ok(None) };
+        let tasks = match kind {
+            WaitKind::Children => self.waited_tasks(run.id)?,
+            _ => Vec::new(),
+        };
+        let mut sent = match kind {
+            WaitKind::Reply | WaitKind::Children => self.sent(run.id)?,
+            _ => Vec::new(),
+        };
+        sent.retain(|sent| match kind {
+            WaitKind::Reply => sent.waits,
+            // One that has yielded with no sub-agents waits until it is answered.
+            _ => tasks.is_empty() && !sent.settled,
+        });
+        let messages = sent.into_iter().map(|sent| sent.message).collect();
+        Ok(Some(WaitView { kind, need: run.wait_need, tasks, messages }))
+    }
 
     /// Inputs of a session that wait, oldest first.
     fn queued(&self, session: &SessionKey, limit: usize) -> Result<Vec<QueuedView>, StoreError>;

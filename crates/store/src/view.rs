@@ -5,8 +5,8 @@
 
 use machine::queue::QueueWish;
 use machine::rows::{
-    BudgetRow, EndReason, EntryKind, GateKind, GateState, InboxKind, InboxState, LaneName,
-    Lifecycle, NodeState, Outcome, Place, Run, Task, TaskKind, Transcript,
+    BudgetRow, EndReason, EntryKind, GateKind, GateState, InboxState, LaneName, Lifecycle,
+    NodeState, Outcome, Run, Task, TaskKind, Transcript,
 };
 use machine::run::{Phase, WaitKind};
 use machine::status::{Standing, TaskStatus, Words};
@@ -17,8 +17,10 @@ use types::{
 };
 
 mod flow;
+mod message;
 
 pub use flow::{FlowNodeView, FlowView};
+pub use message::{MessageView, QueuedView, SentView, WaitView};
 
 fn phase_word<S: Serializer>(phase: &Phase, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(phase.word())
@@ -269,21 +271,6 @@ impl RunView {
     }
 }
 
-/// An input that has not been taken in, with its body.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct QueuedView {
-    pub message: MessageId,
-    pub kind: InboxKind,
-    pub place: Place,
-    pub idem_key: String,
-    pub body: String,
-    /// The run that was made for it.
-    pub run: Option<RunId>,
-    pub sender: Option<SessionKey>,
-    pub at: Timestamp,
-}
-
 /// One transcript of a session key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -492,18 +479,6 @@ pub struct LineView {
     /// From 1.
     pub place: u32,
     pub since: Timestamp,
-}
-
-/// A message that a run has sent to another session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SentView {
-    pub message: MessageId,
-    pub session_key: SessionKey,
-    /// Does its call still wait for the answer?
-    pub waits: bool,
-    /// The run that took it in has ended, or none ever will.
-    pub settled: bool,
 }
 
 /// A gate of a provider that is not open, or at which runs wait.

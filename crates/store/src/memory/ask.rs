@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use machine::check::{EntryHead, World};
 use machine::rows::{
     BudgetKey, BudgetScope, CommandRow, EntryKind, Flow, FlowNode, GateState, Halt, InboxState,
-    LedgerRow, NodeState, Run, Session, StepState, Task, Transcript,
+    LedgerRow, NodeState, Run, Session, Step, StepKind, StepState, Task, Transcript,
 };
 use machine::status::{Activity, activity};
-use types::{FlowId, Hash, RunId, SessionId, SessionKey, SpendBy, TaskId, Timestamp};
+use types::{FlowId, Hash, MessageId, RunId, SessionId, SessionKey, SpendBy, TaskId, Timestamp};
 
 use super::tables::Tables;
 use super::tx::RUN_MIN;
@@ -17,8 +17,8 @@ use crate::error::StoreError;
 use crate::query::Query;
 use crate::view::{
     Below, BudgetView, Ends, EntryView, GateView, HistoryPage, InputView, JournalView, LaneView,
-    LedgerScope, LedgerTotal, LineView, NodeView, QueuedView, RunFacts, RunView, SentView,
-    SessionFilter, SessionView, SpendView, Tally, TaskFilter, TaskView, TranscriptView,
+    LedgerScope, LedgerTotal, LineView, MessageView, NodeView, QueuedView, RunFacts, RunView,
+    SentView, SessionFilter, SessionView, SpendView, Tally, TaskFilter, TaskView, TranscriptView,
 };
 
 impl Tables {
@@ -258,6 +258,35 @@ impl Query for Tables {
             Some(SentView { message, session_key, waits, settled })
         });
         Ok(sent.collect())
+    }
+
+    fn message(&self, id: MessageId) -> Result<Option<MessageView>, StoreError> {
+        let Some(row) = self.messages.get(&id).and_then(|seq| self.inbox.get(seq)) else {
+            return Ok(None);
+        };
+        let run = row.run.and_then(|run| self.runs.get(&run));
+        let called = |run: &Run| {
+            let since = |step: &Step| row.done.is_some_and(|done| step.started >= done);
+            self.steps_of(run.id).any(|step| step.kind == StepKind::Model && since(step))
+        };
+        Ok(Some(MessageView {
+            message: row.id,
+            session_key: row.session_key.clone(),
+            kind: row.kind,
+            state: row.state,
+            sender: row.sender.clone(),
+            task: row.task,
+            run: row.run,
+            outcome: run.and_then(|run| run.phase.outcome()),
+            called: run.is_some_and(called),
+            at: row.at,
+            done: row.done,
+        }))
+    }
+
+    fn waited_tasks(&self, run: RunId) -> Result<Vec<TaskId>, StoreError> {
+        let waited = |task: &&Task| task.waited_by == Some(run) && task.outcome.is_none();
+        Ok(self.tasks.values().filter(waited).map(|task| task.id).collect())
     }
 
     fn input(&self, session: &SessionKey, idem_key: &str) -> Result<Option<InputView>, StoreError> {

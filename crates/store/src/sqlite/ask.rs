@@ -12,13 +12,13 @@ use super::budget;
 use super::columns::{self, Columns, Text, columns, int, number};
 use super::link::Link;
 use super::summed::Summed;
-use super::{open_rows, sessions, tasks};
+use super::{messages, open_rows, sessions, tasks};
 use crate::error::StoreError;
 use crate::query::Query;
 use crate::view::{
     BudgetView, EntryView, GateView, HistoryPage, InputView, JournalView, LaneView, LedgerScope,
-    LedgerTotal, LineView, NodeView, QueuedView, RunFacts, RunView, SentView, SessionFilter,
-    SessionView, SpendView, Tally, TaskFilter, TaskView, TranscriptView,
+    LedgerTotal, LineView, MessageView, NodeView, QueuedView, RunFacts, RunView, SentView,
+    SessionFilter, SessionView, SpendView, Tally, TaskFilter, TaskView, TranscriptView,
 };
 
 /// A read transaction on this connection.
@@ -356,6 +356,14 @@ impl Query for Snapshot<'_> {
              from steps join inbox on inbox.id = steps.waits_on \
              where steps.run_id = ?1 and steps.waits_on is not null order by steps.n";
         self.link.rows(sql, [Text(run)], sent)
+    }
+
+    fn message(&self, id: MessageId) -> Result<Option<MessageView>, StoreError> {
+        messages::message(self.link, id)
+    }
+
+    fn waited_tasks(&self, run: RunId) -> Result<Vec<TaskId>, StoreError> {
+        messages::waited_tasks(self.link, run)
     }
 
     fn input(&self, session: &SessionKey, idem_key: &str) -> Result<Option<InputView>, StoreError> {

@@ -20,6 +20,7 @@ mod copy;
 mod inspect;
 mod link;
 mod lock;
+mod messages;
 mod migrate;
 mod open;
 mod open_rows;

@@ -1,5 +1,6 @@
 //! Both stores, each fresh, and events that run a test's own code in a transaction.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use machine::{Answer, Event, Limits, State};
@@ -13,7 +14,14 @@ use crate::rows;
 pub struct Bench {
     pub name: &'static str,
     pub store: Arc<dyn Store>,
-    _dir: Option<TempDir>,
+    dir: Option<TempDir>,
+}
+
+impl Bench {
+    /// The file that the rows are in, if there is one.
+    pub fn path(&self) -> Option<PathBuf> {
+        self.dir.as_ref().map(|dir| dir.path().join("windlass.db"))
+    }
 }
 
 /// Small, so that a test folder costs nothing.
@@ -42,9 +50,9 @@ pub fn benches(apply: Apply, limits: &Arc<Limits>) -> Vec<Bench> {
         Bench {
             name: "memory",
             store: Arc::new(Memory::new(Arc::clone(limits), node(), apply)),
-            _dir: None,
+            dir: None,
         },
-        Bench { name: "sqlite", store: Arc::new(file), _dir: Some(dir) },
+        Bench { name: "sqlite", store: Arc::new(file), dir: Some(dir) },
     ]
 }
 

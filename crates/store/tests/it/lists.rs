@@ -1,8 +1,8 @@
 //! Lists of sessions and what is counted instead, the same on every store.
 
 use machine::State;
-use machine::rows::Lifecycle;
-use store::view::{SessionFilter, Tally, TaskFilter};
+use machine::rows::{JournalLine, Lifecycle, Outcome, Task, TaskKind};
+use store::view::{Below, Ends, SessionFilter, Tally, TaskFilter};
 use types::{ScopeKind, Timestamp};
 
 use crate::bench::{Bench, benches, block_on, commit, event, limits, scripted};
@@ -108,6 +108,110 @@ fn what_is_counted_is_not_listed() {
         assert_eq!(of("input-1").await.unwrap(), Some(key(2)), "{name}");
         assert_eq!(of("input-9").await.unwrap(), None, "{name}");
     });
+}
+
+/// A tree of tasks, by number: 2 below the main session, 3 and 4 below 2, 5 below 3 (which has
+/// ended), a flow 6 with its node 7, and 8, which another session asked for.
+fn tree(state: &mut State<'_>) {
+    plant(state, 8);
+    let tx = state.tx();
+    let mut of_ops = rows::session(9);
+    of_ops.key = "agent:ops:thread:t4".parse().unwrap();
+    of_ops.agent = of_ops.key.agent.clone();
+    tx.put_session(&of_ops);
+    let below = |n, parent, requester| Task {
+        parent: Some(task_id(parent)),
+        requester_key: key(requester),
+        kind: TaskKind::Subagent,
+        ..rows::task(n)
+    };
+    let ended =
+        |task, outcome, ms| Task { outcome: Some(outcome), ended: Some(Timestamp(ms)), ..task };
+    tx.put_task(&rows::task(2));
+    tx.put_task(&ended(below(3, 2, 2), Outcome::TimedOut, 500));
+    tx.put_task(&Task { session_key: of_ops.key, ..below(4, 2, 2) });
+    tx.put_task(&ended(below(5, 3, 3), Outcome::Completed, 700));
+    tx.put_task(&rows::flow_task(6));
+    tx.put_task(&rows::node_task(7, 6));
+    let other = Task { requester_key: key(5), root_key: key(5), ..rows::task(8) };
+    tx.put_task(&ended(other, Outcome::Cancelled, 900));
+}
+
+#[test]
+fn tasks_are_filtered_where_the_rows_are() {
+    let all = TaskFilter::default;
+    let ends = |open, outcomes: &[Outcome]| Some(Ends { open, outcomes: outcomes.to_vec() });
+    let of = |n| Some(Below::Session(key(n)));
+    #[rustfmt::skip]
+    let table: [(TaskFilter, &[u128], &str); 18] = [
+        (all(),                                                     &[8, 7, 6, 5, 4, 3, 2], "all"),
+        (TaskFilter { limit: 2, ..all() },                          &[8, 7],                "a page"),
+        (TaskFilter { before: Some(task_id(4)), ..all() },          &[3, 2],                "the next"),
+        (TaskFilter { session: Some(key(3)), ..all() },             &[5, 3],                "session"),
+        (TaskFilter { session: Some(key(99)), ..all() },            &[],                    "nobody"),
+        (TaskFilter { root: Some(key(5)), ..all() },                &[8],                   "tree"),
+        (TaskFilter { agent: Some("ops".parse().unwrap()), ..all() }, &[4],                 "agent"),
+        (TaskFilter { agent: Some("op".parse().unwrap()), ..all() }, &[],                   "no agent"),
+        (TaskFilter { kind: Some(TaskKind::FlowNode), ..all() },    &[7],                   "kind"),
+        (TaskFilter { open_only: true, ..all() },                   &[7, 6, 4, 2],          "open"),
+        (TaskFilter { ends: ends(true, &[Outcome::TimedOut]), ..all() }, &[7, 6, 4, 3, 2],  "ends"),
+        (TaskFilter { ends: ends(false, &[Outcome::Cancelled, Outcome::Completed]), ..all() },
+                                                                    &[8, 5],                "outcomes"),
+        (TaskFilter { ends: ends(false, &[]), ..all() },            &[],                    "no ends"),
+        (TaskFilter { ended_since: Some(Timestamp(700)), ..all() }, &[8, 7, 6, 5, 4, 2],    "since"),
+        (TaskFilter { below: of(2), ..all() },                      &[5, 4, 3],             "below"),
+        (TaskFilter { below: of(2), open_only: true, ..all() },     &[4],                   "open below"),
+        (TaskFilter { below: Some(Below::Task(task_id(3))), ..all() }, &[5],                "below a task"),
+        (TaskFilter { below: of(1), limit: 3, ..all() },            &[7, 6, 5],             "the newest below"),
+    ];
+    for Bench { name, store, .. } in &benches(scripted, &limits()) {
+        block_on(async {
+            let moment = store::Moment { now: Timestamp(1), seed: 1 };
+            let done = store.commit(moment, vec![event(tree)]).await.unwrap();
+            assert!(done.answers[0].is_ok(), "{name}: {done:?}");
+            for (filter, expected, what) in &table {
+                let found = store.tasks(filter.clone()).await.unwrap();
+                let found: Vec<u128> = found.iter().map(|t| t.id.uuid().as_u128()).collect();
+                assert_eq!(found, *expected, "{name}: {what}");
+            }
+        });
+    }
+}
+
+/// What a start has found begins with its own line, whatever came before and between.
+#[test]
+fn the_lines_of_the_last_start_are_found() {
+    fn lines(state: &mut State<'_>) {
+        let at = state.now();
+        let of_two_starts = [
+            "run.recovered",
+            "node.started",
+            "run.recovered",
+            "run.ended",
+            "node.started",
+            "run.ended",
+            "node.lost",
+            "run.recovered",
+            "task.ended",
+        ];
+        for (n, kind) in of_two_starts.into_iter().enumerate() {
+            let (subject, detail) = (n.to_string(), String::new());
+            state.tx().add_journal(&JournalLine { kind, subject, root_key: None, detail, at });
+        }
+    }
+    for bench in benches(scripted, &limits()) {
+        block_on(async {
+            let read =
+                |limit| store::query::ask(&*bench.store, move |rows| rows.restart_lines(limit));
+            assert_eq!(read(9).await.unwrap(), [], "{}", bench.name);
+            commit(&bench, vec![event(lines)]).await;
+            for (limit, expected) in [(9, &["4", "6", "7"][..]), (2, &["4", "6"])] {
+                let found = read(limit).await.unwrap();
+                let found: Vec<&str> = found.iter().map(|line| &line.subject[..]).collect();
+                assert_eq!(found, expected, "{}", bench.name);
+            }
+        });
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod reads;
 mod repeats;
 mod rows;
 mod sent;
+mod standing;
 mod speed;
 mod upgrade;
 mod views;

@@ -27,6 +27,7 @@ mod orchestra;
 mod person;
 mod policy;
 mod report_b;
+mod restart;
 mod send;
 mod status;
 mod stop;
