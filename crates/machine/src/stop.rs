@@ -59,8 +59,12 @@ pub fn stop_task(state: &mut State<'_>, id: TaskId, by: &str) -> Answer {
 
 /// One level of a cascade.
 pub fn stop_below(state: &mut State<'_>, id: TaskId, by: &str) -> Answer {
-    if state.find_task(&id).is_some() {
+    let Some(task) = state.find_task(&id).cloned() else { return Answer::Done };
+    if task.outcome.is_none() {
         stop_level(state, id, by, true);
+    } else if task.kind != TaskKind::Flow {
+        // Its run has met the mark before the cascade came, and has ended by itself.
+        mark_below(state, &task.session_key, id, by, &mut Stopped::default());
     }
     Answer::Done
 }

@@ -151,6 +151,21 @@ fn calls_of_an_answer_that_comes_too_late_get_their_results() {
     assert!(!bench.done.actions.iter().any(starts));
 }
 
+/// A run may meet the mark of a stop before the cascade comes to its task, and end by itself: the
+/// cascade goes on below it.
+#[test]
+fn a_cascade_goes_on_below_a_run_that_has_ended_before_it_came() {
+    let (mut bench, [_, child, leaf]) = chain();
+    let mut task = bench.tasks()[0].clone();
+    task.cancelled = Some(bench.at.now);
+    machine::Rows::put_task(&mut bench.disk, &task);
+    bench.answer(child, "", vec![external("t", EffectClass::Pure)]);
+    assert_eq!((bench.phase(child), bench.phase(leaf).ended()), (CANCELLED, false));
+
+    bench.apply(Event::StopBelow { task: task.id, by: "owner".to_owned() });
+    assert_eq!(bench.phase(leaf), CANCELLED);
+}
+
 /// A stop that a crash has cut after its mark goes on at the next start.
 #[test]
 fn a_cut_cascade_goes_on_after_the_restart() {

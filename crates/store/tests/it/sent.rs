@@ -82,53 +82,56 @@ fn a_message_is_found_with_its_receipt() {
     }
 }
 
+/// Run 1 waits for an answer, run 2 for the end of a task.
+fn waiting(state: &mut State<'_>) {
+    world(state);
+    let tx = state.tx();
+    let wait = |n, kind, need| {
+        let phase = Phase::Waiting(kind);
+        Run { phase, wait_need: need, slot: None, node: None, ..rows::working(n, 0) }
+    };
+    tx.put_run(&wait(1, WaitKind::Reply, 0));
+    tx.put_run(&wait(2, WaitKind::Children, 1));
+    for n in [1, 2] {
+        let mut session = rows::session(n);
+        session.open_run = Some(run_id(n));
+        tx.put_session(&session);
+    }
+    for (n, waits, ended) in [(4, true, false), (5, false, false), (6, true, true)] {
+        let mut task = rows::task(n);
+        (task.requester_key, task.session_key) = (rows::key(2), rows::key(3));
+        task.waited_by = waits.then(|| run_id(2));
+        if ended {
+            (task.outcome, task.ended) = (Some(Outcome::Failed), Some(Timestamp(300)));
+        }
+        tx.put_task(&task);
+    }
+}
+
+/// The tasks have ended, and what run 2 has sent is not answered yet.
+fn alone(state: &mut State<'_>) {
+    let tx = state.tx();
+    let mut task = rows::task(4);
+    (task.requester_key, task.session_key) = (rows::key(2), rows::key(3));
+    (task.outcome, task.ended) = (Some(Outcome::Failed), Some(Timestamp(300)));
+    tx.put_task(&task);
+    for seq in [4, 5] {
+        let mut row = rows::inbox(seq, 3);
+        tx.add_inbox(&row, "body");
+        let mut step = rows::tool_step(2, seq as u32);
+        (step.waits_on, step.state) = (Some(row.id), StepState::Done);
+        step.ended = Some(Timestamp(201));
+        tx.put_step(&step);
+        if seq == 5 {
+            (row.state, row.done) = (InboxState::Dropped, Some(Timestamp(200)));
+            tx.put_inbox(&row);
+        }
+    }
+}
+
 /// What the runs of three sessions wait for; on the file the view says the same.
 #[test]
 fn what_a_session_waits_for_is_listed() {
-    fn waiting(state: &mut State<'_>) {
-        world(state);
-        let tx = state.tx();
-        let wait = |n, kind, need| {
-            let phase = Phase::Waiting(kind);
-            Run { phase, wait_need: need, slot: None, node: None, ..rows::working(n, 0) }
-        };
-        tx.put_run(&wait(1, WaitKind::Reply, 0));
-        tx.put_run(&wait(2, WaitKind::Children, 1));
-        for n in [1, 2] {
-            let mut session = rows::session(n);
-            session.open_run = Some(run_id(n));
-            tx.put_session(&session);
-        }
-        for (n, waits, ended) in [(4, true, false), (5, false, false), (6, true, true)] {
-            let mut task = rows::task(n);
-            (task.requester_key, task.session_key) = (rows::key(2), rows::key(3));
-            task.waited_by = waits.then(|| run_id(2));
-            if ended {
-                (task.outcome, task.ended) = (Some(Outcome::Failed), Some(Timestamp(300)));
-            }
-            tx.put_task(&task);
-        }
-    }
-    /// The tasks have ended, and what run 2 has sent is not answered yet.
-    fn alone(state: &mut State<'_>) {
-        let tx = state.tx();
-        let mut task = rows::task(4);
-        (task.requester_key, task.session_key) = (rows::key(2), rows::key(3));
-        (task.outcome, task.ended) = (Some(Outcome::Failed), Some(Timestamp(300)));
-        tx.put_task(&task);
-        for seq in [4, 5] {
-            let mut row = rows::inbox(seq, 3);
-            tx.add_inbox(&row, "body");
-            let mut step = rows::tool_step(2, seq as u32);
-            (step.waits_on, step.state) = (Some(row.id), StepState::Done);
-            step.ended = Some(Timestamp(201));
-            tx.put_step(&step);
-            if seq == 5 {
-                (row.state, row.done) = (InboxState::Dropped, Some(Timestamp(200)));
-                tx.put_inbox(&row);
-            }
-        }
-    }
     for bench in benches(scripted, &limits()) {
         block_on(async {
             let of = async |n| {
