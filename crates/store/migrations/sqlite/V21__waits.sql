@@ -1,4 +1,4 @@
--- V20: what a session waits for.
+-- V21: what a session waits for.
 --
 -- The ids of the tasks whose end it waits for, or of the messages to which it waits for an answer,
 -- with a space between them. What `Query::wait` says of the same run.
