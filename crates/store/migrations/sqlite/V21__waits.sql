@@ -53,9 +53,9 @@ select
             then 'The last run has answered. The session can be continued.'
         when newest.last_turn = 'interrupted'
             then 'The last run was interrupted by an error. The session is alive: continue it '
-                || 'rather than starting another.'
+                || 'with sessions_send rather than starting another.'
         else 'The last run was ended before it had answered. The session is alive: continue it '
-            || 'rather than starting another.'
+            || 'with sessions_send rather than starting another.'
     end as note,
     (select count(*) from inbox
         where inbox.session_key = sessions.key and inbox.state = 'queued') as queued,
