@@ -289,7 +289,7 @@ pub fn end_words(outcome: Outcome, error: Option<&str>) -> String {
 fn lifecycle(end: &RunEnded, ended_at: Timestamp) -> Lifecycle {
     match end.outcome {
         Outcome::Completed => {
-            Lifecycle::End { ended_at, aborted: false, stop_reason: Some("stop".to_owned()) }
+            Lifecycle::End { ended_at, aborted: false, stop_reason: Some(stop_reason(end)) }
         }
         Outcome::Cancelled => {
             Lifecycle::End { ended_at, aborted: true, stop_reason: Some("aborted".to_owned()) }
@@ -301,6 +301,11 @@ fn lifecycle(end: &RunEnded, ended_at: Timestamp) -> Lifecycle {
     }
 }
 
+/// What ended an answer. A run that has completed has an error only if its answer was cut.
+fn stop_reason(end: &RunEnded) -> String {
+    if end.error.is_some() { "length".to_owned() } else { "stop".to_owned() }
+}
+
 fn chat_end(end: &RunEnded, facts: Facts, now: Timestamp) -> ChatState {
     let message = end.text.as_ref().map(|text| ChatMessage {
         usage: facts.usage,
@@ -310,7 +315,7 @@ fn chat_end(end: &RunEnded, facts: Facts, now: Timestamp) -> ChatState {
         Outcome::Completed => ChatState::Final {
             message,
             usage: facts.usage,
-            stop_reason: Some("stop".to_owned()),
+            stop_reason: Some(stop_reason(end)),
             yielded: false,
         },
         Outcome::Cancelled => ChatState::Aborted {
@@ -455,6 +460,7 @@ mod tests {
         let lines: Vec<String> = [
             (Completed, Some("hi"), None),
             (Completed, None, None),
+            (Completed, Some("hal"), Some("its answer was cut")),
             (NoResult, None, None),
             (Failed, None, Some("the prompt is too long")),
             (TimedOut, None, None),
@@ -481,6 +487,7 @@ mod tests {
         assert_snapshot!(lines.join("\n"), @r#"
         completed: "final" | {"phase":"end","endedAt":1000,"stopReason":"stop"}
         completed: "final" | {"phase":"end","endedAt":1000,"stopReason":"stop"}
+        completed: "final" | {"phase":"end","endedAt":1000,"stopReason":"length"}
         no_result: "error" "the model gave no answer" "context_length" | {"phase":"error","endedAt":1000,"error":"the model gave no answer"}
         failed: "error" "the prompt is too long" "context_length" | {"phase":"error","endedAt":1000,"error":"the prompt is too long"}
         timed_out: "error" "the run was ended at its time limit" "timeout" | {"phase":"error","endedAt":1000,"error":"the run was ended at its time limit"}

@@ -37,7 +37,11 @@ const MARKER: &str = "[Agent reply] message=";
 
 /// What a sender is told of the end of the run that took its message in.
 enum Ending<'a> {
-    Said(&'a str),
+    Said {
+        text: &'a str,
+        /// Why it is not all that was to be said.
+        cut: Option<&'a str>,
+    },
     /// It has nothing to say, and has said so.
     Skipped,
     /// The result of the task is announced to the sender anyway.
@@ -90,7 +94,9 @@ fn ending_for<'a>(
     }
     match end.outcome {
         Outcome::Completed if [REPLY_SKIP, NO_REPLY].contains(&text.trim()) => Ending::Skipped,
-        Outcome::Completed => Ending::Said(text),
+        Outcome::Completed => {
+            Ending::Said { text, cut: end.error.as_ref().map(|(_, why)| why.as_str()) }
+        }
         outcome => Ending::Failed { outcome, why: run.error.unwrap_or_default() },
     }
 }
@@ -133,10 +139,13 @@ fn result(message: &InboxRow, ending: &Ending<'_>) -> Reply {
         "sessionKey": message.session_key,
     });
     match ending {
-        Ending::Said(text) => {
-            let (shown, cut) = bounded(text);
+        Ending::Said { text, cut } => {
+            let (shown, bounded) = bounded(text);
             value["reply"] = json!(shown);
-            if cut {
+            if let Some(why) = cut {
+                value["note"] = json!(half(why));
+            }
+            if bounded {
                 value["truncated"] = json!(true);
                 value["bytes"] = json!(text.len());
                 value["sha256"] = json!(Hash::of(text));
@@ -165,6 +174,10 @@ fn result(message: &InboxRow, ending: &Ending<'_>) -> Reply {
     Reply { text: value.to_string(), is_error: matches!(ending, Ending::Failed { .. }) }
 }
 
+fn half(why: &str) -> String {
+    format!("It has answered, but {why}: ask it for the rest.")
+}
+
 fn read_all(session: &SessionKey) -> String {
     format!(
         "The reply is cut. Read all of it with sessions_history, sessionKey \"{session}\", limit 1, \
@@ -175,8 +188,12 @@ fn read_all(session: &SessionKey) -> String {
 /// What a sender reads that did not wait, or not long enough.
 fn render(message: &InboxRow, ending: &Ending<'_>) -> String {
     let head = format!("{MARKER}{} from={}", message.id, message.session_key);
+    let half = match ending {
+        Ending::Said { cut: Some(why), .. } => half(why),
+        _ => "The session has answered your message.".to_owned(),
+    };
     let (state, text, says) = match ending {
-        Ending::Said(text) => ("replied", *text, "The session has answered your message."),
+        Ending::Said { text, .. } => ("replied", *text, half.as_str()),
         Ending::Skipped => ("replied", "", "The session has nothing to answer to your message."),
         Ending::Announced(_) => ("replied", "", "Its task has ended; the result comes by itself."),
         Ending::Elsewhere => ("replied", "", "The run that took your message in has ended."),
@@ -227,7 +244,7 @@ fn put(state: &mut State<'_>, message: &InboxRow, from: RunId, ending: &Ending<'
         place: if hold || forgotten { Place::Hold } else { Place::Steer },
         idem_key: idem_key(message.id),
         body_hash: match ending {
-            Ending::Said(text) => Hash::of(text),
+            Ending::Said { text, .. } => Hash::of(text),
             _ => Hash::of(&body),
         },
         tokens: estimate_tokens(&body),

@@ -1,16 +1,20 @@
 //! Answers that were cut at the output limit of their model.
 
 use machine::Event;
-use machine::event::{ModelReply, PlannedCall};
-use machine::rows::{EntryKind, InboxKind, InboxState, Outcome, StepKind};
+use std::time::Duration;
+
+use machine::event::{Inbound, ModelReply, PlannedCall};
+use machine::rows::{EntryKind, InboxState, Outcome, StepKind};
 use machine::run::Phase;
 use sim::plan::limits;
-use sim::script::{Asked, external, reply, spawn};
-use types::{EffectClass, InternalCall, RunId};
+use sim::script::{Asked, external, internal, reply, spawn};
+use types::{EffectClass, InternalCall, RunId, SendRequest};
 
 use crate::bench::{Bench, main_session};
+use crate::send::{self, ops, two_agents};
 
 const LIMIT: u32 = 4_711;
+const NOTE: &str = "output-limit:";
 
 /// The model of `run` answers, and is cut.
 fn cut(bench: &mut Bench, run: RunId, text: &str, calls: Vec<PlannedCall>) {
@@ -21,10 +25,10 @@ fn cut(bench: &mut Bench, run: RunId, text: &str, calls: Vec<PlannedCall>) {
     bench.apply(Event::ModelReplied { run, token, step, reply });
 }
 
-/// The note of an answer that was cut, in the inbox of the session that is at work.
+/// What became of the note of an answer that was cut.
 fn note(bench: &Bench) -> InboxState {
     let rows = &bench.disk.world.inbox;
-    let notes: Vec<_> = rows.iter().filter(|row| row.kind == InboxKind::System).collect();
+    let notes: Vec<_> = rows.iter().filter(|row| row.idem_key.starts_with(NOTE)).collect();
     assert_eq!(notes.len(), 1, "{notes:?}");
     notes[0].state
 }
@@ -42,7 +46,7 @@ fn a_model_reads_that_its_calls_were_cut() {
     bench.tool_done(run);
     bench.tool_done(run);
     assert_eq!(note(&bench), InboxState::Consumed);
-    let body = bench.body(&main_session(), "output-limit:");
+    let body = bench.body(&main_session(), NOTE);
     for part in [format!("output limit of {LIMIT} tokens"), "2 of its calls".to_owned()] {
         assert!(body.contains(&part), "{part}: {body}");
     }
@@ -54,16 +58,26 @@ fn a_model_reads_that_its_calls_were_cut() {
     assert_eq!(bench.disk.world.runs.len(), 1, "the note is worth no run of its own");
 }
 
-/// The note is for the run alone: it opens none when that one is stopped before it has read it.
+/// The note is for the run alone: it opens none when that one ends before it has read it.
 #[test]
 fn the_note_ends_with_its_run() {
-    let mut bench = Bench::new(limits());
-    bench.send(&main_session(), "go");
-    let run = bench.open(&main_session());
-    cut(&mut bench, run, "", vec![external("a", EffectClass::Pure)]);
-    bench.apply(Event::Stop { session: main_session(), run: None, by: "owner".to_owned() });
-    assert_eq!(note(&bench), InboxState::Cancelled);
-    assert_eq!(bench.disk.world.runs.len(), 1);
+    let stop = Event::Stop { session: main_session(), run: None, by: "owner".to_owned() };
+    for (stop, outcome) in [(Some(stop), Outcome::Cancelled), (None, Outcome::TimedOut)] {
+        let mut bench = Bench::new(limits());
+        let inbound = sim::plan::inbound(&main_session(), "go");
+        bench.send_as(Inbound { timeout_ms: Some(60_000), ..inbound });
+        let run = bench.open(&main_session());
+        cut(&mut bench, run, "", vec![external("a", EffectClass::Pure)]);
+        match stop {
+            Some(stop) => {
+                bench.apply(stop);
+            }
+            None => bench.pass(Duration::from_secs(61)),
+        }
+        assert_eq!(bench.run(run).phase, Phase::Ended(outcome));
+        assert_eq!(note(&bench), InboxState::Cancelled, "{outcome}");
+        assert_eq!(bench.disk.world.runs.len(), 1, "{outcome}");
+    }
 }
 
 /// A report that was cut is no whole one, and silence has a reason: the requester reads both.
@@ -83,5 +97,25 @@ fn a_requester_reads_that_a_report_was_cut() {
         let body = bench.body(&main_session(), "announce:");
         assert!(body.contains(said), "{said}: {body}");
         assert!(body.contains(&format!("output limit of {LIMIT} tokens")), "{body}");
+    }
+}
+
+/// An agent that waits for an answer, and one that does not: both read that it was cut.
+#[test]
+fn a_sender_reads_that_an_answer_was_cut() {
+    for wait in [Duration::ZERO, Duration::from_secs(30)] {
+        let (mut bench, run) = two_agents(limits());
+        let request = SendRequest { wait, ..send::note(&ops(), "how deep?") };
+        bench.answer(run, "", vec![internal("c", send::send(request))]);
+        let other = bench.open(&ops());
+        cut(&mut bench, other, "twelve met", Vec::new());
+        let told = if wait.is_zero() {
+            bench.body(&main_session(), "reply:")
+        } else {
+            bench.result(run, "c").to_string()
+        };
+        for part in ["twelve met", "It has answered, but its answer was cut", "4711 tokens"] {
+            assert!(told.contains(part), "{wait:?}: {part}: {told}");
+        }
     }
 }

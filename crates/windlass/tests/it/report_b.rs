@@ -13,6 +13,7 @@ use types::{AssistantMessage, SessionKey, ToolResult};
 use crate::house::{House, WIRES, late};
 use crate::judge;
 use crate::look::until;
+use crate::threads::{one_prefix_each, requests_of};
 
 /// Gateways, and runs of each.
 const HOUSES: usize = 4;
@@ -153,6 +154,7 @@ async fn a_gateway_of_faults(wire: &str, runs: std::ops::Range<usize>) {
     }
     until(&house, "all is quiet", |world| world.runs.iter().all(|run| run.phase.ended())).await;
     let world = judge::all_is_well(&house, &Limits::default()).await;
+    one_prefix_each(&requests_of(&house, &world));
     for n in runs.clone() {
         it_was_struck(&house, &world, n);
         one_child_did_it(&house, &world, n).await;
