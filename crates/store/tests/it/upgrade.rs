@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use machine::Limits;
 use machine::rows::Outcome;
+use machine::status::Standing;
 use rusqlite::Connection;
 use rusqlite::types::Value;
 use store::view::SessionFilter;
@@ -84,6 +85,54 @@ fn a_file_of_schema_2_keeps_every_row() {
     assert_eq!(dangling, 0, "rows refer to rows that are not there");
     let children = SessionFilter { kinds: vec![ScopeKind::Subagent], ..SessionFilter::default() };
     assert_eq!(block_on(store.count_sessions(children)).unwrap(), 6);
+}
+
+/// What there is in a database: each table, index, view and trigger, with the words that made it.
+fn schema(connection: &Connection) -> Vec<String> {
+    let sql = "select type || ' ' || name || ' ' || coalesce(sql, '') from sqlite_schema \
+               where name not like 'sqlite_%' order by 1";
+    let whole = names(connection, sql);
+    whole.iter().map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+/// An old file becomes what a new one is, by every migration there is; and its views say of its
+/// rows what the machine says of them.
+#[test]
+fn an_old_file_becomes_what_a_new_one_is() {
+    let (dir, path) = planted(include_str!("../fixtures/v2.sql"));
+    let store = open(dir.path());
+    let other = tempfile::tempdir().unwrap();
+    let fresh = open(other.path());
+    let (old, new) = (Connection::open(&path).unwrap(), Connection::open(fresh.path()).unwrap());
+    let versions = "select version || ' ' || name from refinery_schema_history order by version";
+    let applied = names(&old, versions);
+    assert_eq!(applied, names(&new, versions));
+    let files = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite")).unwrap();
+    assert_eq!(applied.len(), files.count(), "a migration was left out: {applied:?}");
+    assert_eq!(schema(&old), schema(&new));
+
+    let world = block_on(store.snapshot()).unwrap();
+    assert!(world.sessions.len() > 6 && world.tasks.len() == 6, "the fixture has lost its rows");
+    for session in &world.sessions {
+        let runs = world.runs.iter().filter(|run| run.session_key == session.key);
+        let newest = runs.max_by_key(|run| run.id).map(|run| run.phase);
+        let (lifecycle, declared) = (session.lifecycle, session.declared);
+        let words = Standing { lifecycle, newest, lease_live: false, declared }.words();
+        let expected = [words.activity.to_string(), words.task_status.to_string()];
+        assert_eq!(said_of(&old, "v_sessions where key", &session.key.to_string()), expected);
+    }
+    for task in &world.tasks {
+        let said = said_of(&old, "v_tasks where id", &task.id.to_string());
+        let expected = task.outcome.map_or("in_progress", |_| "completed");
+        assert_eq!(said[1], expected, "{}", task.id);
+        assert_ne!(said[0], "running", "nothing has run since the file was written");
+    }
+}
+
+/// The activity and the status that a view has for one row.
+fn said_of(connection: &Connection, of: &str, id: &str) -> [String; 2] {
+    let sql = format!("select activity, task_status from {of} = ?1");
+    connection.query_row(&sql, [id], |row| Ok([row.get(0)?, row.get(1)?])).unwrap()
 }
 
 /// Tables are built anew with the foreign keys off. Afterwards the writer has them on again.
