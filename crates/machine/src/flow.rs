@@ -41,14 +41,14 @@ pub use start::start;
 /// Looks what of a flow is next, and does it, until there is nothing to do but to wait.
 pub fn advance(state: &mut State<'_>, id: FlowId, quiet: bool) -> Answer {
     let Some(flow) = state.tx().flow(id) else { return Answer::Done };
-    // Each round but the last takes a node that waits, and none waits again within this step: only
-    // an attempt that ends makes one wait, and that is another event.
-    let waiting = state.tx().flow_nodes(id).iter().filter(|node| node.is_pending()).count();
+    // Each round but the last takes a node that waits: for good, or for one of its attempts.
+    let attempts = |node: &FlowNode| 1 + node.retries as usize;
+    let rounds_max: usize = state.tx().flow_nodes(id).iter().map(attempts).sum();
     for round in 0.. {
         if state.task(&flow.task).outcome.is_some() {
             break;
         }
-        assert!(round <= waiting, "{id} does not come to rest");
+        assert!(round <= rounds_max, "{id} does not come to rest");
         let mut nodes = state.tx().flow_nodes(id);
         let stopped = stopped(state, Some(flow.task));
         count_ended(state, &mut nodes, stopped);

@@ -2,9 +2,9 @@
 //! announce at the end.
 
 use machine::event::Asked;
-use machine::rows::{FlowNodeState, InboxKind, Outcome, TaskKind};
+use machine::rows::{FlowNodeState, InboxKind, Outcome, Task, TaskKind};
 use machine::run::{Phase, WaitKind};
-use machine::{Answer, Event};
+use machine::{Answer, Event, Rows};
 use serde_json::Value;
 use sim::plan::limits;
 use sim::script::wait;
@@ -249,6 +249,36 @@ fn a_node_may_have_a_session_of_a_name() {
     assert_eq!(states(&bench), ["completed", "completed", "completed"]);
     let of_plan = |task: &&machine::rows::Task| task.session_key == plan;
     assert_eq!(bench.tasks().iter().filter(of_plan).count(), 3);
+}
+
+/// A row that says that a node runs whose task is over, which only a fault leaves: the next start
+/// counts it as ended, and what was to be tried again is, once, and the others are not lost.
+#[test]
+fn nodes_that_only_seem_to_run_are_tried_again_at_the_next_start() {
+    #[rustfmt::skip]
+    let table = [
+        ("a; b; c: a", 0, "failed failed skipped",   Some(Outcome::Failed)),
+        ("a; b; c: a", 1, "running running pending", None),
+        ("a; b",       0, "failed failed",           Some(Outcome::Failed)),
+        ("a; b",       1, "running running",         None),
+    ];
+    for (graph, retries, expected, outcome) in table {
+        let mut bench = Bench::new(limits());
+        let mut request = FlowRequest { on_failure: OnFailure::Continue, ..flow(graph) };
+        request.tasks.iter_mut().for_each(|task| task.retries = retries);
+        started(&mut bench, request);
+        bench.checked = false;
+        for task in bench.tasks().to_vec() {
+            if task.kind == TaskKind::FlowNode {
+                let (outcome, ended) = (Some(Outcome::Failed), Some(bench.at.now));
+                bench.disk.put_task(&Task { outcome, ended, ..task });
+            }
+        }
+        bench.restart();
+        assert_eq!(states(&bench).join(" "), expected, "{graph}, {retries} retries");
+        let flow = bench.tasks().iter().find(|task| task.kind == TaskKind::Flow).unwrap();
+        assert_eq!(flow.outcome, outcome, "{graph}, {retries} retries");
+    }
 }
 
 /// A start loses nothing of a flow: what ran goes on, and what comes next still comes.
