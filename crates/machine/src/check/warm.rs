@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use types::{Scope, SessionId, SessionKey};
+use types::{Scope, SessionId, SessionKey, TaskId};
 
 use super::{Found, World};
 use crate::rows::{Lifecycle, Session, Task, TaskKind, TimerKind, Transcript};
@@ -30,9 +30,13 @@ fn archived(world: &World, sessions: &BTreeMap<&SessionKey, &Session>, found: &m
         });
     }
     // A deletion stops what is below, which may take more commits than the one that marks it.
+    let tasks: BTreeMap<TaskId, &Task> = world.tasks.iter().map(|task| (task.id, task)).collect();
     let stopping = |task: &Task| {
         let requester = sessions.get(&task.requester_key);
-        task.cancelled.is_some() && requester.is_some_and(|session| session.deleted.is_some())
+        // A flow is marked before its nodes are, which have the same requester.
+        let flow = task.parent.filter(|_| task.kind == TaskKind::FlowNode);
+        let marked = task.cancelled.or_else(|| tasks.get(&flow?)?.cancelled);
+        marked.is_some() && requester.is_some_and(|session| session.deleted.is_some())
     };
     for task in world.tasks.iter().filter(|task| task.outcome.is_none() && !stopping(task)) {
         found.unless(!away.contains(&task.requester_key), "archive", || {
