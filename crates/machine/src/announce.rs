@@ -126,12 +126,10 @@ pub fn is_on_way(state: &mut State<'_>, task: &Task) -> bool {
 /// owner's main session.
 pub fn row_of(state: &mut State<'_>, task: &Task) -> Option<i64> {
     let idem_key = format!("announce:{}", task.id);
-    let mut next = Some(task.requester_key.clone());
-    while let Some(key) = next {
+    for key in state.way_up(&task.requester_key) {
         if let Some(seq) = state.tx().inbox_by_idem(&key, &idem_key) {
             return Some(seq);
         }
-        next = state.find_session(&key).and_then(|session| session.parent_key.clone());
     }
     let main = SessionKey::main(task.root_key.agent.clone());
     state.tx().inbox_by_idem(&main, &idem_key)
@@ -157,15 +155,12 @@ pub fn nearest_open(
     requester: &SessionKey,
     root: &SessionKey,
 ) -> Option<SessionKey> {
-    let mut next = Some(requester.clone());
-    while let Some(key) = next {
-        let session = state.find_session(&key)?;
-        if session.lifecycle == Lifecycle::Open {
+    let owner = state.find_session(requester)?.owner.clone();
+    for key in state.way_up(requester) {
+        if state.session(&key).lifecycle == Lifecycle::Open {
             return Some(key);
         }
-        next = session.parent_key.clone();
     }
-    let owner = state.session(requester).owner.clone();
     person::main_session(state, &owner, &root.agent)
 }
 

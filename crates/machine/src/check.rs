@@ -91,6 +91,7 @@ pub fn check(world: &World, limits: &Limits) -> Vec<Violation> {
     gate::check(world, limits, &mut found);
     budget::check(world, limits, &mut found);
     warm::warm(world, &mut found);
+    session::nobody_is_above_himself(world, &mut found);
     session::one_live_transcript(world, &mut found);
     session::deleted_is_at_rest(world, &mut found);
     session::results_come_to_who_asked(world, &mut found);

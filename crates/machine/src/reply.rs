@@ -267,14 +267,7 @@ fn put(state: &mut State<'_>, message: &InboxRow, from: RunId, ending: &Ending<'
 
 /// Did the message go down the tree?
 fn is_below(state: &mut State<'_>, message: &InboxRow, sender: &SessionKey) -> bool {
-    let mut next = Some(message.session_key.clone());
-    while let Some(key) = next {
-        if key == *sender {
-            return true;
-        }
-        next = state.session(&key).parent_key.clone();
-    }
-    false
+    state.way_up(&message.session_key).contains(sender)
 }
 
 /// Closes a step that waits, and lets its run go on if it was the last.

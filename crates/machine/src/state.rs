@@ -236,6 +236,23 @@ impl<'a> State<'a> {
         self.at.now
     }
 
+    /// A session and those above it, by whom made whom, nearest first.
+    ///
+    /// # Panics
+    ///
+    /// If one is above itself (S4): whoever looks upwards would not come to an end.
+    pub fn way_up(&mut self, key: &SessionKey) -> Vec<SessionKey> {
+        let mut way: Vec<SessionKey> = Vec::new();
+        let mut next = self.find_session(key).map(|session| session.key.clone());
+        while let Some(key) = next {
+            assert!(!way.contains(&key), "{key} is above itself");
+            let above = self.session(&key).parent_key.clone();
+            way.push(key);
+            next = above.filter(|above| self.find_session(above).is_some());
+        }
+        way
+    }
+
     /// The row of the node that decides.
     pub fn this_node(&mut self) -> Option<&Node> {
         let id = self.at.node;

@@ -7,6 +7,28 @@ use types::{SessionId, SessionKey, TaskId};
 use super::{Found, World, run_of};
 use crate::rows::{InboxKind, InboxState, Lifecycle, Task, Transcript};
 
+/// S4: no session is above itself. Whoever looks upwards comes to an end.
+pub fn nobody_is_above_himself(world: &World, found: &mut Found) {
+    let above: BTreeMap<&SessionKey, &SessionKey> = world
+        .sessions
+        .iter()
+        .filter_map(|row| Some((&row.key, row.parent_key.as_ref()?)))
+        .collect();
+    let mut ends = BTreeSet::new();
+    for session in &world.sessions {
+        let mut way = BTreeSet::new();
+        let mut next = Some(&session.key);
+        while let Some(key) = next.filter(|key| !ends.contains(key)) {
+            if !way.insert(key) {
+                found.unless(false, "S4", || format!("{key} is above itself"));
+                break;
+            }
+            next = above.get(key).copied();
+        }
+        ends.extend(way);
+    }
+}
+
 /// S1: a key has one transcript that has not ended, and its session names it.
 pub fn one_live_transcript(world: &World, found: &mut Found) {
     let mut live: BTreeMap<&SessionKey, Vec<SessionId>> = BTreeMap::new();

@@ -49,13 +49,9 @@ pub fn for_existing(
     requester: &SessionKey,
     target: &SessionKey,
 ) -> Result<(), Reply> {
-    let mut above = Some(target.clone());
-    while let Some(key) = above {
-        // What is below got what it has from here.
-        if key == *requester {
-            return Ok(());
-        }
-        above = state.find_session(&key).and_then(|session| session.parent_key.clone());
+    // What is below got what it has from here.
+    if state.way_up(target).contains(requester) {
+        return Ok(());
     }
     let (from, to) = (state.session(requester).clone(), state.session(target).clone());
     if from.access == Access::ReadOnly && to.access != Access::ReadOnly {
@@ -89,12 +85,11 @@ pub fn for_existing(
 /// and the sessions above it say now.
 pub fn now(state: &mut State<'_>, key: &SessionKey) -> Policy {
     let mut way = Vec::new();
-    let mut next = Some(key.clone());
-    while let Some(session) = next.as_ref().and_then(|key| state.find_session(key)).cloned() {
+    for key in state.way_up(key) {
+        let session = state.session(&key).clone();
         let kept = session.policy_hash.and_then(|hash| state.tx().blob(hash));
         let kept = kept.and_then(|text| Policy::read(&text));
         way.push(Link { agent: session.agent, depth: session.depth, access: session.access, kept });
-        next = session.parent_key;
     }
     way.reverse();
     along(state.limits, way)

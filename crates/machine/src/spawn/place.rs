@@ -78,6 +78,8 @@ pub(super) fn choose(
                 return Err(main_refused(&key));
             }
             match own(state, &key, &draft)? {
+                // Also of one that was deleted: what it has left would be above itself.
+                None if is_above(state, &key, &requester.key) => Err(was_above(&key)),
                 None => Ok(made(state, key, draft, what)),
                 Some(_) if !may_exist => Err(exists(&key)),
                 Some(session) => {
@@ -165,6 +167,14 @@ fn exists(key: &SessionKey) -> Reply {
     Reply::error("session_exists", &why)
 }
 
+fn was_above(key: &SessionKey) -> Reply {
+    let why = format!(
+        "session {key} is deleted and was above this session, so it cannot be begun anew from \
+         below; use another sessionKey"
+    );
+    Reply::error("wait_cycle", &why)
+}
+
 /// A session that waits for the caller, or is above it, would wait for itself.
 pub(super) fn check_circle(
     state: &mut State<'_>,
@@ -187,14 +197,7 @@ pub(super) fn check_circle(
 
 /// Is `key` an ancestor of `from`, by whom made whom?
 pub(super) fn is_above(state: &mut State<'_>, key: &SessionKey, from: &SessionKey) -> bool {
-    let mut next = state.find_session(from).and_then(|session| session.parent_key.clone());
-    while let Some(above) = next {
-        if above == *key {
-            return true;
-        }
-        next = state.find_session(&above).and_then(|session| session.parent_key.clone());
-    }
-    false
+    state.way_up(from).iter().skip(1).any(|above| above == key)
 }
 
 /// Does `waiter` wait for `key`, by open tasks whose results it will get?

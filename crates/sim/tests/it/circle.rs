@@ -1,13 +1,14 @@
 //! What would never end: waits in a circle, and agents that always answer each other.
 
-use machine::event::Inbound;
+use machine::Event;
+use machine::event::{Change, Inbound};
 use machine::rows::{InboxKind, Outcome};
 use machine::run::{Phase, WaitKind};
 use sim::plan::{inbound, limits};
 use sim::script::{internal, spawn, wait};
-use types::{InternalCall, SendMode, SendRequest, WaitFor};
+use types::{InternalCall, SendMode, SendRequest, SessionRef, SpawnRequest, WaitFor};
 
-use crate::bench::{Bench, main_session};
+use crate::bench::{Bench, key, main_session};
 use crate::send::{note, ops, plan, question, rows, send, two_agents};
 
 /// A writes to B, B to C, and C to A: whoever closes the circle is told so, and nobody waits for
@@ -167,4 +168,48 @@ fn a_requester_is_not_given_a_task_by_its_own_child() {
     let request = SendRequest { mode: SendMode::Resume, ..note(&main_session(), "count yourself") };
     let result = bench.call(child, "c", send(request));
     assert_eq!(result["code"], "wait_cycle", "{result}");
+}
+
+/// A thread is deleted, and a child that it once had goes on talking to a person: what it spawns
+/// must not come to be above it. A policy that is looked up would be looked up for ever.
+#[test]
+fn a_deleted_thread_is_not_begun_anew_from_below() {
+    let mut bench = Bench::new(limits());
+    bench.send(&plan(), "go");
+    let thread = bench.open(&plan());
+    bench.call(thread, "s", InternalCall::spawn(spawn("part")));
+    let child = bench.tasks()[0].session_key.clone();
+    let change = Change::Delete;
+    bench.apply(Event::Change { session: plan(), by: "owner".to_owned(), change });
+    assert_eq!(bench.outcomes(), [Some(Outcome::Cancelled)]);
+
+    bench.send(&child, "and now?");
+    let run = bench.open(&child);
+    let thread = |name: &str| {
+        let session = Some(SessionRef::Full(key(name)));
+        InternalCall::spawn(SpawnRequest { session, ..spawn("think") })
+    };
+    let refused = bench.call(run, "a", thread("agent:main:thread:plan"));
+    assert_eq!(refused["code"], "wait_cycle", "{refused}");
+    assert!(refused["error"].as_str().unwrap().contains("is deleted"), "{refused}");
+    let told = bench.call(run, "b", thread("agent:main:thread:other"));
+    assert_eq!(told["status"], "accepted", "{told}");
+    // From elsewhere it may be.
+    bench.send(&main_session(), "go");
+    let main = bench.open(&main_session());
+    let told = bench.call(main, "c", thread("agent:main:thread:plan"));
+    assert_eq!(told["status"], "accepted", "{told}");
+}
+
+/// Rows that go in a circle are seen, and whoever looks upwards comes to an end.
+#[test]
+#[should_panic = "S4: agent:main:main is above itself"]
+fn sessions_above_themselves_are_seen() {
+    let mut bench = Bench::new(limits());
+    bench.send(&main_session(), "go");
+    let top = bench.open(&main_session());
+    bench.call(top, "s", InternalCall::spawn(spawn("part")));
+    let child = bench.tasks()[0].session_key.clone();
+    bench.disk.world.sessions[0].parent_key = Some(child);
+    sim::world::check(&bench.disk.world, &bench.limits);
 }
