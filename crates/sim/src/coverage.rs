@@ -15,7 +15,7 @@ use std::ops::AddAssign;
 
 use machine::check::World;
 use machine::event::{Act, Change};
-use machine::rows::{FlowNodeState, InboxState, Lifecycle, StepKind, StepState, TaskKind};
+use machine::rows::{FlowNodeState, InboxState, Lifecycle, Outcome, StepKind, StepState, TaskKind};
 use machine::run::Phase;
 use machine::{Answer, Event, Notice};
 use types::{RunId, SessionKey};
@@ -139,6 +139,11 @@ impl Coverage {
             if session.deleted.is_some() {
                 self.count("session deleted".to_owned());
             }
+        }
+        for flow in &world.flows {
+            let task = world.tasks.iter().find(|task| task.id == flow.task);
+            let outcome = task.and_then(|task| task.outcome).map_or("open", Outcome::as_str);
+            self.count(format!("flow {} {outcome}", flow.on_failure));
         }
         self.reuse(world);
         let ends = world.transcripts.iter().filter_map(|row| row.ended);

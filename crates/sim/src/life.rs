@@ -1,6 +1,7 @@
 //! One seed, from birth to rest: what came of it, or how it failed.
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::fmt;
 use std::ops::AddAssign;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -80,22 +81,21 @@ pub fn sim(seed: u64) -> Sim {
 /// Lives a seed. A seed that fails is lived again, for its trace.
 pub fn live(seed: u64) -> Result<Lived, Failure> {
     attempt(&mut sim(seed)).map_err(|what| {
-        let (trace, again) = traced(seed);
+        let (last, again) = traced(seed, SHOWN);
         let what = match again {
             Err(again) if again == what => what,
             other => format!("{what}; and the second time {other:?}: it is not deterministic"),
         };
-        let last = trace[trace.len().saturating_sub(SHOWN)..].to_vec();
         Failure { seed, what, last }
     })
 }
 
-/// Lives a seed with its trace.
-pub fn traced(seed: u64) -> (Vec<String>, Result<Lived, String>) {
+/// Lives a seed with its trace, of which the last `most` lines are kept.
+pub fn traced(seed: u64, most: usize) -> (Vec<String>, Result<Lived, String>) {
     let mut sim = sim(seed);
-    sim.trace = Some(Vec::new());
+    (sim.trace, sim.trace_max) = (Some(VecDeque::new()), most);
     let lived = attempt(&mut sim);
-    (sim.trace.take().unwrap_or_default(), lived)
+    (sim.trace.take().unwrap_or_default().into(), lived)
 }
 
 fn attempt(sim: &mut Sim) -> Result<Lived, String> {

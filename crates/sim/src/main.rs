@@ -42,7 +42,7 @@ fn main() -> ExitCode {
 
 fn alone(seed: u64, verbose: bool) -> u64 {
     if verbose {
-        for line in life::traced(seed).0 {
+        for line in life::traced(seed, usize::MAX).0 {
             println!("{line}");
         }
     }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use machine::attempt::Retry;
 use machine::event::{Act, Asked, Change, Command, Patch};
 use machine::queue::{Drop, QueueMode, QueueWish};
-use machine::rows::{EndReason, Task};
+use machine::rows::{EndReason, Outcome, Task};
 use machine::status::TaskStatus;
 use machine::{Answer, Event, Refusal};
 use types::{
-    FlowId, FlowRequest, FlowTarget, InternalCall, SessionKey, SpawnRequest, TaskId, TaskTarget,
-    Timestamp,
+    AgentId, Announce, FlowId, FlowRequest, FlowTarget, InternalCall, SessionKey, SpawnRequest,
+    TaskId, TaskTarget, Timestamp,
 };
 use uuid::Uuid;
 
@@ -110,9 +110,18 @@ impl Order {
         self.session = task.root_key.clone();
     }
 
-    /// Is it about work that has ended?
-    pub fn is_late(&self) -> bool {
-        matches!(self.what, What::Retry { .. })
+    /// May it be about this task? A retry is about work that has failed, the others about what goes
+    /// on; a cancel of a flow about one.
+    pub fn means(&self, task: &Task) -> bool {
+        let open = task.outcome.is_none();
+        match &self.what {
+            What::Retry { .. } => task.outcome.is_some_and(|end| end != Outcome::Completed),
+            What::Act { act: Act::Call(InternalCall::CancelFlow { .. }), .. }
+            | What::Ask { call: InternalCall::CancelFlow { .. }, .. } => {
+                open && task.flow.is_some()
+            }
+            _ => open,
+        }
     }
 
     /// Takes the answer in. Says whether to ask again, and when.
@@ -254,6 +263,43 @@ pub fn asks(seed: u64, session: impl Fn(&mut Rng) -> SessionKey) -> Vec<Order> {
             sent: 0,
             heard: None,
         });
+    }
+    orders
+}
+
+/// Flows that people start, and stop in the middle.
+pub fn flows(seed: u64, session: impl Fn(&mut Rng) -> SessionKey) -> Vec<Order> {
+    let rng = &mut Rng::about(seed, "flows");
+    let mut orders = Vec::new();
+    if !rng.chance(300) {
+        return orders;
+    }
+    for n in 0..1 + rng.below(2) {
+        let at = BIRTH + Duration::from_millis(rng.below(90_000));
+        let mark = format!("flow-{n}");
+        let flow = FlowRequest {
+            idempotency_key: Some(mark.clone()),
+            announce: *rng.pick(&[Announce::None, Announce::Parent, Announce::Person]),
+            ..script::random_flow(rng)
+        };
+        let start = What::Ask { mark, call: InternalCall::StartFlow(Box::new(flow)) };
+        let cancel =
+            InternalCall::CancelFlow { target: FlowTarget::Flow(FlowId::new(Uuid::nil())) };
+        let cancel = What::Ask { mark: format!("cancel-{n}"), call: cancel };
+        let order = |at, what| Order {
+            at,
+            session: SessionKey::main(AgentId::main()),
+            of_child: false,
+            of_task: true,
+            what,
+            on_way: false,
+            sent: 0,
+            heard: None,
+        };
+        orders.push(Order { session: session(rng), ..order(at, start) });
+        if rng.chance(600) {
+            orders.push(order(at + Duration::from_millis(1 + rng.below(30_000)), cancel));
+        }
     }
     orders
 }

@@ -107,6 +107,7 @@ impl Plan {
         plan.orders = order::random(seed, session);
         plan.orders.extend(order::asks(seed, session));
         plan.orders.extend(order::retries(seed, session));
+        plan.orders.extend(order::flows(seed, session));
         plan
     }
 }

@@ -12,7 +12,7 @@ use machine::audit::{Fault, Finding, Severity, audit};
 use machine::check::World;
 use machine::event::Inbound;
 use machine::limits::RETENTION;
-use machine::rows::{BudgetKey, NodeState, Outcome, Task};
+use machine::rows::{BudgetKey, NodeState, Task};
 use machine::{Answer, At, Event, Limits, Refusal};
 use types::{MicroUsd, NodeId, SessionKey, Spend, TaskId, Timestamp};
 use uuid::Uuid;
@@ -27,8 +27,12 @@ use crate::rng::Rng;
 use crate::script::Script;
 use crate::truth::Truth;
 
-/// Commits after which a life is said not to come to rest. Quiet ones need some hundreds.
-const COMMITS_MAX: u64 = 20_000;
+/// Commits after which a life is said not to come to rest. Most need some hundreds; one that does
+/// not end has more rows with each, and each takes longer.
+const COMMITS_MAX: u64 = 5_000;
+
+/// Turns of the loop, with those that only move the clock.
+const TURNS_MAX: u64 = 4 * COMMITS_MAX;
 
 /// Commits between two audits, beside those after each start.
 const AUDIT_EVERY: u64 = 8;
@@ -94,8 +98,10 @@ pub struct Sim {
     node: Option<NodeId>,
     /// Commits between two looks at all invariants.
     pub check_every: u64,
-    /// What has happened, a line each, if somebody wants to read it.
-    pub trace: Option<Vec<String>>,
+    /// What has happened, a line each, if somebody wants to read it; the last ones, if no more fit.
+    pub trace: Option<VecDeque<String>>,
+    pub trace_max: usize,
+    turns: u64,
     /// All commits, if somebody wants to do them again.
     pub batches: Option<Vec<Batch>>,
 }
@@ -130,6 +136,8 @@ impl Sim {
             node: None,
             check_every: 1,
             trace: None,
+            trace_max: usize::MAX,
+            turns: 0,
             batches: None,
         }
     }
@@ -160,7 +168,9 @@ impl Sim {
     /// Lives on until `enough`, or until nothing is left to do.
     pub fn run_until(&mut self, enough: impl Fn(&Sim) -> bool) {
         while !enough(self) && self.turn() {
-            assert!(self.commits < COMMITS_MAX, "this life does not come to rest");
+            self.turns += 1;
+            let comes_to_rest = self.commits < COMMITS_MAX && self.turns < TURNS_MAX;
+            assert!(comes_to_rest, "this life does not come to rest");
         }
     }
 
@@ -314,12 +324,7 @@ impl Sim {
                 order.session = self.rng.pick(tasks).session_key.clone();
             }
             if std::mem::take(&mut order.of_task) && !tasks.is_empty() {
-                let late = order.is_late();
-                let meant = |task: &&Task| {
-                    let failed = task.outcome.is_some_and(|end| end != Outcome::Completed);
-                    if late { failed } else { task.ended.is_none() }
-                };
-                let open: Vec<&Task> = tasks.iter().filter(meant).collect();
+                let open: Vec<&Task> = tasks.iter().filter(|task| order.means(task)).collect();
                 let one = if open.is_empty() { self.rng.pick(tasks) } else { self.rng.pick(&open) };
                 order.aim(one);
             }
@@ -484,7 +489,10 @@ impl Sim {
     pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             let at = self.now.since(plan::BIRTH).as_millis();
-            trace.push(format!("{at} {}", line()));
+            trace.push_back(format!("{at} {}", line()));
+            if trace.len() > self.trace_max {
+                trace.pop_front();
+            }
         }
     }
 }
