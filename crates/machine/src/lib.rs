@@ -30,7 +30,7 @@ mod wait;
 mod transcript;
 mod guard;
 mod step;
-mod cut;
+pub mod cut;
 mod announce;
 pub mod person;
 pub mod finish;

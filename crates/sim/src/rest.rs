@@ -11,7 +11,7 @@ use machine::rows::{
     Place, Session, StepState, Task, TaskKind, Timer, TimerKind,
 };
 use machine::{Answer, Refusal};
-use machine::{deadline, deliver};
+use machine::{cut, deadline, deliver};
 use types::{Announce, Hash, InternalCall, Scope, SessionKey, TaskId};
 
 use crate::order::{Order, What};
@@ -133,7 +133,7 @@ fn inputs(sim: &Sim) {
                 row.place == Place::Hold && kept
             }
             InboxState::Dropped => dropped_is_said(sim, row),
-            InboxState::Cancelled => deadline::is_warning(row) || was_stopped(sim, row),
+            InboxState::Cancelled => ends_with_its_run(row) || was_stopped(sim, row),
             InboxState::Dead => is_result(row.kind),
         };
         assert!(fine, "I1: {row:?} was not taken in, for no reason");
@@ -149,6 +149,11 @@ fn dropped_is_said(sim: &Sim, row: &InboxRow) -> bool {
     let note = format!("dropped:{}", row.id);
     let said = sim.disk.all_rows().any(|other| other.idem_key == note);
     said || sim.limits.queue.drop == Drop::Old
+}
+
+/// What is said to one run, and to no other.
+fn ends_with_its_run(row: &InboxRow) -> bool {
+    deadline::is_warning(row) || cut::is_note(row)
 }
 
 /// A stop takes what waits in a session, and an end before its run what a task was to do.

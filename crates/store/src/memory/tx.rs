@@ -308,6 +308,7 @@ impl Tx for Tables {
             self.inbox.remove(&row.seq);
             self.bodies.remove(&row.seq);
             self.inputs.remove(&(row.session_key.clone(), row.idem_key.clone()));
+            self.messages.remove(&row.id);
         }
         old.len()
     }
