@@ -57,7 +57,7 @@ fn body(bench: &mut Bench, session: &SessionKey, kind: InboxKind) -> String {
     let mut rows = bench.disk.world.inbox.iter();
     let row = rows.rfind(|row| row.session_key == *session && row.kind == kind);
     let seq = row.expect("there is such a row").seq;
-    machine::Rows::inbox_body(&mut bench.disk, seq).expect("a row has a body")
+    Rows::inbox_body(&mut bench.disk, seq).expect("a row has a body")
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn a_node_may_have_a_session_of_a_name() {
         bench.say(run, text);
     }
     assert_eq!(states(&bench), ["completed", "completed", "completed"]);
-    let of_plan = |task: &&machine::rows::Task| task.session_key == plan;
+    let of_plan = |task: &&Task| task.session_key == plan;
     assert_eq!(bench.tasks().iter().filter(of_plan).count(), 3);
 }
 
