@@ -6,6 +6,7 @@ use machine::person;
 use machine::rows::{EntryKind, Outcome};
 use machine::run::Phase;
 use protocol::message::{ChatMessage, ChatRole, Provenance, ProvenanceKind};
+use protocol::receipt::WaitsFor;
 use protocol::sessions::{SessionKind, SessionRow, SessionStatus, SubagentRole};
 use serde_json::Value;
 use store::StoreError;
@@ -28,6 +29,7 @@ pub fn session_row(
     let Some(view) = rows.session(key)? else { return Ok(None) };
     let mut row = row(&view, now);
     name_children(rows, &view, &mut row)?;
+    name_waits(rows, &view, &mut row)?;
     Ok(Some(row))
 }
 
@@ -92,6 +94,22 @@ pub fn name_children(
     row: &mut SessionRow,
 ) -> Result<(), StoreError> {
     row.child_sessions = rows.child_keys(&view.key, CHILDREN_MAX)?;
+    Ok(())
+}
+
+/// Names what a session waits for, if it waits.
+pub fn name_waits(
+    rows: &dyn Query,
+    view: &SessionView,
+    row: &mut SessionRow,
+) -> Result<(), StoreError> {
+    let Some(run) = &view.open_run else { return Ok(()) };
+    row.waits_for = rows.wait(run)?.map(|wait| WaitsFor {
+        kind: wait.kind.to_string(),
+        need: wait.need,
+        task_ids: wait.tasks,
+        message_ids: wait.messages,
+    });
     Ok(())
 }
 

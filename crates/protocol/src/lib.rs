@@ -44,6 +44,7 @@ pub mod message;
 pub mod method;
 pub mod notice;
 pub mod openai;
+pub mod receipt;
 pub mod scope;
 pub mod sessions;
 pub mod spawn;

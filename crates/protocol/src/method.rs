@@ -6,8 +6,8 @@ use crate::error::ErrorShape;
 use crate::fields::{Fields, InvalidField};
 use crate::scope::Scope;
 use crate::{
-    administer, agent, agents, audit, chat, flows, handshake, health, sessions, spawn, tasks,
-    tools, usage,
+    administer, agent, agents, audit, chat, flows, handshake, health, receipt, sessions, spawn,
+    tasks, tools, usage,
 };
 
 /// Parameters of one method.
@@ -78,6 +78,7 @@ methods! {
     SessionsAbort(administer::AbortParams)    = "sessions.abort",     WRITE, "<=2026.7";
     SessionsReset(administer::ResetParams)    = "sessions.reset",     ADMIN, "<=2026.7";
     SessionsDelete(administer::DeleteParams)  = "sessions.delete",    ADMIN, "<=2026.7";
+    SessionsMessage(receipt::MessageParams)   = "sessions.message",   READ,  "windlass 0.1";
     SessionsSpawn(spawn::SpawnParams)         = "sessions.spawn",     WRITE, "windlass 0.1";
     AgentsList(agents::ListParams)            = "agents.list",        READ,  "<=2026.7";
     ToolsEffective(tools::EffectiveParams)    = "tools.effective",    READ,  "<=2026.7";

@@ -6,6 +6,7 @@ use types::{AgentId, SessionId, SessionKey, Timestamp, word_enum};
 use crate::administer::TranscriptRow;
 use crate::fields::{Fields, InvalidField, SessionRef};
 use crate::method::Params;
+use crate::receipt::WaitsFor;
 
 /// Most rows of one page.
 pub const LIST_LIMIT_MAX: u64 = 1_000;
@@ -211,6 +212,9 @@ pub struct SessionRow {
     pub open_run_id: Option<String>,
     #[serde(default)]
     pub open_children: u32,
+    /// If it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<WaitsFor>,
 }
 
 impl SessionRow {
@@ -249,6 +253,7 @@ impl SessionRow {
             note: None,
             open_run_id: None,
             open_children: 0,
+            waits_for: None,
         }
     }
 }

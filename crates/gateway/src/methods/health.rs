@@ -130,6 +130,9 @@ pub async fn status(gateway: &Gateway, params: &StatusParams) -> Result<Status, 
     let now = gateway.now();
     let path = gateway.info.database.display().to_string();
     let (wanted, limits) = (params.last_restart, Arc::clone(&gateway.handle.config().limits));
+    if wanted {
+        last_restart::settled(gateway).await?;
+    }
     let counted = ask(gateway.handle.store(), move |rows| {
         let counted = count(rows, path, now)?;
         let restart = if wanted { last_restart::report(rows, now, &limits)? } else { None };

@@ -1,17 +1,44 @@
 //! What the last start has found: what was interrupted, what went on, what is left to a person.
 
+use std::time::{Duration, Instant};
+
 use machine::Limits;
 use machine::audit::{self, Fault};
 use machine::restart::{Interrupted, interrupted};
+use machine::rows::NodeState;
 use machine::status::activity;
+use protocol::ErrorShape;
 use protocol::health::{InterruptedRun, LastRestart, LeftToPerson};
 use store::StoreError;
 use store::query::Query;
 use store::view::{JournalView, RunView};
 use types::Timestamp;
 
+use crate::gateway::{Gateway, unreadable};
+
 /// Lines of one start. Lanes have fewer slots.
 const LINES_MAX: usize = 10_000;
+
+/// How long a start may take to take over what it has found. It is on record within moments.
+const SETTLES: Duration = Duration::from_secs(10);
+
+/// Starts that are looked at: those of a gateway that was killed again and again.
+const NODES_MAX: usize = 50;
+
+/// Waits until this start is on record, and has taken over what was lost. The gateway listens a
+/// moment earlier, and would tell of the start before.
+pub async fn settled(gateway: &Gateway) -> Result<(), ErrorShape> {
+    let since = Instant::now();
+    while since.elapsed() < SETTLES {
+        let nodes = gateway.handle.store().nodes(NODES_MAX).await.map_err(unreadable)?;
+        let begun = nodes.first().is_some_and(|node| node.id == gateway.info.node);
+        if begun && nodes[1..].iter().all(|node| node.state == NodeState::Down) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
 
 pub fn report(
     rows: &dyn Query,

@@ -1,11 +1,13 @@
-//! `sessions.list`, `sessions.describe`
+//! `sessions.list`, `sessions.describe`, `sessions.message`
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use machine::Limits;
+use machine::receipt::Receipt;
 use protocol::ErrorShape;
 use protocol::administer::TranscriptRow;
+use protocol::receipt::{MessageParams, MessageResult};
 use protocol::sessions::{
     DescribeParams, DescribeResult, ListParams, ListResult, ModelDefaults, SessionRow,
 };
@@ -17,6 +19,9 @@ use types::{AgentId, ScopeKind, Timestamp};
 use crate::gateway::{Gateway, unreadable};
 use crate::methods::history::TRANSCRIPTS_MAX;
 use crate::view::{self, Excerpts};
+
+/// Longest beginning of an answer, in characters. The whole stands in the transcript.
+const REPLY_CHARS_MAX: usize = 4_000;
 
 /// `sessions.list`
 pub async fn list(gateway: &Gateway, params: ListParams) -> Result<ListResult, ErrorShape> {
@@ -95,6 +100,7 @@ pub fn full_row(
 ) -> Result<SessionRow, StoreError> {
     let mut row = view::row(view, now);
     view::name_children(rows, view, &mut row)?;
+    view::name_waits(rows, view, &mut row)?;
     excerpts.add(rows, view, &mut row)?;
     let of_agent = limits.agents.get(&view.agent).map(|agent| &agent.model);
     if let Some(reference) = view.model.as_ref().or(of_agent) {
@@ -139,6 +145,43 @@ pub async fn describe(
         Ok(DescribeResult { session, transcripts: transcripts.iter().map(transcript).collect() })
     });
     read.await.map_err(unreadable)
+}
+
+/// `sessions.message`
+pub async fn message(
+    gateway: &Gateway,
+    params: MessageParams,
+) -> Result<MessageResult, ErrorShape> {
+    let id = params.message;
+    let found = ask(gateway.handle.store(), move |rows| {
+        let Some(message) = rows.message(id)? else { return Ok(None) };
+        let reply = match (message.receipt(), message.run) {
+            (Receipt::Replied, Some(run)) => rows.final_text(run)?,
+            _ => None,
+        };
+        Ok(Some((message, reply)))
+    });
+    let Some((message, reply)) = found.await.map_err(unreadable)? else {
+        let why = format!(
+            "no message `{id}`: none was sent under this id, or it was done with so long ago that \
+             it is not kept any more"
+        );
+        return Err(ErrorShape::invalid_request(why));
+    };
+    Ok(MessageResult {
+        message_id: id,
+        state: message.receipt().to_string(),
+        kind: message.kind.to_string(),
+        inbox: message.state.to_string(),
+        session_key: message.session_key,
+        sender_session_key: message.sender,
+        task_id: message.task,
+        run_id: message.run,
+        outcome: message.outcome.map(|outcome| outcome.to_string()),
+        accepted_at: message.at,
+        done_at: message.done,
+        reply: reply.map(|text| view::clip(&text, REPLY_CHARS_MAX)),
+    })
 }
 
 fn transcript(row: &TranscriptView) -> TranscriptRow {

@@ -6,9 +6,11 @@ use clap::{Args, Subcommand};
 use protocol::administer::{ChangedResult, DeleteResult};
 use protocol::chat::ChatHistoryResult;
 use protocol::message::{Block, ChatMessage};
+use protocol::receipt::{MessageResult, WaitsFor};
 use protocol::sessions::{DescribeResult, ListResult, SessionRow};
 use protocol::{Method, Scope};
 use serde_json::{Value, json};
+use types::MessageId;
 
 use crate::client::Client;
 use crate::output::{json_lines, one_line, table};
@@ -20,6 +22,8 @@ pub enum SessionsCommand {
     List(ListArgs),
     /// Show one session and the newest part of its transcript
     Show(ShowArgs),
+    /// Show how far one message has come: `sessions_send` returns its id
+    Message(MessageArgs),
     /// Give a session a title; without one, take it away
     Rename(RenameArgs),
     /// Stop a session with all its sub-agents, and begin it anew under the same key
@@ -36,6 +40,12 @@ pub enum SessionsCommand {
 pub struct KeyArgs {
     /// `main`, `thread:<name>`, or a full key
     key: String,
+}
+
+#[derive(Debug, Args)]
+pub struct MessageArgs {
+    /// The message's id, such as `msg_0193a5f06c7e7cc2a1b2d3e4f5a6b7c8`
+    id: MessageId,
 }
 
 #[derive(Debug, Args)]
@@ -110,6 +120,7 @@ pub async fn run(
         SessionsCommand::Show(args) => {
             show(args, setup, &mut Client::connect(&target).await?, out).await
         }
+        SessionsCommand::Message(args) => message(args, setup, out).await,
         SessionsCommand::Rename(args) => {
             let key = setup.session_key(&args.key, None)?;
             let patch = json!({ "key": key, "label": args.label });
@@ -130,6 +141,25 @@ pub async fn run(
         }
         SessionsCommand::Delete(args) => delete(args, setup, out).await,
     }
+}
+
+/// Shows where a message is, and what was answered.
+async fn message(args: MessageArgs, setup: &Setup, out: &mut impl Write) -> anyhow::Result<()> {
+    let mut client = Client::connect(&setup.target()?).await?;
+    let params = json!({ "messageId": args.id });
+    let found: MessageResult = client.get(Method::SessionsMessage, params).await?;
+    if setup.json {
+        return Ok(json_lines(out, &[found])?);
+    }
+    let MessageResult { message_id, session_key, state, kind, inbox, .. } = &found;
+    writeln!(out, "{message_id}  {state}  {kind} message, {inbox} in {session_key}")?;
+    if let Some(run) = &found.run_id {
+        writeln!(out, "{run}  {}", found.outcome.as_deref().unwrap_or("open"))?;
+    }
+    if let Some(reply) = &found.reply {
+        writeln!(out, "{reply}")?;
+    }
+    Ok(())
 }
 
 /// Changes a session, and says what it is now.
@@ -268,6 +298,9 @@ async fn show(
         &["SESSION", "ACTIVITY", "LAST RUN", "QUEUED", "TOKENS", "LABEL"],
         &[row(&session)],
     )?;
+    if let Some(wait) = &session.waits_for {
+        writeln!(out, "{}", waits(wait))?;
+    }
     if let Some(error) = &session.last_run_error {
         writeln!(out, "last run: {error}")?;
     }
@@ -284,6 +317,24 @@ async fn show(
         print_message(message, out)?;
     }
     Ok(())
+}
+
+/// What a session waits for, in one line.
+fn waits(wait: &WaitsFor) -> String {
+    let ids = |ids: &[String]| ids.join(", ");
+    let tasks: Vec<String> = wait.task_ids.iter().map(ToString::to_string).collect();
+    let messages: Vec<String> = wait.message_ids.iter().map(ToString::to_string).collect();
+    match (&wait.kind[..], tasks.len(), messages.len()) {
+        ("children", 1.., _) => {
+            format!("waits for the end of {} of {}: {}", wait.need, tasks.len(), ids(&tasks))
+        }
+        (_, _, 1..) => format!("waits for the answer to {}", ids(&messages)),
+        ("children", ..) => "waits for a message".to_owned(),
+        ("retry", ..) => "waits for another try of its model call".to_owned(),
+        ("gate", ..) => "waits for its provider; see `windlass status`".to_owned(),
+        ("budget", ..) => "waits for its budget; see `windlass budget list`".to_owned(),
+        (kind, ..) => format!("waits for {kind}"),
+    }
 }
 
 fn print_message(message: &ChatMessage, out: &mut impl Write) -> anyhow::Result<()> {

@@ -26,6 +26,7 @@ mod main_job;
 mod orchestra;
 mod person;
 mod policy;
+mod receipt;
 mod report_b;
 mod restart;
 mod send;
