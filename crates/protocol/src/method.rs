@@ -262,6 +262,7 @@ mod tests {
         sessions.abort     operator.write <=2026.7
         sessions.reset     operator.admin <=2026.7
         sessions.delete    operator.admin <=2026.7
+        sessions.message   operator.read  windlass 0.1
         sessions.spawn     operator.write windlass 0.1
         agents.list        operator.read  <=2026.7
         tools.effective    operator.read  <=2026.7

@@ -1,6 +1,6 @@
 //! What the last start has found: what was interrupted, what went on, what is left to a person.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use machine::Limits;
 use machine::audit::{self, Fault};
@@ -19,8 +19,10 @@ use crate::gateway::{Gateway, unreadable};
 /// Lines of one start. Lanes have fewer slots.
 const LINES_MAX: usize = 10_000;
 
-/// How long a start may take to take over what it has found. It is on record within moments.
-const SETTLES: Duration = Duration::from_secs(10);
+/// How often, and how many times, to look whether a start is on record with all that it has found.
+/// It is within moments.
+const LOOK: Duration = Duration::from_millis(20);
+const LOOKS_MAX: u32 = 500;
 
 /// Starts that are looked at: those of a gateway that was killed again and again.
 const NODES_MAX: usize = 50;
@@ -28,14 +30,13 @@ const NODES_MAX: usize = 50;
 /// Waits until this start is on record, and has taken over what was lost. The gateway listens a
 /// moment earlier, and would tell of the start before.
 pub async fn settled(gateway: &Gateway) -> Result<(), ErrorShape> {
-    let since = Instant::now();
-    while since.elapsed() < SETTLES {
+    for _ in 0..LOOKS_MAX {
         let nodes = gateway.handle.store().nodes(NODES_MAX).await.map_err(unreadable)?;
         let begun = nodes.first().is_some_and(|node| node.id == gateway.info.node);
         if begun && nodes[1..].iter().all(|node| node.state == NodeState::Down) {
             break;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(LOOK).await;
     }
     Ok(())
 }
