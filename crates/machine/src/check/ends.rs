@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use types::{Announce, RunId, TaskId};
 
 use super::{Found, World};
+use crate::cut;
 use crate::deadline::is_warning;
 use crate::deliver;
 use crate::person::RESTART;
@@ -41,8 +42,8 @@ fn handed_in(world: &World, found: &mut Found) {
     }
 }
 
-/// A warning's timer is set for a run with a deadline, before it; and its row lives no longer than
-/// its run.
+/// A warning's timer is set for a run with a deadline, before it; and what is said to one run
+/// alone waits no longer than for its end.
 fn warnings(world: &World, found: &mut Found) {
     let runs: BTreeMap<String, _> =
         world.runs.iter().map(|run| (run.id.to_string(), run)).collect();
@@ -54,10 +55,11 @@ fn warnings(world: &World, found: &mut Found) {
         });
     }
     let waiting = |row: &&crate::rows::InboxRow| row.state == InboxState::Queued;
-    for row in world.inbox.iter().filter(waiting).filter(|row| is_warning(row)) {
+    let of_run = |row: &&crate::rows::InboxRow| is_warning(row) || cut::is_note(row);
+    for row in world.inbox.iter().filter(waiting).filter(of_run) {
         let run = row.run.and_then(|run| runs.get(&run.to_string()));
         found.unless(run.is_some_and(|run| !run.phase.ended()), "deadline", || {
-            format!("{} warns a run that is over", row.id)
+            format!("{} is said to a run that is over", row.id)
         });
     }
 }
