@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use machine::{Action, Answer, At, Event, Limits, Notice, State};
+use machine::rows::BudgetRow;
+use machine::{Action, Answer, At, Event, Limits, Notice, State, budget};
+use types::Spend;
 
 use crate::coverage;
 use crate::disk::Disk;
@@ -60,14 +62,28 @@ impl Disk {
         raised: &mut VecDeque<Event>,
     ) -> Answer {
         let seen = coverage::before(self, &event);
+        let budgets = self.world.budgets.clone();
         let mut state = State::new(self, at, limits);
         let answer = machine::apply(&mut state, event);
         state.flush();
+        self.nothing_over(&budgets, limits);
         let news = done.notices.len();
         done.actions.append(&mut state.actions);
         done.notices.append(&mut state.notices);
         raised.extend(state.raised.drain(..));
         coverage::after(self, seen, &answer, &done.notices[news..]);
         answer
+    }
+
+    /// What was set aside just now is within the cap, with all that is spent and set aside.
+    fn nothing_over(&self, before: &[BudgetRow], limits: &Limits) {
+        for row in &self.world.budgets {
+            let old = before.iter().find(|old| old.key == row.key);
+            let old = old.map_or(Spend::default(), |old| old.reserved);
+            let more = row.reserved.usd > old.usd || row.reserved.tokens > old.tokens;
+            let cap = budget::cap_of(limits, row);
+            let within = (row.spent + row.reserved).within(cap);
+            assert!(!more || within, "a call goes out over {cap:?}: {row:?}");
+        }
     }
 }
