@@ -10,6 +10,7 @@ use crate::fields::{Fields, InvalidField};
 use crate::method::Params;
 use crate::notice::{ProviderGate, QueueWait};
 use crate::stop::StopItem;
+use crate::usage::BudgetRow;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthParams {
@@ -136,6 +137,9 @@ pub struct Status {
     /// Gates of providers that are not open.
     #[serde(default)]
     pub gates: Vec<ProviderGate>,
+    /// Caps that somebody waits for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub over_budget: Vec<BudgetRow>,
     /// Results and answers that have reached nobody; `tasks.audit` lists them.
     #[serde(default)]
     pub dead_letters: u64,

@@ -66,11 +66,11 @@ impl Disk {
         let mut state = State::new(self, at, limits);
         let answer = machine::apply(&mut state, event);
         state.flush();
-        self.nothing_over(&budgets, limits);
         let news = done.notices.len();
         done.actions.append(&mut state.actions);
         done.notices.append(&mut state.notices);
         raised.extend(state.raised.drain(..));
+        self.nothing_over(&budgets, limits);
         coverage::after(self, seen, &answer, &done.notices[news..]);
         answer
     }

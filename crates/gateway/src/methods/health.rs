@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use machine::Limits;
 use machine::limits::QUEUE_NOTICES;
 use machine::status::Activity;
 use protocol::ErrorShape;
@@ -13,13 +14,14 @@ use protocol::health::{
 };
 use protocol::notice::{ProviderGate, QueueWait};
 use protocol::stop::StopItem;
+use protocol::usage::BudgetRow;
 use store::StoreError;
 use store::query::{Query, ask};
 use store::view::{LedgerScope, SessionFilter, Tally};
 use types::{AgentId, Timestamp};
 
 use crate::gateway::{Gateway, unreadable};
-use crate::methods::last_restart;
+use crate::methods::{last_restart, usage};
 use crate::notice;
 use crate::standing;
 
@@ -123,6 +125,7 @@ struct Counted {
     stopping: u64,
     unproved: Vec<StopItem>,
     restart: Option<LastRestart>,
+    over_budget: Vec<BudgetRow>,
 }
 
 /// `status`
@@ -134,7 +137,7 @@ pub async fn status(gateway: &Gateway, params: &StatusParams) -> Result<Status, 
         last_restart::settled(gateway).await?;
     }
     let counted = ask(gateway.handle.store(), move |rows| {
-        let counted = count(rows, path, now)?;
+        let counted = count(rows, path, now, &limits)?;
         let restart = if wanted { last_restart::report(rows, now, &limits)? } else { None };
         Ok(Counted { restart, ..counted })
     });
@@ -160,13 +163,19 @@ pub async fn status(gateway: &Gateway, params: &StatusParams) -> Result<Status, 
         ledger: counted.ledger,
         queue_waits: counted.lines,
         gates: counted.gates,
+        over_budget: counted.over_budget,
         dead_letters: tally.dead_letters,
         unproved: counted.unproved,
         last_restart: counted.restart,
     })
 }
 
-fn count(rows: &dyn Query, path: String, now: Timestamp) -> Result<Counted, StoreError> {
+fn count(
+    rows: &dyn Query,
+    path: String,
+    now: Timestamp,
+    limits: &Limits,
+) -> Result<Counted, StoreError> {
     let total = rows.ledger(&LedgerScope::All)?;
     let lanes = rows.lanes()?;
     let late = Timestamp(now.ms().saturating_sub(QUEUE_NOTICES[0].as_millis() as i64));
@@ -180,11 +189,13 @@ fn count(rows: &dyn Query, path: String, now: Timestamp) -> Result<Counted, Stor
         queued: lane.queued.into(),
         holders: lane.holders,
     });
+    let over_budget = rows.budgets(usage::BUDGETS_MAX)?.into_iter().filter(|view| view.waiting > 0);
     let (stopping, unproved) = standing::unproved(rows)?;
     Ok(Counted {
         stopping,
         unproved,
         restart: None,
+        over_budget: over_budget.filter_map(|view| usage::budget_row(view, limits)).collect(),
         lines,
         gates,
         sessions: sessions_health(rows, path, now, None)?,

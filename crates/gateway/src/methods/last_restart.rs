@@ -72,10 +72,11 @@ pub fn report(
     let runs: Vec<_> = report.runs.iter().map(|run| run.run_id).collect();
     let open = rows.open_rows(audit::since(now, limits))?;
     let found = audit::audit(&open, now, limits).into_iter();
-    let cut = found.filter(|one| {
-        one.fault == Fault::OutcomeUnknown && one.run_id.is_some_and(|id| runs.contains(&id))
+    let of_person = found.filter(|one| match one.fault {
+        Fault::OutcomeUnknown => one.run_id.is_some_and(|id| runs.contains(&id)),
+        fault => fault == Fault::OverBudget,
     });
-    report.waiting_for_person.extend(cut.filter_map(|one| {
+    report.waiting_for_person.extend(of_person.filter_map(|one| {
         Some(LeftToPerson { session_key: one.session_key?, what: one.what, fix: one.fix })
     }));
     Ok(Some(report))

@@ -1,13 +1,13 @@
 //! `usage.report`, `budgets.list`, `budgets.raise`: what was spent, and what may be.
 
 use machine::rows::BudgetKey;
-use machine::{Answer, Event, budget};
+use machine::{Answer, Event, Limits, budget};
 use protocol::ErrorShape;
 use protocol::usage::{
     BudgetRow, BudgetsResult, Group, RaiseParams, RaiseResult, ReportParams, ReportResult, Spent,
 };
 use store::query::ask;
-use store::view::SpendView;
+use store::view::{BudgetView, SpendView};
 use types::{SpendBy, Timestamp};
 
 use crate::gateway::{Gateway, unreadable};
@@ -15,7 +15,7 @@ use crate::methods::chat::OWNER;
 use crate::refusal::{not_submitted, refused, unexpected};
 
 /// Most budgets in one list.
-const BUDGETS_MAX: usize = 1_000;
+pub(super) const BUDGETS_MAX: usize = 1_000;
 
 /// Agents that there can be: their sums are the sum of all.
 const AGENTS_MAX: usize = 100_000;
@@ -52,20 +52,26 @@ pub async fn report(gateway: &Gateway, params: ReportParams) -> Result<ReportRes
     Ok(ReportResult { by, groups: groups.collect(), total })
 }
 
+/// A cap as it stands; none if the configuration caps it no more.
+pub(super) fn budget_row(view: BudgetView, limits: &Limits) -> Option<BudgetRow> {
+    let BudgetView { row, waiting } = view;
+    let cap = budget::cap_of(limits, &row);
+    (!cap.is_none()).then(|| BudgetRow {
+        budget: row.key.to_string(),
+        cap,
+        spent: row.spent,
+        reserved: row.reserved,
+        waiting,
+        setting: budget::setting(&row.key),
+    })
+}
+
 /// `budgets.list`
 pub async fn budgets(gateway: &Gateway) -> Result<BudgetsResult, ErrorShape> {
     let views = ask(gateway.handle.store(), |rows| rows.budgets(BUDGETS_MAX)).await;
     let limits = &gateway.handle.config().limits;
-    let rows = views.map_err(unreadable)?.into_iter().map(|view| BudgetRow {
-        budget: view.row.key.to_string(),
-        cap: budget::cap_of(limits, &view.row),
-        spent: view.row.spent,
-        reserved: view.row.reserved,
-        waiting: view.waiting,
-        setting: budget::setting(&view.row.key),
-    });
-    // What the configuration caps no more is not counted either.
-    Ok(BudgetsResult { budgets: rows.filter(|row| !row.cap.is_none()).collect() })
+    let rows = views.map_err(unreadable)?.into_iter();
+    Ok(BudgetsResult { budgets: rows.filter_map(|view| budget_row(view, limits)).collect() })
 }
 
 /// `budgets.raise`

@@ -6,10 +6,12 @@ use clap::Args;
 use protocol::Method;
 use protocol::health::{Health, InterruptedRun, LastRestart, Status};
 use protocol::notice::ProviderGate;
+use protocol::usage::BudgetRow;
 use serde_json::json;
 use types::Timestamp;
 
 use crate::client::Client;
+use crate::commands::usage;
 use crate::output::{json_lines, table};
 use crate::setup::Setup;
 
@@ -84,6 +86,14 @@ pub async fn status(args: &StatusArgs, setup: &Setup, out: &mut impl Write) -> a
     }
     for gate in &status.gates {
         writeln!(out, "{}", gate_line(gate, status.ts))?;
+    }
+    for BudgetRow { budget, waiting, spent, cap, .. } in &status.over_budget {
+        let spent = usage::shown(*spent, *cap);
+        writeln!(
+            out,
+            "{waiting} runs wait for more of the budget {budget}: {spent} of {cap}; \
+             `windlass budget raise {budget} --usd 1` (or --tokens) lets them go on"
+        )?;
     }
     Ok(())
 }

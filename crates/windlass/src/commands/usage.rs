@@ -141,7 +141,7 @@ fn list(json: bool, budgets: &[BudgetRow], out: &mut impl Write) -> anyhow::Resu
 }
 
 /// As much of it as the cap is on.
-fn shown(spend: Spend, cap: Budget) -> String {
+pub fn shown(spend: Spend, cap: Budget) -> String {
     let budget =
         Budget { usd: cap.usd.map(|_| spend.usd), tokens: cap.tokens.map(|_| spend.tokens) };
     budget.to_string()
