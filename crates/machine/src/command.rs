@@ -75,11 +75,14 @@ fn try_carry_out(state: &mut State<'_>, command: Command) -> Result<Commanded, R
         }
         Act::Reset { reason, .. } => {
             stopped = session::reset(state, &session, reason, &owner);
-            if let Some(message) = first {
-                let said = inbox::accept(state, message);
-                assert!(matches!(said, Answer::Accepted(_)), "it could be said: {said:?}");
+            let said = first.map(|message| inbox::accept(state, message));
+            let mut told = Told::ok(reset_words(state, &session, reason, &stopped));
+            // A session that was kept for one task only is put away with that task.
+            if let Some(Answer::Refused(refusal)) = said {
+                told.answer += &format!(" Your message was not taken: {refusal}.");
+                told.is_error = true;
             }
-            Told::ok(reset_words(state, &session, reason, &stopped))
+            told
         }
         Act::Patch(patch) => {
             session::patch(state, &session, &patch)?;
