@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use clap::{Args, Subcommand};
-use protocol::Method;
 use protocol::usage::{BudgetRow, BudgetsResult, RaiseResult, ReportResult, Spent};
+use protocol::{Method, Scope};
 use runtime::{Clock, SystemClock};
 use serde_json::json;
 use types::{Budget, Spend, SpendBy};
@@ -100,7 +100,11 @@ pub async fn budget(
     setup: &Setup,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
-    let mut client = Client::connect(&setup.target()?).await?;
+    let scope = match command {
+        BudgetCommand::List => Scope::Read,
+        BudgetCommand::Raise(_) => Scope::Admin,
+    };
+    let mut client = Client::connect_as(&setup.target()?, &[scope]).await?;
     match command {
         BudgetCommand::List => {
             let answer = client.call(Method::BudgetsList, json!({})).await?;

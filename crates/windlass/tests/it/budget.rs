@@ -38,7 +38,7 @@ async fn a_dollar_for_fifty_children() {
     let brief = Plan::named("p")
         .spawn_many(50, "kid", Plan::new().say("kid done"))
         .yield_()
-        .say_when_results(50, "{results} were told")
+        .say_when_results(50, "{results}")
         .to_brief();
     let args = ["agent", "--message", &brief, "--idempotency-key", "job"];
     let mut command = house.command(&args);
@@ -64,7 +64,7 @@ async fn a_dollar_for_fifty_children() {
     house.ok(&["budget", "raise", TREE, "--usd", "9"]).await;
     let output = tokio::time::timeout(Duration::from_secs(180), asked).await.unwrap().unwrap();
     let answer = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(answer.trim(), "50 were told", "{}", house.log());
+    assert_eq!(answer.matches("kid done").count(), 50, "{answer}\n{}", house.log());
     as_the_provider_counts(&house).await;
     judge::all_is_well(&house, &Default::default()).await;
 
