@@ -68,6 +68,11 @@ pub async fn status(args: &StatusArgs, setup: &Setup, out: &mut impl Write) -> a
         })
         .collect();
     table(out, &["LANE", "BUSY", "QUEUED"], &rows)?;
+    held_up(&status, out)
+}
+
+/// Prints what waits for something else than its work.
+fn held_up(status: &Status, out: &mut impl Write) -> anyhow::Result<()> {
     for line in &status.queue_waits {
         let holders: Vec<String> = line.holders.iter().map(ToString::to_string).collect();
         writeln!(
