@@ -88,7 +88,7 @@ pub struct Sqlite {
     jobs: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
     places: Arc<Semaphore>,
-    readers: Arc<Readers>,
+    readers: Readers,
     _lock: Lock,
 }
 
@@ -129,7 +129,7 @@ impl Sqlite {
             opened = open::writer(&path, options.max_pages);
         }
         let connection = opened?;
-        let readers = Arc::new(Readers::open(&path, READERS)?);
+        let readers = Readers::open(&path, READERS)?;
         let writer =
             Writer { connection, path: path.clone(), limits, node, apply, ballast, failed: None };
         let (jobs, queue) = sync_channel(QUEUE);
@@ -209,7 +209,7 @@ impl Store for Sqlite {
 #[async_trait]
 impl Reads for Sqlite {
     async fn with_snapshot(&self, job: query::Job) -> Result<(), StoreError> {
-        Arc::clone(&self.readers).read(job).await
+        self.readers.read(job).await
     }
 }
 

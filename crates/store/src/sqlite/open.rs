@@ -16,14 +16,16 @@ use crate::error::StoreError;
 const NEEDED: (i32, &str) = (3_051_003, "3.51.3");
 
 /// `synchronous=FULL`: an acknowledged commit survives power loss. No mapping: an I/O error in one
-/// is a signal, and not an error.
+/// is a signal, and not an error. The cache is small on purpose: it fills with what was written,
+/// so with a large one memory follows history and not work. What it does not hold, the kernel does,
+/// and a transaction that is larger than it goes on in the log.
 const PRAGMAS: &str = "\
     pragma journal_mode = wal;
     pragma synchronous = full;
     pragma foreign_keys = on;
     pragma trusted_schema = off;
     pragma busy_timeout = 5000;
-    pragma cache_size = -65536;
+    pragma cache_size = -4096;
     pragma mmap_size = 0;
     pragma temp_store = memory;
     pragma journal_size_limit = 67108864;
@@ -36,7 +38,7 @@ const READER_PRAGMAS: &str = "\
     pragma query_only = on;
     pragma trusted_schema = off;
     pragma busy_timeout = 5000;
-    pragma cache_size = -16384;
+    pragma cache_size = -1024;
     pragma mmap_size = 0;
     pragma temp_store = memory;";
 
