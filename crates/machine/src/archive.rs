@@ -59,6 +59,13 @@ pub fn restore_session(state: &mut State<'_>, key: &SessionKey, by: &str) -> Res
     if session.lifecycle == Lifecycle::Open {
         return Ok(false);
     }
+    reopen(state, key, by);
+    redeliver::revive_letters(state, key);
+    Ok(true)
+}
+
+/// Opens a session that is archived, and looks for nothing that was meant for it.
+pub fn reopen(state: &mut State<'_>, key: &SessionKey, by: &str) {
     let now = state.now();
     let session = state.session_mut(key);
     session.lifecycle = Lifecycle::Open;
@@ -70,8 +77,6 @@ pub fn restore_session(state: &mut State<'_>, key: &SessionKey, by: &str) -> Res
     if let Some(bound) = idle_bound(state, &session) {
         state.set_timer(TimerKind::Archive, key, now + bound);
     }
-    redeliver::revive_letters(state, key);
-    Ok(true)
 }
 
 /// Looks at a session in which something has just ended: one that is thrown away is archived, one

@@ -12,7 +12,7 @@
 
 use types::{Access, SessionId, SessionKey};
 
-use crate::archive::{archive_session, restore_session};
+use crate::archive::{archive_session, reopen, restore_session};
 use crate::effect::{Answer, Changed, Notice, Refusal, Stopped};
 use crate::event::{Change, Patch};
 use crate::policy;
@@ -61,9 +61,14 @@ fn try_change(
 /// Ends the transcript of a session and begins another. What runs is stopped first, with all
 /// children, and what still waits in the inbox is cancelled: it belonged to the old conversation.
 pub fn reset(state: &mut State<'_>, key: &SessionKey, reason: EndReason, by: &str) -> Stopped {
+    let was_open = state.session(key).lifecycle == Lifecycle::Open;
     let stopped = stop::stop_all(state, key, by);
     forget_queued(state, key);
     begin_transcript(state, key, reason);
+    if was_open && state.session(key).lifecycle == Lifecycle::Archived {
+        // With its task a child is thrown away, unless somebody goes on with it: here, a person.
+        reopen(state, key, by);
+    }
     let session = state.session_mut(key);
     session.declared = None;
     session.rev += 1;

@@ -11,7 +11,9 @@ use machine::status::TaskStatus;
 use machine::{Action, Answer, Event, Refusal};
 use sim::plan::{inbound, limits};
 use sim::script::{external, internal, spawn, wait};
-use types::{Access, EffectClass, InternalCall, SessionKey, SpawnRequest, TaskTarget, WaitFor};
+use types::{
+    Access, Cleanup, EffectClass, InternalCall, SessionKey, SpawnRequest, TaskTarget, WaitFor,
+};
 
 use crate::bench::{Bench, key, main_session};
 
@@ -389,6 +391,32 @@ fn a_command_can_begin_a_conversation_anew() {
     let again = told(typed(&mut bench, "new", Act::Reset { reason: EndReason::New, first: None }));
     assert!(again.duplicate);
     assert_eq!(row(&bench, &main_session()).session_id, new.session_id, "once, and not twice");
+}
+
+/// A child that is thrown away with its task stays for a person who begins anew in it.
+#[test]
+fn a_child_that_is_thrown_away_is_begun_anew() {
+    for first in [None, Some("plan it".to_owned())] {
+        let mut bench = Bench::new(limits());
+        bench.send(&main_session(), "go");
+        let top = bench.open(&main_session());
+        let thrown = SpawnRequest { cleanup: Cleanup::Delete, ..spawn("part") };
+        bench.call(top, "s", InternalCall::spawn(thrown));
+        let child = bench.tasks()[0].session_key.clone();
+        let act = Act::Reset { reason: EndReason::New, first: first.clone() };
+        told(bench.apply(Event::Command(Command {
+            session: child.clone(),
+            owner: "owner".to_owned(),
+            origin: "web".to_owned(),
+            idem_key: "new".to_owned(),
+            text: "/new".to_owned(),
+            act,
+        })));
+        assert_eq!(bench.outcomes(), [Some(Outcome::Cancelled)]);
+        assert_eq!(row(&bench, &child).lifecycle, Lifecycle::Open);
+        assert_eq!(row(&bench, &child).open_run.is_some(), first.is_some());
+        assert!(matches!(bench.send(&child, "and now?"), Answer::Accepted(_)));
+    }
 }
 
 /// What stands behind `/new` is the first message of what begins: in the same commit, once, or not
