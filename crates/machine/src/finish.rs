@@ -15,6 +15,7 @@ use crate::rows::{EntryKind, Outcome, Place, StepKind, StepState, TaskKind, Time
 use crate::run::RunEvent;
 use crate::state::State;
 use crate::step;
+use crate::stop;
 use crate::transcript::{Closing, close_tool};
 use crate::wait::{open_run, stop_waiting, transition};
 
@@ -94,8 +95,13 @@ fn go_on(state: &mut State<'_>, closed: &Closed) {
 /// All of an end but what the session goes on with.
 fn close(state: &mut State<'_>, run: RunId, end: End) -> Closed {
     let was = state.run(&run).clone();
-    // Below a stop whose cascade has not come here yet: whoever is above is stopped too.
-    let overtaken = end.outcome != Outcome::Cancelled && step::cancelled_above(state, run);
+    // Below a stop whose cascade has not come here yet: whoever is above is stopped too, and what
+    // is below would not be found any more, since a cascade goes from open task to open task.
+    let below_a_stop = step::cancelled_above(state, run);
+    if below_a_stop {
+        stop::take_along(state, &was);
+    }
+    let overtaken = below_a_stop && end.outcome != Outcome::Cancelled;
     let end = if overtaken { end.quietly() } else { end };
     let were_out = close_open_steps(state, run, end.outcome);
     reply::abandon(state, run, end.outcome);

@@ -13,7 +13,7 @@ use crate::event::Event;
 use crate::finish::{self, End, finish};
 use crate::flow;
 use crate::inbox;
-use crate::rows::{InboxKind, InboxRow, Outcome, Task, TaskKind};
+use crate::rows::{InboxKind, InboxRow, Outcome, Run, Task, TaskKind};
 use crate::state::State;
 
 /// Stops a session: its run, what waits in it, and all its open children; if a run is named,
@@ -59,12 +59,8 @@ pub fn stop_task(state: &mut State<'_>, id: TaskId, by: &str) -> Answer {
 
 /// One level of a cascade.
 pub fn stop_below(state: &mut State<'_>, id: TaskId, by: &str) -> Answer {
-    let Some(task) = state.find_task(&id).cloned() else { return Answer::Done };
-    if task.outcome.is_none() {
+    if state.find_task(&id).is_some_and(|task| task.outcome.is_none()) {
         stop_level(state, id, by, true);
-    } else if task.kind != TaskKind::Flow {
-        // Its run has met the mark before the cascade came, and has ended by itself.
-        mark_below(state, &task.session_key, id, by, &mut Stopped::default());
     }
     Answer::Done
 }
@@ -147,6 +143,12 @@ fn mark_below(
     by: &str,
     stopped: &mut Stopped,
 ) {
+    let below = below(state, key, task);
+    mark_children(state, key, by, stopped, |child| below.contains(&child));
+}
+
+/// Open children of a task, and those that earlier tasks of its session have left behind.
+fn below(state: &mut State<'_>, key: &SessionKey, task: TaskId) -> BTreeSet<TaskId> {
     let requester = state.task(&task).requester_key.clone();
     let mut below = BTreeSet::new();
     for child in state.tx().open_children(key) {
@@ -156,7 +158,20 @@ fn mark_below(
             below.insert(child);
         }
     }
-    mark_children(state, key, by, stopped, |child| below.contains(&child));
+    below
+}
+
+/// Marks what a run that ends below a stop has left open, unless the cascade has done so.
+pub fn take_along(state: &mut State<'_>, run: &Run) {
+    let Some(task) = run.task else { return };
+    let now = state.now();
+    for child in below(state, &run.session_key, task) {
+        let left = state.task_mut(&child);
+        if left.cancelled.is_none() {
+            left.cancelled = Some(now);
+            state.raised.push(Event::StopBelow { task: child, by: "the stop above".to_owned() });
+        }
+    }
 }
 
 fn mark_children(
