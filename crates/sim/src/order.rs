@@ -57,6 +57,25 @@ pub enum What {
 }
 
 impl Order {
+    /// It is given to some session, within so many ms from the beginning.
+    fn within(
+        rng: &mut Rng,
+        ms: u64,
+        session: &impl Fn(&mut Rng) -> SessionKey,
+        what: What,
+    ) -> Order {
+        Order {
+            at: BIRTH + Duration::from_millis(rng.below(ms)),
+            session: session(rng),
+            of_child: false,
+            of_task: false,
+            what,
+            on_way: false,
+            sent: 0,
+            heard: None,
+        }
+    }
+
     pub fn event(&self) -> Event {
         let (session, by) = (self.session.clone(), "owner".to_owned());
         match self.what.clone() {
@@ -188,16 +207,9 @@ pub fn random(seed: u64, session: impl Fn(&mut Rng) -> SessionKey) -> Vec<Order>
         } else {
             What::Act { key: format!("order-{n}"), act: act(rng) }
         };
-        orders.push(Order {
-            at: BIRTH + Duration::from_millis(rng.below(120_000)),
-            session: session(rng),
-            of_child: rng.chance(250),
-            of_task: false,
-            what,
-            on_way: false,
-            sent: 0,
-            heard: None,
-        });
+        let mut order = Order::within(rng, 120_000, &session, what);
+        order.of_child = rng.chance(250);
+        orders.push(order);
     }
     elaborate(seed, &mut orders);
     orders
@@ -253,16 +265,9 @@ pub fn asks(seed: u64, session: impl Fn(&mut Rng) -> SessionKey) -> Vec<Order> {
             true => What::Act { key: format!("typed-{n}"), act: Act::Call(call) },
             false => What::Ask { mark, call },
         };
-        orders.push(Order {
-            at: BIRTH + Duration::from_millis(rng.below(120_000)),
-            session: session(rng),
-            of_child: false,
-            of_task: true,
-            what,
-            on_way: false,
-            sent: 0,
-            heard: None,
-        });
+        let mut order = Order::within(rng, 120_000, &session, what);
+        order.of_task = true;
+        orders.push(order);
     }
     orders
 }
@@ -317,16 +322,9 @@ pub fn retries(seed: u64, session: impl Fn(&mut Rng) -> SessionKey) -> Vec<Order
             key: rng.chance(500).then(|| format!("retry-{n}")),
             typed: rng.chance(300).then(|| format!("typed-retry-{n}")),
         };
-        orders.push(Order {
-            at: BIRTH + Duration::from_millis(rng.below(200_000)),
-            session: session(rng),
-            of_child: false,
-            of_task: true,
-            what,
-            on_way: false,
-            sent: 0,
-            heard: None,
-        });
+        let mut order = Order::within(rng, 200_000, &session, what);
+        order.of_task = true;
+        orders.push(order);
     }
     orders
 }
