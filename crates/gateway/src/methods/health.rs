@@ -105,12 +105,20 @@ fn sessions_health(
 ) -> Result<SessionsHealth, StoreError> {
     let filter = SessionFilter { agent, limit: RECENT_MAX, ..SessionFilter::default() };
     let count = rows.count_sessions(&filter)?;
-    let recent = rows.sessions(&filter)?.into_iter().map(|session| RecentSession {
+    Ok(SessionsHealth { path, count, recent: recent(rows, &filter, now)? })
+}
+
+fn recent(
+    rows: &dyn Query,
+    filter: &SessionFilter,
+    now: Timestamp,
+) -> Result<Vec<RecentSession>, StoreError> {
+    let sessions = rows.sessions(filter)?.into_iter().map(|session| RecentSession {
         age: u64::try_from(now.since(session.active).as_millis()).ok(),
         updated_at: Some(session.active),
         key: session.key,
     });
-    Ok(SessionsHealth { path, count, recent: recent.collect() })
+    Ok(sessions.collect())
 }
 
 /// What one snapshot of the store tells a status.
@@ -191,6 +199,9 @@ fn count(
     });
     let over_budget = rows.budgets(usage::BUDGETS_MAX)?.into_iter().filter(|view| view.waiting > 0);
     let (stopping, unproved) = standing::unproved(rows)?;
+    let tally = rows.tally(now)?;
+    let newest = SessionFilter { limit: RECENT_MAX, ..SessionFilter::default() };
+    let recent = recent(rows, &newest, now)?;
     Ok(Counted {
         stopping,
         unproved,
@@ -198,8 +209,8 @@ fn count(
         over_budget: over_budget.filter_map(|view| usage::budget_row(view, limits)).collect(),
         lines,
         gates,
-        sessions: sessions_health(rows, path, now, None)?,
-        tally: rows.tally(now)?,
+        sessions: SessionsHealth { path, count: tally.sessions, recent },
+        tally,
         lanes: lanes.collect(),
         ledger: Ledger { calls: total.rows, estimated_calls: total.estimated, usage: total.usage },
     })
