@@ -18,9 +18,10 @@ use crate::finish::{End, finish};
 use crate::inbox;
 use crate::lane;
 use crate::rows::{Outcome, Place, Step, StepKind, StepState, Task};
-use crate::run::RunEvent;
+use crate::run::{RunEvent, WaitKind};
 use crate::state::State;
 use crate::step;
+use crate::wait;
 
 /// The name of the step. No tool can have it, and a call of a model that names it has no effect
 /// class.
@@ -46,7 +47,7 @@ pub fn begin(state: &mut State<'_>, run: RunId, asked_by: u32) -> bool {
     if wanted(state, run).is_none() {
         return false;
     }
-    crate::wait::transition(state, run, RunEvent::ToolsAsked);
+    wait::transition(state, run, RunEvent::ToolsAsked);
     let n = step::new_step(state, run, StepKind::Tool);
     let row = state.step_mut(&(run, n));
     row.asked_by = Some(asked_by);
@@ -84,8 +85,16 @@ pub fn on_checked(
     close(state, run, n, StepState::Done);
     state.step_mut(&(run, n)).result_hash = Some(Hash::of(missing.join("\n")));
     state.run_mut(&run).recoveries = 0;
-    // Something has come for the child meanwhile: it answers again, and is looked at again.
-    if step::ends_here(state, run) || step::reads_on(state, run) {
+    if step::ends_here(state, run) {
+        return Answer::Done;
+    }
+    // Something has been asked for in its name meanwhile, or has come for it: it answers again, and
+    // is looked at again.
+    if wait::wait_for_children(state, run) > 0 {
+        wait::rest(state, run, WaitKind::Children);
+        return Answer::Done;
+    }
+    if step::reads_on(state, run) {
         return Answer::Done;
     }
     if missing.is_empty() {

@@ -1,8 +1,9 @@
 //! Deliverables: looked at before a task counts as completed, and sent back twice.
 
 use machine::effect::Check;
+use machine::event::Asked;
 use machine::rows::{EntryKind, Outcome};
-use machine::run::Phase;
+use machine::run::{Phase, WaitKind};
 use machine::{Action, Answer, Event};
 use sim::plan::limits;
 use sim::script::spawn;
@@ -123,6 +124,28 @@ fn a_message_during_the_look_is_read() {
     bench.say(child, "both");
     found(&mut bench, &[]);
     assert!(bench.body(&main_session(), "announce:").contains("\nboth\n"));
+}
+
+/// What a program asks for in the child's name while it is looked at is waited for.
+#[test]
+fn a_spawn_during_the_look_is_waited_for() {
+    let (mut bench, child) = child();
+    bench.say(child, "here it is");
+    let check = asked(&bench).unwrap();
+    let session = bench.tasks()[0].session_key.clone();
+    let origin = bench.tasks()[0].origin.clone();
+    let call = InternalCall::spawn(spawn("one thing more"));
+    let (owner, mark) = ("owner".to_owned(), "m".to_owned());
+    bench.apply(Event::Ask(Asked { session, owner, origin, mark, call }));
+    let (run, token, step) = (check.run, check.token, check.step);
+    bench.apply(Event::Checked { run, token, step, missing: Vec::new() });
+    assert_eq!(bench.phase(child), Phase::Waiting(WaitKind::Children));
+    let more = bench.tasks()[1].run;
+    bench.pin(more);
+    bench.say(more, "more");
+    bench.say(child, "both");
+    found(&mut bench, &[]);
+    assert_eq!(bench.outcomes(), [Some(Outcome::Completed); 2]);
 }
 
 /// A stop during the look leaves nothing open, and no answer is nothing to look at.
