@@ -68,16 +68,21 @@ fn repeated(sim: &Sim) {
     for step in &world.steps {
         let run = runs[&step.run];
         // What only looks may look again once something was changed; what the machine does itself
-        // has another result each time; a call whose outcome is unknown had none.
+        // has another result each time.
         let counts = matches!(step.effect, Some(effect) if TOUCHING.contains(&effect));
-        if counts && step.state == StepState::Done && orders.get(&run.root_key) == Some(&1) {
-            let name = step.name.as_deref().unwrap_or_default();
-            *made.entry((&run.session_key, name)).or_default() += 1;
+        if !counts || orders.get(&run.root_key) != Some(&1) {
+            continue;
         }
-    }
-    for ((session, name), times) in made {
+        let (session, name) = (&run.session_key, step.name.as_deref().unwrap_or_default());
+        let times = made.entry((session, name)).or_default();
+        match step.state {
+            StepState::Done => *times += 1,
+            // That nobody knows what became of it is another result.
+            StepState::Unknown => *times = 0,
+            _ => {}
+        }
         let own = sim.limits.tools.agents.get(&session.agent);
         let max = own.map_or(Some(3), |own| own.repeats_max).unwrap_or(u32::MAX);
-        assert!(times <= max, "{session} made `{name}` {times} times");
+        assert!(*times <= max, "{session} made `{name}` {times} times");
     }
 }
