@@ -349,7 +349,11 @@ pub fn look(state: &mut State<'_>, key: &BudgetKey) {
     let mut left = more;
     for run in waiting {
         let need = need(state, run);
-        if over || fit(&row, cap, ahead + need) == Fit::Fits {
+        // A task that has become over its own cap while it waited ends at its turn.
+        let ends = key.scope == BudgetScope::Task && fit(&row, cap, need) == Fit::Over;
+        if over || ends {
+            go_on(state, run);
+        } else if fit(&row, cap, ahead + need) == Fit::Fits {
             ahead += need;
             go_on(state, run);
         } else {

@@ -214,7 +214,7 @@ impl Sim {
     fn allow_more(&mut self) -> bool {
         let waited_for: BTreeSet<BudgetKey> =
             self.disk.world.runs.iter().filter_map(|run| run.budget.clone()).collect();
-        let more = Spend { usd: MicroUsd(0), tokens: 2_000 };
+        let more = Spend { usd: MicroUsd(200), tokens: 2_000 };
         for budget in &waited_for {
             let (budget, by) = (budget.clone(), "owner".to_owned());
             let event = Event::RaiseBudget { budget, by, more };

@@ -88,14 +88,15 @@ fn waits_end(world: &World, limits: &Limits, found: &mut Found) {
             format!("{} is {:?} and waits for budget {:?}", run.id, run.phase, run.budget)
         });
         let Some(key) = &run.budget else { continue };
-        if timers.contains(key.to_string().as_str()) || key.scope == BudgetScope::Task {
+        if timers.contains(key.to_string().as_str()) {
             continue;
         }
         let row = world.budgets.iter().find(|row| row.key == *key);
         // The end of a call that is out looks, too; and who is over waits for a person.
         let looked_at = row.is_some_and(|row| {
             let out = row.reserved != Spend::default();
-            out || !key.scope.is_daily() && budget::is_over(world, limits, row, run)
+            let asks = !key.scope.is_daily() && key.scope != BudgetScope::Task;
+            out || asks && budget::is_over(world, limits, row, run)
         });
         found.unless(looked_at, "I11", || {
             format!("{} waits for {key}, and nobody will look: {row:?}", run.id)
