@@ -17,10 +17,10 @@ const NEEDED: (i32, &str) = (3_051_003, "3.51.3");
 
 /// `synchronous=FULL`: an acknowledged commit survives power loss. No mapping: an I/O error in one
 /// is a signal, and not an error. The cache is small on purpose: it fills with what was written,
-/// so with a large one memory follows history and not work. What it does not hold, the kernel does,
-/// and a transaction that is larger than it goes on in the log. Pages are small because most commits
-/// change a few rows of a few hundred bytes, and a page is what is written for each; a file that
-/// was made with larger ones keeps them.
+/// so with a large one memory follows history and not work. What it does not hold, the kernel
+/// does, and a transaction that is larger than it goes on in the log. Pages are small because most
+/// commits change a few rows of a few hundred bytes, and a page is what is written for each; a
+/// file that was made with larger ones keeps them.
 const PRAGMAS: &str = "\
     pragma page_size = 2048;
     pragma journal_mode = wal;
