@@ -155,7 +155,7 @@ pub enum Refusal {
     UnknownAgent(AgentId),
     #[error("no session `{0}`; sub-agent sessions are made by sessions_spawn only")]
     SessionNotFound(SessionKey),
-    #[error("session `{0}` is archived")]
+    #[error("session `{0}` is archived; `windlass sessions restore {0}` opens it again")]
     SessionArchived(SessionKey),
     #[error("session `{session}` is not archived: {why}")]
     NotArchived { session: SessionKey, why: String },

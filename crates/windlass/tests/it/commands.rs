@@ -234,6 +234,7 @@ async fn sessions_are_administered_from_the_command_line() {
     house.ok(&["sessions", "archive", key]).await;
     let output = house.run(&["agent", "--session-key", key, "--message", "hello"]).await;
     assert!(stderr(&output).contains("is archived"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("sessions restore agent:main:thread:plans"));
     house.kill();
     house.start().await;
     house.ok(&["sessions", "restore", key]).await;
