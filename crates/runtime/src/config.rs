@@ -26,9 +26,35 @@ pub struct Config {
 pub struct Agent {
     /// Folder that its file tools work in.
     pub workspace: PathBuf,
+    pub bootstrap: Bootstrap,
     pub name: Option<String>,
     /// What it is good for, as other agents read it.
     pub description: Option<String>,
+}
+
+impl Agent {
+    /// An agent of which nothing is known but its folder.
+    pub fn at(workspace: PathBuf) -> Agent {
+        Agent { workspace, bootstrap: Bootstrap::default(), name: None, description: None }
+    }
+}
+
+/// What of a workspace is sent with every call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bootstrap {
+    /// Does a new or empty workspace get files to begin with?
+    pub fill: bool,
+    /// Most characters of one file.
+    pub file_chars_max: usize,
+    /// Most characters of all files together.
+    pub total_chars_max: usize,
+}
+
+impl Default for Bootstrap {
+    fn default() -> Bootstrap {
+        // OpenClaw's bounds.
+        Bootstrap { fill: true, file_chars_max: 20_000, total_chars_max: 60_000 }
+    }
 }
 
 /// A model that can be called.

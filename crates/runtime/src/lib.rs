@@ -26,12 +26,13 @@ mod session_tools;
 mod tool_call;
 mod deliver;
 mod perform;
+pub mod workspace;
 pub mod leftovers;
 pub mod driver;
 
 pub use catalogue::catalogue;
 pub use clock::{Clock, SystemClock};
-pub use config::{Agent, Config, Model};
+pub use config::{Agent, Bootstrap, Config, Model};
 pub use driver::{Driver, DriverError};
 pub use handle::{Handle, SubmitError};
 pub use live::{Live, LiveEvent};

@@ -210,7 +210,8 @@ fn runtime_config(setup: &Setup, limits: Arc<Limits>) -> anyhow::Result<runtime:
     let agents = config.agents.entries.iter();
     let agents = agents.map(|(id, agent)| {
         let (name, description) = (agent.name.clone(), agent.description.clone());
-        (id.clone(), Agent { workspace: agent.workspace.clone(), name, description })
+        let (workspace, bootstrap) = (agent.workspace.clone(), bootstrap(config, agent));
+        (id.clone(), Agent { workspace, bootstrap, name, description })
     });
     Ok(runtime::Config {
         limits,
@@ -219,6 +220,15 @@ fn runtime_config(setup: &Setup, limits: Arc<Limits>) -> anyhow::Result<runtime:
         tools,
         drain: DRAIN,
     })
+}
+
+/// What of an agent's workspace is sent.
+fn bootstrap(config: &Config, agent: &config::Agent) -> runtime::Bootstrap {
+    runtime::Bootstrap {
+        fill: !config.agents.defaults.bootstrap.skip_bootstrap,
+        file_chars_max: agent.bootstrap.bootstrap_max_chars as usize,
+        total_chars_max: agent.bootstrap.bootstrap_total_max_chars as usize,
+    }
 }
 
 fn tools_config(config: &Config) -> tools::Config {

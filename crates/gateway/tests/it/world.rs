@@ -95,7 +95,7 @@ impl World {
             max_output_tokens: 4_096,
         };
         let workspace = folder.path().join("workspace");
-        let agent = Agent { workspace, name: None, description: None };
+        let agent = Agent::at(workspace);
         let config = runtime::Config {
             limits: Arc::clone(&limits),
             agents: BTreeMap::from([(AgentId::main(), agent)]),

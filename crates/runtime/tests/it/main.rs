@@ -55,7 +55,7 @@ impl Running {
             max_output_tokens: 4_096,
         };
         let workspace = folder.path().join("workspace");
-        let agent = Agent { workspace, name: None, description: None };
+        let agent = Agent::at(workspace);
         let config = Config {
             limits: limits(),
             agents: BTreeMap::from([(AgentId::main(), agent)]),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Serialize, Serializer};
 use types::{AgentId, Budget};
 
+use super::bootstrap::{Bootstrap, BootstrapBounds};
 use super::document::Value;
 use super::inventory;
 use super::model_ref::{ModelChoice, ModelRef};
@@ -27,6 +28,8 @@ pub struct AgentDefaults {
     /// None until someone chooses: models come and go faster than releases.
     pub model: Option<ModelChoice>,
     pub workspace: PathBuf,
+    #[serde(flatten)]
+    pub bootstrap: Bootstrap,
     /// Runs of people's sessions at one time, in the whole gateway.
     pub max_concurrent: u32,
     /// Longest time of one run; zero means no limit.
@@ -69,6 +72,8 @@ pub struct Agent {
     pub description: Option<String>,
     pub model: Option<ModelChoice>,
     pub workspace: PathBuf,
+    #[serde(flatten)]
+    pub bootstrap: BootstrapBounds,
     pub budget: Budget,
     pub subagents: AgentSubagents,
     pub tools: AgentTools,
@@ -197,6 +202,7 @@ impl Draft {
             description: s.text("description"),
             model: model(s, "model").or_else(|| defaults.model.clone()),
             workspace: PathBuf::new(),
+            bootstrap: BootstrapBounds::read(s, defaults.bootstrap.bounds),
             budget: or_default(money::budget(s, "budget"), defaults.budget),
             subagents: s.section("subagents", |s| AgentSubagents {
                 model: model(s, "model").or_else(|| defaults.subagents.model.clone()),
@@ -252,6 +258,7 @@ impl AgentDefaults {
         AgentDefaults {
             model: model(s, "model"),
             workspace: workspace.unwrap_or_else(|| s.cx.paths.state.join("workspace")),
+            bootstrap: Bootstrap::read(s),
             max_concurrent: s.count("maxConcurrent", 1..=1_000).unwrap_or(4),
             timeout_seconds: s.integer("timeoutSeconds", 0..=u64::MAX).unwrap_or(RUN_SECONDS),
             budget: money::budget(s, "budget"),
@@ -287,6 +294,7 @@ impl Agent {
             description: None,
             model: defaults.model.clone(),
             workspace: defaults.workspace.clone(),
+            bootstrap: defaults.bootstrap.bounds,
             budget: defaults.budget,
             subagents: AgentSubagents {
                 model: defaults.subagents.model.clone(),

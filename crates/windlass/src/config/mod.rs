@@ -19,6 +19,7 @@
 
 mod agents;
 mod between;
+mod bootstrap;
 pub(crate) mod document;
 mod gateway;
 mod inventory;
@@ -48,6 +49,7 @@ pub use agents::{
     Agent, AgentDefaults, AgentSubagents, AgentTools, Agents, AllowAgents, Subagents,
 };
 pub use between::{AgentToAgent, Exchange, SessionTools};
+pub use bootstrap::{Bootstrap, BootstrapBounds};
 pub use gateway::{Auth, AuthMode, Bind, ControlUi, Gateway, Mode, Remote};
 pub use model_ref::{ModelChoice, ModelRef};
 pub use models::{ModelEntry, Models, Provider};

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::*;
 
+mod bootstrap;
 mod full;
 mod warm;
 
@@ -210,6 +211,9 @@ fn every_other_default() {
     gateway.http {"endpoints":{"chatCompletions":{"enabled":false}}}
     agents.defaults.model null
     agents.defaults.workspace "/home/anna/.windlass/workspace"
+    agents.defaults.skipBootstrap false
+    agents.defaults.bootstrapMaxChars 20000
+    agents.defaults.bootstrapTotalMaxChars 60000
     agents.defaults.maxConcurrent 4
     agents.defaults.timeoutSeconds 172800
     agents.defaults.budget {}
@@ -231,6 +235,8 @@ fn every_other_default() {
     agents.entries.main.description null
     agents.entries.main.model null
     agents.entries.main.workspace "/home/anna/.windlass/workspace"
+    agents.entries.main.bootstrapMaxChars 20000
+    agents.entries.main.bootstrapTotalMaxChars 60000
     agents.entries.main.budget {}
     agents.entries.main.subagents.model null
     agents.entries.main.subagents.allowAgents []

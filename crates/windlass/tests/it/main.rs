@@ -38,3 +38,4 @@ mod tools;
 mod truth;
 mod waits;
 mod warm;
+mod workspace;

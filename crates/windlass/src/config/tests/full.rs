@@ -12,13 +12,24 @@ fn halves(text: &str) -> (String, String) {
     (agents.join("\n"), others.join("\n"))
 }
 
+/// The lines of [`halves`] about one agent, or about all others.
+fn agents(one: &str, wanted: bool) -> String {
+    let agents = halves(FULL).0;
+    let own = format!("agents.entries.{one}.");
+    let lines = agents.lines().filter(|line| line.starts_with(&own) == wanted);
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 #[test]
 fn the_agents_of_a_full_file() {
     let (config, _) = loaded(FULL);
     assert_eq!(config.agents.default_id().as_str(), "ops");
-    assert_snapshot!(halves(FULL).0, @r#"
+    assert_snapshot!(agents("ops", false), @r#"
     agents.defaults.model {"primary":"stub/m","fallbacks":["anthropic/claude"]}
     agents.defaults.workspace "/home/anna/.windlass/workspace"
+    agents.defaults.skipBootstrap false
+    agents.defaults.bootstrapMaxChars 20000
+    agents.defaults.bootstrapTotalMaxChars 60000
     agents.defaults.maxConcurrent 2
     agents.defaults.timeoutSeconds 172800
     agents.defaults.budget {}
@@ -40,6 +51,8 @@ fn the_agents_of_a_full_file() {
     agents.entries.main.description null
     agents.entries.main.model {"primary":"stub/m","fallbacks":["anthropic/claude"]}
     agents.entries.main.workspace "/home/anna/.windlass/workspace-main"
+    agents.entries.main.bootstrapMaxChars 20000
+    agents.entries.main.bootstrapTotalMaxChars 60000
     agents.entries.main.budget {}
     agents.entries.main.subagents.model {"primary":"stub/small","fallbacks":[]}
     agents.entries.main.subagents.allowAgents ["*"]
@@ -55,11 +68,19 @@ fn the_agents_of_a_full_file() {
     agents.entries.main.tools.alsoAllow []
     agents.entries.main.tools.deny []
     agents.entries.main.tools.loopDetection {"enabled":null,"maxRepeats":null}
+    "#);
+}
+
+#[test]
+fn an_agent_of_a_full_file() {
+    assert_snapshot!(agents("ops", true), @r#"
     agents.entries.ops.default true
     agents.entries.ops.name null
     agents.entries.ops.description null
     agents.entries.ops.model {"primary":"anthropic/claude","fallbacks":[]}
     agents.entries.ops.workspace "/home/anna/ops"
+    agents.entries.ops.bootstrapMaxChars 20000
+    agents.entries.ops.bootstrapTotalMaxChars 60000
     agents.entries.ops.budget {}
     agents.entries.ops.subagents.model {"primary":"stub/small","fallbacks":[]}
     agents.entries.ops.subagents.allowAgents ["main"]
