@@ -10,7 +10,7 @@ pub(crate) mod request;
 pub(crate) mod stream;
 
 use async_trait::async_trait;
-use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use types::Wire;
 
 use crate::http::{Endpoint, Post};
@@ -42,11 +42,7 @@ impl Provider for Anthropic {
         };
         let mut headers = HeaderMap::new();
         headers.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
-        headers.extend(
-            self.endpoint
-                .key_header("")
-                .map(|key| (reqwest::header::HeaderName::from_static("x-api-key"), key)),
-        );
+        headers.extend(self.endpoint.key_header(HeaderName::from_static("x-api-key")));
         let asked = self.endpoint.asked(&request.model);
         let body = request::body(request, &asked)
             .map_err(|fault| ProviderError::new(self.endpoint.id(), fault, false))?;

@@ -41,9 +41,8 @@ impl Provider for Google {
         let asked = self.endpoint.asked(&request.model);
         let body = request::body(request, &asked)
             .map_err(|fault| ProviderError::new(self.endpoint.id(), fault, false))?;
-        let name = HeaderName::from_static("x-goog-api-key");
         let mut headers = HeaderMap::new();
-        headers.extend(self.endpoint.key_header("").map(|key| (name, key)));
+        headers.extend(self.endpoint.key_header(HeaderName::from_static("x-goog-api-key")));
         let turn = request.messages.iter().filter(|m| matches!(m, Message::Assistant(_))).count();
         let decoder = stream::Decoder::new(&request.model, turn, body.len());
         let versioned = VERSIONS.iter().any(|version| self.endpoint.base_ends_with(version));

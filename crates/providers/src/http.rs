@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+};
 use reqwest::{Response, Url};
 use types::Hash;
 
@@ -59,6 +61,8 @@ pub struct HttpConfig {
     pub reply_bytes_max: usize,
     /// Sent with every request; they win over our own.
     pub extra_headers: Vec<(String, String)>,
+    /// Sends the key as `Authorization: Bearer`, whatever the wire is used to.
+    pub bearer: bool,
 }
 
 impl HttpConfig {
@@ -71,6 +75,7 @@ impl HttpConfig {
             stall_timeout: Duration::from_secs(90),
             reply_bytes_max: 16 << 20,
             extra_headers: Vec::new(),
+            bearer: false,
         }
     }
 
@@ -109,6 +114,7 @@ pub struct Endpoint {
     base: Url,
     api_key: Option<ApiKey>,
     extra_headers: HeaderMap,
+    bearer: bool,
     stall_timeout: Duration,
     reply_bytes_max: usize,
     client: reqwest::Client,
@@ -163,6 +169,7 @@ impl Endpoint {
             base,
             api_key: config.api_key,
             extra_headers,
+            bearer: config.bearer,
             stall_timeout: config.stall_timeout,
             reply_bytes_max: config.reply_bytes_max,
             client,
@@ -196,13 +203,14 @@ impl Endpoint {
         path.rsplit('/').next() == Some(segment)
     }
 
-    /// The key as a header value behind `scheme`.
-    pub(crate) fn key_header(&self, scheme: &str) -> Option<HeaderValue> {
-        let mut value = HeaderValue::from_str(&format!("{scheme}{}", self.api_key.as_ref()?.0));
-        if let Ok(value) = &mut value {
-            value.set_sensitive(true);
-        }
-        value.ok()
+    /// The header that carries the key: the one of the wire, unless it is configured otherwise.
+    pub(crate) fn key_header(&self, own: HeaderName) -> Option<(HeaderName, HeaderValue)> {
+        let name = if self.bearer { AUTHORIZATION } else { own };
+        let scheme = if name == AUTHORIZATION { "Bearer " } else { "" };
+        let text = format!("{scheme}{}", self.api_key.as_ref()?.0);
+        let mut value = HeaderValue::from_str(&text).ok()?;
+        value.set_sensitive(true);
+        Some((name, value))
     }
 
     /// Posts `body` and decodes the stream that comes back.

@@ -43,7 +43,7 @@ impl Provider for OpenaiChat {
         let body = request::body(request, &asked, limit)
             .map_err(|fault| ProviderError::new(self.endpoint.id(), fault, false))?;
         let mut headers = HeaderMap::new();
-        headers.extend(self.endpoint.key_header("Bearer ").map(|key| (AUTHORIZATION, key)));
+        headers.extend(self.endpoint.key_header(AUTHORIZATION));
         let turn = request.messages.iter().filter(|m| matches!(m, Message::Assistant(_))).count();
         let decoder = stream::Decoder::new(&request.model, turn, body.len());
         let post = Post {

@@ -39,7 +39,7 @@ impl Provider for OpenaiResponses {
         let body = request::body(request, &asked)
             .map_err(|fault| ProviderError::new(self.endpoint.id(), fault, false))?;
         let mut headers = HeaderMap::new();
-        headers.extend(self.endpoint.key_header("Bearer ").map(|key| (AUTHORIZATION, key)));
+        headers.extend(self.endpoint.key_header(AUTHORIZATION));
         let decoder = stream::Decoder::new(&request.model, body.len());
         let post = Post {
             url: self.endpoint.url(&["responses"]),

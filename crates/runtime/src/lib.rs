@@ -36,3 +36,4 @@ pub use config::{Agent, Bootstrap, Config, Model};
 pub use driver::{Driver, DriverError};
 pub use handle::{Handle, SubmitError};
 pub use live::{Live, LiveEvent};
+pub use model_call::NO_MODEL;

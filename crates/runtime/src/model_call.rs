@@ -20,6 +20,13 @@ const PAGE: usize = 500;
 /// Prefixes kept in memory: one for each agent and role, as a rule.
 const PREFIXES_MAX: usize = 64;
 
+/// What to do where no model can be asked, in three lines.
+pub const NO_MODEL: &str = "no model is chosen, and no provider has a key. Do one of these:\n  \
+    set a key and start the gateway anew: export ANTHROPIC_API_KEY=… (or OPENAI_API_KEY, \
+    GEMINI_API_KEY, OPENROUTER_API_KEY, GROQ_API_KEY, ZAI_API_KEY, DASHSCOPE_API_KEY)\n  \
+    or name a local model in the configuration: agents.defaults.model: \"ollama/NAME\" \
+    (127.0.0.1:11434) or \"llama-server/NAME\" (:8080); to look around first: windlass demo";
+
 /// Rendered prefixes, parsed, by hash.
 #[derive(Debug, Default)]
 pub struct Prefixes(Mutex<HashMap<Hash, Arc<Prefix>>>);
@@ -27,7 +34,7 @@ pub struct Prefixes(Mutex<HashMap<Hash, Arc<Prefix>>>);
 /// Why a request could not be made.
 #[derive(Debug, thiserror::Error)]
 enum Unassembled {
-    #[error("no model is configured: set agents.defaults.model to `provider/model`")]
+    #[error("{NO_MODEL}")]
     NoModel,
     #[error("model `{0}` is not configured any more; see models.providers")]
     UnknownModel(String),

@@ -120,7 +120,7 @@ impl Setup {
             }
         };
         let token = match token {
-            Some(token) => Some(token.expose().to_owned()),
+            Some(token) => Some(token.expose()?.to_owned()),
             // This machine's secret is for this machine.
             None if is_near(&url) => self.local_token()?,
             None => None,
@@ -135,7 +135,7 @@ impl Setup {
             return Ok(None);
         }
         if let Some(token) = &auth.token {
-            return Ok(Some(token.expose().to_owned()));
+            return Ok(Some(token.expose()?.to_owned()));
         }
         let file = self.paths.state.join(TOKEN_FILE);
         match std::fs::read_to_string(&file) {

@@ -78,10 +78,7 @@ fn look_at_config(setup: &Setup, findings: &mut Vec<Finding>) {
             for (id, agent) in &limits.agents {
                 let known = limits.models.contains_key(&agent.model);
                 let detail = match (agent.model.as_str(), known) {
-                    ("", _) => format!(
-                        "agent {id} has no model; set agents.defaults.model, or ANTHROPIC_API_KEY \
-                         or OPENAI_API_KEY"
-                    ),
+                    ("", _) => format!("agent {id}: {}", runtime::NO_MODEL),
                     (model, true) => format!("agent {id} uses {model}"),
                     (model, false) => format!("agent {id} wants {model}, which is not configured"),
                 };

@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::setup::Setup;
 use crate::wire::{self, Until};
+use windlass::config::Problem;
 
 #[derive(Debug, Args)]
 pub struct GatewayArgs {
@@ -22,7 +23,13 @@ pub async fn run(args: GatewayArgs, mut setup: Setup) -> anyhow::Result<()> {
     if let Some(port) = args.port {
         setup.config.gateway.port = port;
     }
-    for warning in &setup.warnings {
+    let no_model = setup.limits()?.agents.values().all(|agent| agent.model.is_empty());
+    if no_model {
+        // It runs all the same: commands and lists need no model.
+        tracing::warn!("{}", runtime::NO_MODEL);
+    }
+    let said = |warning: &&Problem| no_model && warning.key == "agents.defaults.model";
+    for warning in setup.warnings.iter().filter(|warning| !said(warning)) {
         tracing::warn!("{warning}");
     }
     let json = setup.json;

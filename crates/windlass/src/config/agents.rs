@@ -7,8 +7,8 @@ use serde::{Serialize, Serializer};
 use types::{AgentId, Budget};
 
 use super::bootstrap::{Bootstrap, BootstrapBounds};
-use super::document::Value;
 use super::inventory;
+use super::model_choice::{self, ModelWish, model};
 use super::model_ref::{ModelChoice, ModelRef};
 use super::money::{self, or_default};
 use super::section::{Section, Spot};
@@ -27,6 +27,8 @@ pub struct Agents {
 pub struct AgentDefaults {
     /// None until someone chooses: models come and go faster than releases.
     pub model: Option<ModelChoice>,
+    /// What is said of single models.
+    pub models: BTreeMap<ModelRef, ModelWish>,
     pub workspace: PathBuf,
     #[serde(flatten)]
     pub bootstrap: Bootstrap,
@@ -71,6 +73,7 @@ pub struct Agent {
     pub name: Option<String>,
     pub description: Option<String>,
     pub model: Option<ModelChoice>,
+    pub models: BTreeMap<ModelRef, ModelWish>,
     pub workspace: PathBuf,
     #[serde(flatten)]
     pub bootstrap: BootstrapBounds,
@@ -173,6 +176,14 @@ impl Agents {
         Agents { defaults, entries }
     }
 
+    /// Other names of models, in small letters.
+    pub fn aliases(&self) -> BTreeMap<String, ModelRef> {
+        let own = self.entries.values().flat_map(|agent| &agent.models);
+        let all = own.chain(&self.defaults.models);
+        all.filter_map(|(model, wish)| Some((wish.alias.as_ref()?.to_lowercase(), model.clone())))
+            .collect()
+    }
+
     /// The agent of whoever names none.
     pub fn default_id(&self) -> &AgentId {
         let default = self.entries.iter().find(|(_, agent)| agent.default);
@@ -196,11 +207,14 @@ impl Draft {
             let form = "a letter or digit, then up to 63 of `a-z 0-9 _ -`";
             s.cx.error(&spot, format!("expected an agent id: {form}; got `{id}`"));
         }
+        // Before the model, which may be named by an alias.
+        let models = model_choice::wishes(s);
         let agent = Agent {
             default: false,
             name: s.text("name"),
             description: s.text("description"),
             model: model(s, "model").or_else(|| defaults.model.clone()),
+            models,
             workspace: PathBuf::new(),
             bootstrap: BootstrapBounds::read(s, defaults.bootstrap.bounds),
             budget: or_default(money::budget(s, "budget"), defaults.budget),
@@ -255,8 +269,10 @@ pub(super) fn check_allowed(s: &Section<'_>, entries: &BTreeMap<AgentId, Agent>)
 impl AgentDefaults {
     fn read(s: &mut Section<'_>) -> AgentDefaults {
         let workspace = s.path("workspace");
+        let models = model_choice::wishes(s);
         AgentDefaults {
             model: model(s, "model"),
+            models,
             workspace: workspace.unwrap_or_else(|| s.cx.paths.state.join("workspace")),
             bootstrap: Bootstrap::read(s),
             max_concurrent: s.count("maxConcurrent", 1..=1_000).unwrap_or(4),
@@ -293,6 +309,7 @@ impl Agent {
             name: None,
             description: None,
             model: defaults.model.clone(),
+            models: BTreeMap::new(),
             workspace: defaults.workspace.clone(),
             bootstrap: defaults.bootstrap.bounds,
             budget: defaults.budget,
@@ -351,45 +368,4 @@ fn delegate_tools(s: &mut Section<'_>) -> BTreeMap<String, Vec<String>> {
         }
     });
     tools
-}
-
-/// Reads a model: `"provider/model"`, or `{primary, fallbacks}`.
-fn model(s: &mut Section<'_>, key: &str) -> Option<ModelChoice> {
-    let node = s.node(key)?;
-    match &node.value {
-        Value::Text(_) => {
-            let text = s.text(key)?;
-            let primary = model_ref(s, s.spot_of(key), &text)?;
-            Some(ModelChoice { primary, fallbacks: Vec::new() })
-        }
-        Value::Object(_) => s.section(key, |s| {
-            let primary = s.text("primary");
-            if s.node("primary").is_none() {
-                s.cx.error(&s.spot(), "`primary` is missing: expected `provider/model`");
-            }
-            let fallbacks = s.texts("fallbacks").unwrap_or_default();
-            let spot = s.spot_of("fallbacks");
-            let fallbacks =
-                fallbacks.iter().filter_map(|text| model_ref(s, spot.clone(), text)).collect();
-            let primary = model_ref(s, s.spot_of("primary"), &primary?)?;
-            Some(ModelChoice { primary, fallbacks })
-        }),
-        _ => {
-            s.wrong(key, "`provider/model`, or an object with `primary` and `fallbacks`", node);
-            None
-        }
-    }
-}
-
-fn model_ref(s: &Section<'_>, spot: Spot, text: &str) -> Option<ModelRef> {
-    match text.parse::<ModelRef>() {
-        Ok(model) => {
-            s.cx.refer_to_model(spot, model.clone());
-            Some(model)
-        }
-        Err(error) => {
-            s.cx.error(&spot, error.to_string());
-            None
-        }
-    }
 }

@@ -25,11 +25,13 @@ mod gateway;
 mod inventory;
 pub(crate) mod key_path;
 mod lookup;
+mod model_choice;
 mod model_ref;
 mod models;
 mod money;
 mod outside;
 mod paths;
+pub mod presets;
 mod problem;
 mod secret;
 mod section;
@@ -51,13 +53,14 @@ pub use agents::{
 pub use between::{AgentToAgent, Exchange, SessionTools};
 pub use bootstrap::{Bootstrap, BootstrapBounds};
 pub use gateway::{Auth, AuthMode, Bind, ControlUi, Gateway, Mode, Remote};
+pub use model_choice::ModelWish;
 pub use model_ref::{ModelChoice, ModelRef};
 pub use models::{ModelEntry, Models, Provider};
 pub use money::Budgets;
 pub use outside::{Outside, Process};
 pub use paths::{NoHome, Paths};
 pub use problem::{ConfigErrors, Place, Problem};
-pub use secret::Secret;
+pub use secret::{Secret, Untold};
 pub use settings::{
     ApplyPatch, DropPolicy, Exec, Level, Logging, Messages, Queue, QueueMode, Session,
     SessionScope, Tools,

@@ -8,8 +8,9 @@ use types::{Price, Wire, word_enum};
 use super::inventory;
 use super::model_ref::ModelRef;
 use super::money;
+use super::presets::{self, PRESETS, Preset};
 use super::secret::Secret;
-use super::section::{Missing, Section, Spot};
+use super::section::{Missing, NamedModel, Section};
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Models {
@@ -23,6 +24,8 @@ pub struct Provider {
     /// None for a server that wants none, or if the secret is missing.
     pub api_key: Option<Secret>,
     pub api: Wire,
+    /// The key goes out as `Authorization: Bearer`, whatever the wire is used to.
+    pub auth_header: bool,
     pub models: Vec<ModelEntry>,
     /// Sent with every request.
     pub headers: BTreeMap<String, Secret>,
@@ -78,31 +81,6 @@ const LIMIT_MAX: u64 = 4_000_000_000;
 /// Longest time of one model call: a day.
 const CALL_SECONDS_MAX: u64 = 86_400;
 
-/// A provider that needs no configuration but a variable.
-struct Preset {
-    id: &'static str,
-    base_url: &'static str,
-    api: Wire,
-    key_variable: Option<&'static str>,
-}
-
-const PRESETS: &[Preset] = &[
-    Preset {
-        id: "anthropic",
-        base_url: "https://api.anthropic.com",
-        api: Wire::AnthropicMessages,
-        key_variable: Some("ANTHROPIC_API_KEY"),
-    },
-    Preset {
-        id: "openai",
-        base_url: "https://api.openai.com/v1",
-        api: Wire::OpenaiCompletions,
-        key_variable: Some("OPENAI_API_KEY"),
-    },
-    // The model of the demo: a script in this process, without an address.
-    Preset { id: "scripted", base_url: "", api: Wire::Scripted, key_variable: None },
-];
-
 word_enum! {
     /// The dialects that a file may name.
     enum Api {
@@ -145,7 +123,8 @@ impl Models {
         // The built-in providers are always there.
         s.word("mode", Merge::ALL, &["replace"]);
         let refs = s.cx.model_refs();
-        let used: BTreeSet<&str> = refs.iter().map(|(_, model)| model.provider.as_str()).collect();
+        let used = refs.iter().filter(|named| named.used);
+        let used: BTreeSet<&str> = used.map(|named| named.model.provider.as_str()).collect();
         let (written, providers) = s.section("providers", |s| (s.keys(), read_providers(s, &used)));
         check_refs(s, &refs, &written, &providers);
         warn_of_keys(s, &providers, &used);
@@ -169,21 +148,32 @@ fn read_providers(s: &mut Section<'_>, used: &BTreeSet<&str>) -> BTreeMap<String
     providers
 }
 
-/// Refuses a model of a provider that does not exist. One that is written and wrong has an error
-/// of its own.
+/// Refuses a model of a provider that does not exist, and doubts one that is nearly one of those
+/// which its provider lists. A provider that is written and wrong has an error of its own.
 fn check_refs(
     s: &mut Section<'_>,
-    refs: &[(Spot, ModelRef)],
+    refs: &[NamedModel],
     written: &[String],
     providers: &BTreeMap<String, Provider>,
 ) {
-    for (spot, ModelRef { provider, .. }) in refs {
-        if providers.contains_key(provider) || written.contains(provider) {
+    for NamedModel { spot, model: ModelRef { provider: id, model }, .. } in refs {
+        let Some(provider) = providers.get(id) else {
+            if !written.contains(id) {
+                let near = inventory::nearest_word(id, providers.keys().map(String::as_str));
+                let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+                s.cx.error(spot, format!("no provider `{id}` in `models.providers`{hint}"));
+            }
+            continue;
+        };
+        let listed = || provider.models.iter().map(|entry| entry.id.as_str());
+        if listed().any(|entry| entry == model) {
             continue;
         }
-        let near = inventory::nearest_word(provider, providers.keys().map(String::as_str));
-        let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-        s.cx.error(spot, format!("no provider `{provider}` in `models.providers`{hint}"));
+        if let Some(near) = inventory::nearest_word(model, listed()) {
+            let what = format!("no model `{model}` in `models.providers.{id}.models`");
+            let hint = format!("did you mean `{near}`? It is asked for as it is written");
+            s.cx.warn(spot, format!("{what}; {hint}"));
+        }
     }
 }
 
@@ -198,12 +188,11 @@ fn warn_of_keys(
     used: &BTreeSet<&str>,
 ) {
     for preset in PRESETS.iter().filter(|preset| used.contains(preset.id)) {
-        let Some(variable) = preset.key_variable else { continue };
-        let Some(provider) = providers.get(preset.id) else { continue };
-        if provider.api_key.is_none() && provider.base_url == preset.base_url {
+        if providers.get(preset.id).is_some_and(|provider| preset.lacks_key(provider)) {
             let mut spot = s.spot();
             spot.path = spot.path.key("providers").key(preset.id).key("apiKey");
-            s.cx.warn(&spot, format!("no key: set it, or the variable {variable}"));
+            let variables = preset.key_words();
+            s.cx.warn(&spot, format!("no key: set it, or the variable {variables}"));
         }
     }
 }
@@ -211,7 +200,7 @@ fn warn_of_keys(
 impl Provider {
     /// Reads one provider. `None` if it has no address or no dialect.
     fn read(id: &str, s: &mut Section<'_>) -> Option<Provider> {
-        let preset = PRESETS.iter().find(|preset| preset.id == id);
+        let preset = presets::find(id);
         let written = s.node("baseUrl").is_some();
         let base_url = s.text("baseUrl").filter(|url| is_url(s, url));
         let base_url = base_url.or_else(|| {
@@ -221,13 +210,14 @@ impl Provider {
             preset.filter(|_| !written).map(|preset| preset.base_url.to_owned())
         });
         let api = read_api(s, preset);
-        let key_variable = preset.and_then(|preset| preset.key_variable);
-        let from_variable = || key_variable.and_then(|name| s.cx.outside.var(name));
+        let variables = preset.map(|preset| preset.keys).unwrap_or_default();
+        let from_variable = || variables.iter().find_map(|name| s.cx.outside.var(name));
         let given = s.node("apiKey").is_some();
         let api_key = match given {
             true => s.secret("apiKey"),
             false => from_variable().map(Secret::new),
         };
+        let auth_header = s.flag("authHeader").unwrap_or(false);
         let mut headers = BTreeMap::new();
         s.section("headers", |s| {
             for key in s.keys() {
@@ -247,6 +237,7 @@ impl Provider {
             base_url: base_url?,
             api_key,
             api: api?,
+            auth_header,
             models,
             headers,
             timeout_seconds,

@@ -1,7 +1,7 @@
 //! One object of the file, asked for its keys. What nobody asked for is judged at the end.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -30,8 +30,9 @@ pub struct Context<'a> {
 struct Found {
     errors: Vec<Problem>,
     warnings: Vec<Problem>,
-    /// Every model that something refers to, with the place that does.
-    model_refs: Vec<(Spot, ModelRef)>,
+    model_refs: Vec<NamedModel>,
+    /// Other names of models, in small letters.
+    aliases: BTreeMap<String, ModelRef>,
     /// Every agent that something refers to.
     agent_refs: Vec<(Spot, AgentId)>,
 }
@@ -41,6 +42,15 @@ struct Found {
 pub struct Spot {
     pub path: KeyPath,
     pub place: Option<Place>,
+}
+
+/// A model that something refers to, and the place that does.
+#[derive(Clone, Debug)]
+pub struct NamedModel {
+    pub spot: Spot,
+    pub model: ModelRef,
+    /// An agent will ask for it. Others may be chosen later.
+    pub used: bool,
 }
 
 /// What an unset variable or an unreadable secret is.
@@ -94,12 +104,23 @@ impl<'a> Context<'a> {
         }
     }
 
-    pub fn refer_to_model(&self, spot: Spot, model: ModelRef) {
-        self.found.borrow_mut().model_refs.push((spot, model));
+    pub fn refer_to_model(&self, spot: Spot, model: ModelRef, used: bool) {
+        self.found.borrow_mut().model_refs.push(NamedModel { spot, model, used });
     }
 
-    pub fn model_refs(&self) -> Vec<(Spot, ModelRef)> {
+    pub fn model_refs(&self) -> Vec<NamedModel> {
         self.found.borrow().model_refs.clone()
+    }
+
+    /// Gives a model another name. Returns the model that has it already, if that is another one.
+    pub fn add_alias(&self, alias: &str, model: &ModelRef) -> Option<ModelRef> {
+        let mut found = self.found.borrow_mut();
+        let kept = found.aliases.entry(alias.to_lowercase()).or_insert_with(|| model.clone());
+        Some(kept.clone()).filter(|kept| kept != model)
+    }
+
+    pub fn aliases(&self) -> BTreeMap<String, ModelRef> {
+        self.found.borrow().aliases.clone()
     }
 
     pub fn refer_to_agent(&self, spot: Spot, agent: AgentId) {

@@ -12,6 +12,7 @@ use super::*;
 
 mod bootstrap;
 mod full;
+mod models;
 mod warm;
 
 /// An environment and files that a test writes down.
@@ -112,10 +113,13 @@ const FULL: &str = r#"// a comment
 fn a_secret_is_there_and_is_never_shown() {
     let (config, _) = loaded(FULL);
     let stub = &config.models.providers["stub"];
-    assert_eq!(stub.api_key.as_ref().unwrap().expose(), "filed");
-    assert_eq!(stub.headers["x-team"].expose(), "abc");
-    assert_eq!(config.gateway.auth.token.as_ref().unwrap().expose(), "s3cret");
-    assert_eq!(config.models.providers["anthropic"].api_key.as_ref().unwrap().expose(), "sk-ant");
+    assert_eq!(stub.api_key.as_ref().unwrap().expose(), Ok("filed"));
+    assert_eq!(stub.headers["x-team"].expose(), Ok("abc"));
+    assert_eq!(config.gateway.auth.token.as_ref().unwrap().expose(), Ok("s3cret"));
+    assert_eq!(
+        config.models.providers["anthropic"].api_key.as_ref().unwrap().expose(),
+        Ok("sk-ant")
+    );
     let shown = format!("{config:?} {}", config.get("").unwrap());
     for secret in ["filed", "s3cret", "sk-ant", "abc"] {
         assert!(!shown.contains(secret), "{secret} is shown");
@@ -144,28 +148,27 @@ fn defaults(wanted: impl Fn(&str) -> bool) -> String {
 
 #[test]
 fn every_default_of_a_provider() {
-    assert_snapshot!(defaults(|line| line.starts_with("models.")), @r#"
+    let some = |line: &str| {
+        line.starts_with("models.providers.anthropic")
+            || line.starts_with("models.providers.google")
+    };
+    assert_snapshot!(defaults(some), @r#"
     models.providers.anthropic.baseUrl "https://api.anthropic.com"
     models.providers.anthropic.apiKey "[redacted]"
     models.providers.anthropic.api "anthropic-messages"
+    models.providers.anthropic.authHeader false
     models.providers.anthropic.models []
     models.providers.anthropic.headers {}
     models.providers.anthropic.timeoutSeconds null
     models.providers.anthropic.limits {"rpm":null,"tpm":null,"concurrent":null}
-    models.providers.openai.baseUrl "https://api.openai.com/v1"
-    models.providers.openai.apiKey null
-    models.providers.openai.api "openai-completions"
-    models.providers.openai.models []
-    models.providers.openai.headers {}
-    models.providers.openai.timeoutSeconds null
-    models.providers.openai.limits {"rpm":null,"tpm":null,"concurrent":null}
-    models.providers.scripted.baseUrl ""
-    models.providers.scripted.apiKey null
-    models.providers.scripted.api "scripted"
-    models.providers.scripted.models []
-    models.providers.scripted.headers {}
-    models.providers.scripted.timeoutSeconds null
-    models.providers.scripted.limits {"rpm":null,"tpm":null,"concurrent":null}
+    models.providers.google.baseUrl "https://generativelanguage.googleapis.com"
+    models.providers.google.apiKey null
+    models.providers.google.api "google-generative-ai"
+    models.providers.google.authHeader false
+    models.providers.google.models []
+    models.providers.google.headers {}
+    models.providers.google.timeoutSeconds null
+    models.providers.google.limits {"rpm":null,"tpm":null,"concurrent":null}
     "#);
 }
 
@@ -210,6 +213,7 @@ fn every_other_default() {
     gateway.controlUi {"allowedOrigins":[]}
     gateway.http {"endpoints":{"chatCompletions":{"enabled":false}}}
     agents.defaults.model null
+    agents.defaults.models {}
     agents.defaults.workspace "/home/anna/.windlass/workspace"
     agents.defaults.skipBootstrap false
     agents.defaults.bootstrapMaxChars 20000
@@ -234,6 +238,7 @@ fn every_other_default() {
     agents.entries.main.name null
     agents.entries.main.description null
     agents.entries.main.model null
+    agents.entries.main.models {}
     agents.entries.main.workspace "/home/anna/.windlass/workspace"
     agents.entries.main.bootstrapMaxChars 20000
     agents.entries.main.bootstrapTotalMaxChars 60000
@@ -373,7 +378,7 @@ fn a_provider_that_is_wrong() {
     line 6, column 22: `models.providers.user.baseUrl`: holds a password; put it into `apiKey` or `headers`
     line 6, column 50: `models.providers.user.api`: expected one of `anthropic-messages`, `openai-completions`, `openai-responses`, `google-generative-ai`, got `opneai`
     line 6, column 79: `models.providers.user.headers["a b"]`: expected the name of an HTTP header
-    line 7, column 36: `models.providers.anthropic.apiKey.source`: `exec` is not supported yet; expected one of `env`, `file`
+    line 7, column 53: `models.providers.anthropic.apiKey.command`: expected a list of strings, got the string "x"
     line 8, column 11: `models.providers.five`: expected an object, got 5
     "#);
 }

@@ -1,6 +1,6 @@
 //! Providers and models, from the configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,14 +12,12 @@ use providers::{
 use runtime::Model;
 use types::Wire;
 
+use windlass::config::presets::PRESETS;
 use windlass::config::{Config, ModelEntry, ModelRef, Provider};
 
 /// Tokens of a model of which nothing is known.
 const CONTEXT_WINDOW: u64 = 200_000;
 const MAX_TOKENS: u64 = 8_192;
-
-/// What is used if nobody has chosen a model: of the first of these providers that has a key.
-pub const BY_KEY: &[(&str, &str)] = &[("anthropic", "claude-sonnet-4-5"), ("openai", "gpt-5-mini")];
 
 /// The model of an agent that names none, as far as the keys tell.
 pub fn by_key(config: &Config) -> Option<ModelRef> {
@@ -27,8 +25,8 @@ pub fn by_key(config: &Config) -> Option<ModelRef> {
         let provider = config.models.providers.get(id);
         provider.is_some_and(|provider| provider.api_key.is_some())
     };
-    let (provider, model) = BY_KEY.iter().find(|(id, _)| has_key(id))?;
-    Some(ModelRef { provider: (*provider).to_owned(), model: (*model).to_owned() })
+    let preset = PRESETS.iter().find(|preset| preset.model.is_some() && has_key(preset.id))?;
+    Some(ModelRef { provider: preset.id.to_owned(), model: preset.model?.to_owned() })
 }
 
 /// Every model that can be named: those that are listed, and those that agents ask for of a
@@ -48,7 +46,11 @@ fn named(config: &Config) -> BTreeMap<String, (ModelRef, ModelEntry)> {
         .flat_map(|agent| [&agent.model, &agent.subagents.model])
         .chain([&agents.defaults.model, &agents.defaults.subagents.model]);
     let by_key = by_key(config);
-    for reference in choices.flatten().flat_map(|choice| choice.iter()).chain(&by_key) {
+    // Those of which something is said may be chosen later.
+    let spoken_of = agents.entries.values().flat_map(|agent| agent.models.keys());
+    let spoken_of = spoken_of.chain(agents.defaults.models.keys());
+    let chosen = choices.flatten().flat_map(|choice| choice.iter());
+    for reference in chosen.chain(&by_key).chain(spoken_of) {
         if config.models.providers.contains_key(&reference.provider) {
             named.entry(reference.to_string()).or_insert_with(|| {
                 let entry = ModelEntry {
@@ -90,12 +92,17 @@ pub fn limits(config: &Config) -> BTreeMap<String, ProviderLimits> {
 
 /// The models, each with the provider that answers for it.
 pub fn usable(config: &Config) -> anyhow::Result<BTreeMap<String, Model>> {
+    let named = named(config);
     let mut built: BTreeMap<String, Arc<dyn providers::Provider>> = BTreeMap::new();
+    // No connection, and no command for a key, for a provider that nobody can ask for.
+    let wanted: BTreeSet<&str> = named.values().map(|(model, _)| model.provider.as_str()).collect();
     for (id, provider) in &config.models.providers {
-        let client = client(id, provider).with_context(|| format!("models.providers.{id}"))?;
-        built.insert(id.clone(), client);
+        if wanted.contains(id.as_str()) {
+            let client = client(id, provider).with_context(|| format!("models.providers.{id}"))?;
+            built.insert(id.clone(), client);
+        }
     }
-    let models = named(config).into_iter().map(|(name, (reference, entry))| {
+    let models = named.into_iter().map(|(name, (reference, entry))| {
         let model = Model {
             provider: Arc::clone(&built[&reference.provider]),
             name: entry.id,
@@ -113,14 +120,15 @@ fn client(id: &str, provider: &Provider) -> anyhow::Result<Arc<dyn providers::Pr
     }
     let mut http = HttpConfig::new(id, provider.base_url.clone());
     if let Some(key) = &provider.api_key {
-        http = http.api_key(ApiKey::new(key.expose()));
+        http = http.api_key(ApiKey::new(key.expose()?));
     }
+    http.bearer = provider.auth_header;
     if let Some(seconds) = provider.timeout_seconds {
         http.stall_timeout = Duration::from_secs(seconds);
     }
-    let headers = provider.headers.iter();
-    http.extra_headers =
-        headers.map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
+    for (name, value) in &provider.headers {
+        http.extra_headers.push((name.clone(), value.expose()?.to_owned()));
+    }
     let endpoint = Endpoint::new(http)?;
     Ok(match provider.api {
         Wire::AnthropicMessages => Arc::new(Anthropic::new(endpoint)),

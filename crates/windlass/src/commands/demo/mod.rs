@@ -42,8 +42,8 @@ const KEY: &str = "demo-1";
 
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// Use a real model: `anthropic`, `openai` (with their usual keys in the environment), or the
-    /// URL of a server that speaks OpenAI's chat completions
+    /// Use a real model: a provider such as `anthropic` or `ollama` (with its usual key in the
+    /// environment), or the URL of a server that speaks OpenAI's chat completions
     #[arg(long, value_name = "NAME|URL")]
     pub provider: Option<String>,
 
@@ -101,7 +101,7 @@ To go on with your own key:
   windlass gateway                in one terminal
   windlass chat                   in another
 
-To see this with your own model: windlass demo --provider anthropic|openai|URL";
+To see this with your own model: windlass demo --provider NAME|URL";
 
 async fn play(
     args: &DemoArgs,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::DemoArgs;
-use crate::wire::models::BY_KEY;
+use windlass::config::presets::PRESETS;
 
 #[derive(Debug)]
 pub struct Settings {
@@ -19,58 +19,54 @@ pub struct Settings {
 
 /// Chooses the model, and says what is missing for it.
 pub fn choose(args: &DemoArgs) -> anyhow::Result<Settings> {
+    let named = args.model.as_deref();
     let (model, providers) = match args.provider.as_deref() {
         None => ("scripted/demo".to_owned(), json!({})),
-        Some("anthropic") => {
-            let id = args.model.as_deref().unwrap_or(usual("anthropic"));
-            let key = key("ANTHROPIC_API_KEY")?;
-            let provider = json!({
-                "baseUrl": "https://api.anthropic.com",
-                "api": "anthropic-messages",
-                "apiKey": key,
-                "models": [{ "id": id }],
-            });
-            (format!("anthropic/{id}"), json!({ "anthropic": provider }))
-        }
-        Some("openai") => {
-            let id = args.model.as_deref().unwrap_or(usual("openai"));
-            let key = key("OPENAI_API_KEY")?;
-            let provider = json!({
-                "baseUrl": "https://api.openai.com/v1",
-                "api": "openai-completions",
-                "apiKey": key,
-                "models": [{ "id": id }],
-            });
-            (format!("openai/{id}"), json!({ "openai": provider }))
-        }
         Some(url) if url.starts_with("http://") || url.starts_with("https://") => {
-            let id = args.model.as_deref().context("--provider URL needs --model too")?;
+            let id = named.context("--provider URL needs --model too")?;
             let mut provider = json!({
                 "baseUrl": url,
                 "api": "openai-completions",
                 "models": [{ "id": id }],
             });
-            if let Ok(key) = key("OPENAI_API_KEY") {
-                provider["apiKey"] = key;
-            }
+            provider["apiKey"] = key(&["OPENAI_API_KEY"]).unwrap_or_default();
+            let provider = without_null(provider);
             (format!("custom/{id}"), json!({ "custom": provider }))
         }
-        Some(other) => bail!("--provider is `anthropic`, `openai` or a URL; got `{other}`"),
+        Some(id) => of_preset(id, named)?,
     };
     Ok(Settings { model, token: Uuid::new_v4().to_string(), providers })
 }
 
-/// The model that is asked if the person names none.
-fn usual(provider: &str) -> &'static str {
-    BY_KEY.iter().find(|(id, _)| *id == provider).map_or("", |(_, model)| model)
+fn of_preset(id: &str, named: Option<&str>) -> anyhow::Result<(String, Value)> {
+    let Some(preset) = PRESETS.iter().find(|preset| preset.id == id && !preset.keys.is_empty())
+    else {
+        let known = PRESETS.iter().filter(|preset| !preset.keys.is_empty());
+        let known: Vec<&str> = known.map(|preset| preset.id).collect();
+        bail!("--provider is a URL or one of {}; got `{id}`", known.join(", "));
+    };
+    let Some(model) = named.or(preset.model) else {
+        bail!("--provider {id} needs --model too: the name of one that is loaded there");
+    };
+    let key = key(preset.keys);
+    if key.is_none() && !preset.local {
+        bail!("no key: set {}", preset.key_words());
+    }
+    let provider = json!({ "apiKey": key, "models": [{ "id": model }] });
+    Ok((format!("{id}/{model}"), json!({ id: without_null(provider) })))
 }
 
 /// Names the variable; the key itself goes into no file.
-fn key(variable: &str) -> anyhow::Result<Value> {
-    match std::env::var(variable) {
-        Ok(key) if !key.is_empty() => Ok(json!(format!("${{{variable}}}"))),
-        _ => bail!("no key: set {variable}"),
+fn key(variables: &[&str]) -> Option<Value> {
+    let is_set = |name: &&&str| std::env::var(name).is_ok_and(|key| !key.is_empty());
+    variables.iter().find(is_set).map(|name| json!(format!("${{{name}}}")))
+}
+
+fn without_null(mut value: Value) -> Value {
+    if let Value::Object(fields) = &mut value {
+        fields.retain(|_, value| !value.is_null());
     }
+    value
 }
 
 impl Settings {

@@ -1,0 +1,96 @@
+//! Which models an agent asks for, and what is said of single ones.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::document::Value;
+use super::inventory;
+use super::model_ref::{ModelChoice, ModelRef};
+use super::section::{Section, Spot};
+
+/// `models.<provider/model>` of an agent: what is said of one model.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ModelWish {
+    /// Another name for it, in commands and wherever this file names a model.
+    pub alias: Option<String>,
+}
+
+/// Reads what is said of single models. Their aliases hold from here on.
+pub fn wishes(s: &mut Section<'_>) -> BTreeMap<ModelRef, ModelWish> {
+    let mut wishes = BTreeMap::new();
+    s.section("models", |s| {
+        s.each(|key, s| {
+            let spot = s.spot();
+            let wish = ModelWish { alias: alias(s) };
+            let model = match key.parse::<ModelRef>() {
+                Ok(model) => model,
+                Err(error) => return s.cx.error(&spot, error.to_string()),
+            };
+            s.cx.refer_to_model(spot, model.clone(), false);
+            if let Some(alias) = &wish.alias
+                && let Some(other) = s.cx.add_alias(alias, &model)
+            {
+                let message = format!("`{alias}` is the alias of `{other}` already");
+                s.cx.error(&s.spot_of("alias"), message);
+            }
+            wishes.insert(model, wish);
+        });
+    });
+    wishes
+}
+
+fn alias(s: &mut Section<'_>) -> Option<String> {
+    let alias = s.text("alias")?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._:-".contains(c);
+    if alias.chars().all(plain) && !alias.eq_ignore_ascii_case("default") {
+        return Some(alias);
+    }
+    let form = "letters, digits and `._:-`, and not `default`";
+    s.cx.error(&s.spot_of("alias"), format!("expected an alias of {form}; got `{alias}`"));
+    None
+}
+
+/// Reads a model: `"provider/model"` or an alias, or `{primary, fallbacks}` of such.
+pub fn model(s: &mut Section<'_>, key: &str) -> Option<ModelChoice> {
+    let node = s.node(key)?;
+    match &node.value {
+        Value::Text(_) => {
+            let text = s.text(key)?;
+            let primary = model_ref(s, s.spot_of(key), &text)?;
+            Some(ModelChoice { primary, fallbacks: Vec::new() })
+        }
+        Value::Object(_) => s.section(key, |s| {
+            let primary = s.text("primary");
+            if s.node("primary").is_none() {
+                s.cx.error(&s.spot(), "`primary` is missing: expected `provider/model`");
+            }
+            let fallbacks = s.texts("fallbacks").unwrap_or_default();
+            let spot = s.spot_of("fallbacks");
+            let fallbacks =
+                fallbacks.iter().filter_map(|text| model_ref(s, spot.clone(), text)).collect();
+            let primary = model_ref(s, s.spot_of("primary"), &primary?)?;
+            Some(ModelChoice { primary, fallbacks })
+        }),
+        _ => {
+            s.wrong(key, "`provider/model`, or an object with `primary` and `fallbacks`", node);
+            None
+        }
+    }
+}
+
+fn model_ref(s: &Section<'_>, spot: Spot, text: &str) -> Option<ModelRef> {
+    let aliases = s.cx.aliases();
+    let model = match (text.parse::<ModelRef>(), aliases.get(&text.to_lowercase())) {
+        (Ok(model), _) => model,
+        (Err(_), Some(model)) => model.clone(),
+        (Err(error), None) => {
+            let near = inventory::nearest_word(text, aliases.keys().map(String::as_str));
+            let hint = near.map(|near| format!("; did you mean the alias `{near}`?"));
+            s.cx.error(&spot, format!("{error}{}", hint.unwrap_or_default()));
+            return None;
+        }
+    };
+    s.cx.refer_to_model(spot, model.clone(), true);
+    Some(model)
+}

@@ -1,0 +1,117 @@
+//! Providers, models, their names and their keys.
+
+use super::*;
+
+/// A key is looked for under each of its names, and a local server wants none.
+#[test]
+fn a_preset_needs_a_variable_or_nothing() {
+    let text = |model: &str| format!("{{ agents: {{ defaults: {{ model: '{model}' }} }} }}");
+    let told = |model: &str| loaded(&text(model)).1;
+    assert_eq!(told("anthropic/x"), "", "its key is set");
+    assert_eq!(told("ollama/qwen3"), "");
+    assert_eq!(told("llama-server/any"), "");
+    assert_snapshot!(told("google/gemini-2.5-flash"), @"line 1, column 1: `models.providers.google.apiKey`: no key: set it, or the variable GEMINI_API_KEY or GOOGLE_API_KEY");
+    for preset in presets::PRESETS.iter().filter(|preset| !preset.keys.is_empty()) {
+        for name in preset.keys {
+            let world = World { vars: [(*name, "sk")].into(), ..World::default() };
+            let (config, _) = check(None, &paths(), &world).unwrap();
+            let provider = &config.models.providers[preset.id];
+            assert_eq!(provider.api_key.as_ref().unwrap().expose(), Ok("sk"), "{name}");
+            assert!(!preset.lacks_key(provider));
+        }
+        assert!(preset.base_url.starts_with("http"), "{}", preset.id);
+    }
+}
+
+/// Whoever has the same server elsewhere says only that.
+#[test]
+fn a_preset_is_changed_field_by_field() {
+    let (config, _) = loaded(
+        r#"{ models: { providers: {
+  ollama: { baseUrl: "http://10.0.0.5:11434/v1" },
+  anthropic: { api: "openai-completions", authHeader: true, apiKey: "sk-other" },
+} } }"#,
+    );
+    let ollama = &config.models.providers["ollama"];
+    assert_eq!(ollama.base_url, "http://10.0.0.5:11434/v1");
+    assert_eq!(ollama.api.as_str(), "openai-completions");
+    let anthropic = &config.models.providers["anthropic"];
+    assert_eq!(anthropic.base_url, "https://api.anthropic.com");
+    assert!(anthropic.auth_header && anthropic.api.as_str() == "openai-completions");
+    assert_eq!(anthropic.api_key.as_ref().unwrap().expose(), Ok("sk-other"));
+}
+
+#[test]
+fn an_alias_names_a_model_wherever_one_is_named() {
+    let (config, warnings) = loaded(
+        r#"{ agents: {
+  defaults: {
+    models: { "anthropic/claude-opus-4": { alias: "Opus" }, "ollama/qwen3:8b": { alias: "q" } },
+    model: { primary: "opus", fallbacks: ["Q", "openai/x"] },
+  },
+  entries: { main: { models: { "ollama/tiny": { alias: "tiny" } }, subagents: { model: "tiny" } } },
+}, models: { providers: { openai: { apiKey: "x" } } } }"#,
+    );
+    assert_eq!(warnings, "");
+    let chosen = config.get("agents.entries.main.model").unwrap();
+    let fallbacks = ["ollama/qwen3:8b", "openai/x"];
+    assert_eq!(chosen, json!({ "primary": "anthropic/claude-opus-4", "fallbacks": fallbacks }));
+    assert_eq!(
+        config.get("agents.entries.main.subagents.model.primary"),
+        Some(json!("ollama/tiny"))
+    );
+    let aliases = config.agents.aliases();
+    assert_eq!(aliases.keys().collect::<Vec<_>>(), ["opus", "q", "tiny"]);
+    assert_eq!(aliases["q"].to_string(), "ollama/qwen3:8b");
+}
+
+#[test]
+fn a_name_that_means_no_model_gets_the_nearest_that_does() {
+    assert_snapshot!(refused(r#"{ agents: { defaults: {
+  models: { "anthropic/claude": { alias: "opus" }, "openai/x": { alias: "Opus" },
+            "antropic/y": { alias: "default" }, plain: {} },
+  model: { primary: "opsu", fallbacks: ["nothing", "grok/llama"] },
+} } }"#), @r#"
+    line 2, column 73: `agents.defaults.models.openai/x.alias`: `Opus` is the alias of `anthropic/claude` already
+    line 3, column 27: `agents.defaults.models.antropic/y`: no provider `antropic` in `models.providers`; did you mean `anthropic`?
+    line 3, column 36: `agents.defaults.models.antropic/y.alias`: expected an alias of letters, digits and `._:-`, and not `default`; got `default`
+    line 3, column 56: `agents.defaults.models.plain`: expected `provider/model`, got `plain`
+    line 4, column 21: `agents.defaults.model.primary`: expected `provider/model`, got `opsu`; did you mean the alias `opus`?
+    line 4, column 40: `agents.defaults.model.fallbacks`: expected `provider/model`, got `nothing`
+    line 4, column 40: `agents.defaults.model.fallbacks`: no provider `grok` in `models.providers`; did you mean `groq`?
+    "#);
+    let (_, told) = loaded(
+        r#"{ agents: { defaults: { model: "stub/sonet" } }, models: { providers: {
+  stub: { baseUrl: "http://h", api: "openai", models: [{ id: "sonnet" }] },
+} } }"#,
+    );
+    assert_snapshot!(told, @"line 1, column 32: `agents.defaults.model`: no model `sonet` in `models.providers.stub.models`; did you mean `sonnet`? It is asked for as it is written");
+}
+
+/// A command is run by who needs the key, not by who reads the file.
+#[test]
+fn a_key_may_be_told_by_a_command() {
+    let text = |command: &str| {
+        format!(
+            r#"{{ agents: {{ defaults: {{ model: "anthropic/x" }} }}, models: {{ providers: {{
+  anthropic: {{ apiKey: {{ source: "exec", {command} }} }} }} }} }}"#
+        )
+    };
+    let (config, warnings) = loaded(&text(r#"command: ["sh", "-c", "echo t0ld"]"#));
+    assert_eq!(warnings, "");
+    let key = config.models.providers["anthropic"].api_key.clone().unwrap();
+    assert_eq!(key.expose(), Ok("t0ld"));
+    assert!(!format!("{key:?} {}", config.get("").unwrap()).contains("t0ld"));
+
+    let (config, _) = loaded(&text(r#"command: ["false"], timeoutSeconds: 5"#));
+    let untold = config.models.providers["anthropic"].api_key.as_ref().unwrap().expose();
+    assert!(untold.unwrap_err().to_string().contains("`false` of this secret has failed"));
+
+    let wrong =
+        ["command: []", "timeoutSeconds: 5", r#"command: "pass""#].map(|c| refused(&text(c)));
+    assert_snapshot!(wrong.join("\n"), @r#"
+    line 2, column 51: `models.providers.anthropic.apiKey.command`: expected a program and its arguments
+    line 2, column 24: `models.providers.anthropic.apiKey`: `command` is missing: expected a list, as in ["pass", "show", "key"] (`secrets.providers` is not supported yet)
+    line 2, column 51: `models.providers.anthropic.apiKey.command`: expected a list of strings, got the string "pass"
+    "#);
+}
