@@ -7,6 +7,7 @@ mod warm;
 mod session;
 mod ends;
 mod halt;
+mod kept;
 mod circle;
 mod send;
 
@@ -18,8 +19,8 @@ use crate::deliver;
 use crate::limits::Limits;
 use crate::rows::{
     BudgetRow, EntryKind, Episode, Flow, FlowNode, Gate, Halt, InboxKind, InboxRow, InboxState,
-    Lane, LedgerRow, Node, NodeState, Outcome, Place, Reservation, Run, Session, Step, StepKind,
-    StepState, Task, TaskKind, Timer, TimerKind, Transcript,
+    Kept, Lane, LedgerRow, Node, NodeState, Outcome, Place, Reservation, Run, Session, Step,
+    StepKind, StepState, Task, TaskKind, Timer, TimerKind, Transcript,
 };
 use crate::run::{Phase, WaitKind};
 
@@ -54,6 +55,8 @@ pub struct World {
     pub halts: Vec<Halt>,
     pub budgets: Vec<BudgetRow>,
     pub reservations: Vec<Reservation>,
+    /// By root, then hash; without the texts.
+    pub kept: Vec<Kept>,
 }
 
 /// An entry without its body.
@@ -97,6 +100,7 @@ pub fn check(world: &World, limits: &Limits) -> Vec<Violation> {
     session::results_come_to_who_asked(world, &mut found);
     ends::check(world, &mut found);
     halt::check(world, &mut found);
+    kept::check(world, &mut found);
     flow::flows(world, &mut found);
     attempt::attempts(world, &mut found);
     send::messages(world, limits, &mut found);

@@ -29,6 +29,7 @@ mod lane;
 mod wait;
 mod transcript;
 mod guard;
+pub mod kept;
 mod step;
 pub mod cut;
 mod announce;

@@ -29,6 +29,9 @@ pub const RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Rows that one look for what is too old deletes. It is a commit of a few ms, between others.
 pub const RETENTION_PAGE: usize = 200;
 
+/// Texts that one such look deletes: each may be megabytes.
+pub const KEPT_PAGE: usize = 8;
+
 /// How often it is looked for what is too old.
 pub const RETENTION_EVERY: Duration = Duration::from_secs(60 * 60);
 
@@ -78,6 +81,9 @@ pub struct Limits {
     pub send: SendLimits,
     /// Bytes of one input. It is held in memory, in the transaction and in every request.
     pub message_bytes_max: usize,
+    /// Bytes of a tool's result that enter a transcript: every later call sends them again. A
+    /// longer one is kept whole beside it.
+    pub result_bytes_max: usize,
     /// Rows waiting in one inbox from which on inputs are refused. Announces come all the same:
     /// those are bounded by the tasks.
     pub queued_rows_max: usize,
@@ -272,6 +278,7 @@ impl Default for Limits {
             },
             send: SendLimits::default(),
             message_bytes_max: 1024 * 1024,
+            result_bytes_max: 64 * 1024,
             queued_rows_max: 500,
             tools: ToolRules::default(),
             retention: Retention { keep: RETENTION, every: RETENTION_EVERY },

@@ -17,11 +17,13 @@ mod budget;
 mod flow;
 mod gate;
 mod halt;
+mod kept;
 
 pub use budget::{BudgetKey, BudgetRow, BudgetScope, ParseBudgetKeyError, Reservation};
 pub use flow::{Flow, FlowNode, FlowNodeState};
 pub use gate::{Gate, GateKey, GateKind, GateState, ParseGateKeyError};
 pub use halt::{Halt, HaltState};
+pub use kept::Kept;
 
 word_enum! {
     /// May the session ever run again without being restored?

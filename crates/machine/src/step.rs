@@ -22,7 +22,7 @@ use crate::spawn;
 use crate::state::State;
 use crate::transcript::{self, Closing, NewEntry, close_tool};
 use crate::wait::{self, Turn, requeue, suspend, transition};
-use crate::{gate, guard};
+use crate::{gate, guard, kept};
 
 /// Sends the run to its model, or to whatever comes before that.
 ///
@@ -447,10 +447,12 @@ pub fn on_tool_finished(
         return Answer::Fenced;
     }
     let to = if result.unknown { StepState::Unknown } else { StepState::Done };
+    let bytes_max = kept::result_bytes_max(state, run, step);
+    let text = kept::bounded(state, run, &result.text, bytes_max);
     if !result.unknown {
-        guard::heard(state, run, step, &result.text, result.is_error);
+        guard::heard(state, run, step, &text, result.is_error);
     }
-    let closing = Closing { text: &result.text, is_error: result.is_error, state: to };
+    let closing = Closing { text: &text, is_error: result.is_error, state: to };
     close_tool(state, run, step, closing);
     state.run_mut(&run).recoveries = 0;
     after_tool(state, run);

@@ -8,7 +8,7 @@ use crate::archive;
 use crate::deadline;
 use crate::effect::Answer;
 use crate::event::Event;
-use crate::limits::{RETENTION_PAGE, SWEEP_PAGE};
+use crate::limits::{KEPT_PAGE, RETENTION_PAGE, SWEEP_PAGE};
 use crate::rows::{Timer, TimerKind};
 use crate::run::{Phase, WaitKind};
 use crate::state::State;
@@ -98,7 +98,8 @@ fn forget(state: &mut State<'_>) {
     let before = Timestamp(now.ms().saturating_sub(retention.keep.as_millis() as i64));
     let inbox = state.tx().forget_inbox(before, RETENTION_PAGE);
     let journal = state.tx().forget_journal(before, RETENTION_PAGE);
-    let more = inbox == RETENTION_PAGE || journal == RETENTION_PAGE;
+    let kept = state.tx().forget_kept(before, KEPT_PAGE);
+    let more = inbox == RETENTION_PAGE || journal == RETENTION_PAGE || kept == KEPT_PAGE;
     let next = if more { now + PAGE_PAUSE } else { now + retention.every };
     state.set_timer(TimerKind::Retention, ALONE, next);
 }

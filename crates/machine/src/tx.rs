@@ -6,8 +6,8 @@ use types::{
 
 use crate::rows::{
     BudgetKey, BudgetRow, CommandRow, Entry, Episode, Flow, FlowNode, Gate, GateKey, Halt,
-    InboxRow, JournalLine, Lane, LaneName, LedgerRow, Node, Repeats, Reservation, Run, Session,
-    Step, Task, Timer, TimerKind, Transcript,
+    InboxRow, JournalLine, Kept, Lane, LaneName, LedgerRow, Node, Repeats, Reservation, Run,
+    Session, Step, Task, Timer, TimerKind, Transcript,
 };
 
 /// Rows of a store's open transaction, each by its key.
@@ -58,6 +58,8 @@ pub trait Rows {
     /// Keeps `data` under its hash. A blob that is there already stays.
     fn add_blob(&mut self, hash: Hash, data: &str);
     fn blob(&mut self, hash: Hash) -> Option<String>;
+    /// Keeps a text for its tree, or notes that it has come again.
+    fn put_kept(&mut self, row: &Kept, text: &str);
     /// The count of a call in a session.
     fn repeats(&mut self, session: &SessionKey, call: Hash) -> Option<Repeats>;
     fn put_repeats(&mut self, row: &Repeats);
@@ -172,6 +174,8 @@ pub trait Tx: Rows {
     fn forget_inbox(&mut self, before: Timestamp, limit: usize) -> usize;
     /// Deletes lines of the journal that are older than `before`, but the newest. Returns how many.
     fn forget_journal(&mut self, before: Timestamp, limit: usize) -> usize;
+    /// Deletes texts that were kept before `before`, oldest first. Returns how many.
+    fn forget_kept(&mut self, before: Timestamp, limit: usize) -> usize;
     /// Timers that are due at `now`, earliest first.
     fn due_timers(&mut self, now: Timestamp, limit: usize) -> Vec<Timer>;
 }

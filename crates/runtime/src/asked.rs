@@ -7,6 +7,8 @@ use types::InternalCall;
 pub fn spawn(arguments: &str) -> Result<InternalCall, String> {
     match tools::sessions::parse("sessions_spawn", arguments)? {
         SessionsCall::Internal(call) => Ok(call),
-        SessionsCall::Read(_) => Err("`sessions_spawn` is no question".to_owned()),
+        SessionsCall::Read(_) | SessionsCall::Kept(_) => {
+            Err("`sessions_spawn` is no question".to_owned())
+        }
     }
 }

@@ -23,6 +23,7 @@ mod pin;
 mod model_call;
 mod redact;
 mod session_tools;
+mod kept_read;
 mod tool_call;
 mod deliver;
 mod perform;

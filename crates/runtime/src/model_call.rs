@@ -183,7 +183,7 @@ fn plan(shared: &Shared, call: &ToolCall) -> CallPlan {
     }
     match tools::sessions::parse(&call.name, &call.arguments) {
         Ok(SessionsCall::Internal(call)) => CallPlan::Internal(call),
-        Ok(SessionsCall::Read(_)) => CallPlan::External(EffectClass::Pure),
+        Ok(SessionsCall::Read(_) | SessionsCall::Kept(_)) => CallPlan::External(EffectClass::Pure),
         Err(why) => CallPlan::Refused(why),
     }
 }

@@ -10,6 +10,7 @@ use tools::sessions::SessionsCall;
 use tools::{Probe, Tool, ToolContext, ToolOutput};
 use types::{AssistantMessage, Hash, SessionKey};
 
+use crate::kept_read;
 use crate::perform::Shared;
 use crate::session_tools;
 
@@ -40,6 +41,9 @@ pub async fn call_tool(
         }
         Ok(SessionsCall::Read(read)) => {
             done(told(session_tools::read(shared, &start.session, read).await))
+        }
+        Ok(SessionsCall::Kept(request)) => {
+            done(told(kept_read::read(shared, &start.session, request).await))
         }
         Err(why) => done(told(ToolOutput::error(why))),
     }

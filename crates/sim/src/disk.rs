@@ -15,10 +15,11 @@ use machine::Rows;
 use machine::check::{EntryHead, World};
 use machine::rows::{
     Body, BudgetKey, BudgetRow, CommandRow, Entry, Episode, Flow, FlowNode, FlowNodeState, Gate,
-    GateKey, Halt, InboxRow, InboxState, JournalLine, Lane, LaneName, LedgerRow, Node, Repeats,
-    Reservation, Run, Session, Step, StepState, Task, Timer, TimerKind, Transcript,
+    GateKey, Halt, InboxRow, InboxState, JournalLine, Kept, Lane, LaneName, LedgerRow, Node,
+    Repeats, Reservation, Run, Session, Step, StepState, Task, Timer, TimerKind, Transcript,
 };
 use machine::run::{Phase, WaitKind};
+use types::excerpt::{BlobId, READER};
 use types::{FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, TaskId};
 
 use crate::coverage::Coverage;
@@ -83,6 +84,17 @@ impl Disk {
     fn gated(&self) -> impl Iterator<Item = &Run> {
         let runs = self.open_runs.iter().map(|id| &self.world.runs[self.runs[id]]);
         runs.filter(|run| run.phase == Phase::Waiting(WaitKind::Gate))
+    }
+
+    /// Whoever is told of a text that is kept finds it.
+    fn can_be_read_on(&mut self, body: &str) {
+        let Some((_, rest)) = body.split_once(&format!("with {READER}, id ")) else { return };
+        let id =
+            rest.split('"').find_map(|word| word.trim_end_matches('\\').parse::<BlobId>().ok());
+        let id = id.unwrap_or_else(|| panic!("a mark names no text: {body}"));
+        let there = self.world.kept.iter().any(|row| row.hash == id.hash());
+        assert!(there, "{id} is told of, and is not kept");
+        self.coverage.count("a long result kept".to_owned());
     }
 
     /// Forgets the rows of a session whose key begins so, as if they had never come: for tests that
@@ -287,6 +299,7 @@ impl Rows for Disk {
                 assert!(self.entered.insert(*seq), "inbox row {seq} enters a transcript twice");
             }
             (Body::Text(body), Some(call)) => {
+                self.can_be_read_on(body);
                 self.results.insert((entry.run, call.clone()), body.clone());
             }
             (Body::Text(body), None) => {
@@ -330,6 +343,13 @@ impl Rows for Disk {
 
     fn blob(&mut self, hash: Hash) -> Option<String> {
         self.blobs.get(&hash).cloned()
+    }
+
+    fn put_kept(&mut self, row: &Kept, text: &str) {
+        assert_eq!((row.hash, row.bytes), (Hash::of(text), text.len() as u64), "another text");
+        let same = |other: &Kept| (&other.root_key, other.hash) == (&row.root_key, row.hash);
+        self.world.kept.retain(|other| !same(other));
+        self.world.kept.push(row.clone());
     }
 
     fn repeats(&mut self, session: &SessionKey, call: Hash) -> Option<Repeats> {

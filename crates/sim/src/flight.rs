@@ -7,6 +7,7 @@ use machine::event::{CallPlan, ModelReply, ToolDone};
 use machine::{Action, Event};
 use types::{EffectClass, RunId, Timestamp};
 
+use crate::plan::LONG_RESULT;
 use crate::script::{Asked, Said, reply};
 use crate::world::{From, Post, Sim};
 
@@ -93,7 +94,10 @@ impl Sim {
         self.truth.tool_started(&start, effect);
         let unknown = effect == Some(EffectClass::Probed) && self.rng.chance(100);
         let is_error = unknown || self.rng.chance(150);
-        let result = ToolDone { text: "a result".to_owned(), is_error, unknown };
+        // All are the same, so that the guard has something to do; in some lives all are long.
+        let long = self.limits.result_bytes_max < LONG_RESULT;
+        let text = if long { "x".repeat(LONG_RESULT) } else { "a result".to_owned() };
+        let result = ToolDone { text, is_error, unknown };
         self.take_off(run, Event::ToolFinished { run, token, step, result }, 5_000);
     }
 

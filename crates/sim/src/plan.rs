@@ -12,6 +12,7 @@ use machine::limits::{
 use machine::policy::{AgentRules, Entry, ToolFact, ToolRules};
 use machine::queue::{Drop, QueueMode};
 use machine::rows::{InboxKind, LaneName};
+use types::excerpt;
 use types::{AgentId, Budget, EffectClass, MessageId, MicroUsd, Price, SessionKey, Timestamp};
 
 use crate::fault::Faults;
@@ -20,6 +21,9 @@ use crate::rng::Rng;
 
 /// When a life begins. Any time will do, as long as it is always the same.
 pub const BIRTH: Timestamp = Timestamp(1_700_000_000_000);
+
+/// Bytes of a result that is long, in lives in which that makes a difference.
+pub const LONG_RESULT: usize = 2_000;
 
 /// From here on nothing goes wrong any more, and everything comes to rest.
 const CALM_AFTER: Duration = Duration::from_secs(240);
@@ -93,6 +97,7 @@ impl Plan {
         keep_warm(&mut plan.limits, seed);
         keep_for_a_while(&mut plan.limits, seed);
         cap(&mut plan.limits, seed);
+        keep_ends(&mut plan.limits, seed);
         for n in 0..1 + rng.below(8) {
             let letter = letter(&mut rng, n);
             plan.letters.push(letter);
@@ -131,16 +136,19 @@ pub fn limits() -> Limits {
 fn catalogue() -> Vec<ToolFact> {
     const OWN: &[&str] =
         &["sessions_spawn", "sessions_yield", "sessions_send", "subagents", "flows"];
-    let fact = |name: &str, effect, group: &str| ToolFact {
-        name: name.to_owned(),
-        effect,
-        groups: vec![group.to_owned()],
-        description: String::new(),
-    };
     let of_effects =
         EffectClass::ALL.iter().map(|effect| fact(effect.as_str(), *effect, "runtime"));
     let own = OWN.iter().map(|name| fact(name, EffectClass::Internal, "sessions"));
     of_effects.chain(own).collect()
+}
+
+fn fact(name: &str, effect: EffectClass, group: &str) -> ToolFact {
+    ToolFact {
+        name: name.to_owned(),
+        effect,
+        groups: vec![group.to_owned()],
+        description: String::new(),
+    }
 }
 
 /// Does this life have budgets? Lives that older seeds have found stay as they were.
@@ -219,6 +227,16 @@ fn keep_for_a_while(limits: &mut Limits, seed: u64) {
             keep: Duration::from_millis(30_000 + rng.below(60_000)),
             every: Duration::from_millis(500 + rng.below(10_000)),
         };
+    }
+}
+
+/// Draws whether long results enter by their ends, and whether anybody can read the rest.
+fn keep_ends(limits: &mut Limits, seed: u64) {
+    let mut rng = Rng::about(seed, "kept");
+    if rng.chance(300) {
+        limits.result_bytes_max = LONG_RESULT / 2;
+        let reader = fact(excerpt::READER, EffectClass::Pure, "sessions");
+        limits.tools.catalogue.extend(rng.chance(800).then_some(reader));
     }
 }
 

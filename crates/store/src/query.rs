@@ -45,6 +45,9 @@ pub trait Query {
     /// The body under a hash.
     fn blob(&self, hash: Hash) -> Result<Option<String>, StoreError>;
 
+    /// A text that is kept whole for a tree.
+    fn kept(&self, root: &SessionKey, hash: Hash) -> Result<Option<String>, StoreError>;
+
     fn sessions(&self, filter: &SessionFilter) -> Result<Vec<SessionView>, StoreError>;
 
     /// How many sessions there are of those that `filter` wants, on all pages.
@@ -224,6 +227,11 @@ pub trait Reads: Send + Sync {
 
     async fn blob(&self, hash: Hash) -> Result<Option<String>, StoreError> {
         ask(self, move |rows| rows.blob(hash)).await
+    }
+
+    async fn kept(&self, root: &SessionKey, hash: Hash) -> Result<Option<String>, StoreError> {
+        let root = root.clone();
+        ask(self, move |rows| rows.kept(&root, hash)).await
     }
 
     async fn sessions(&self, filter: SessionFilter) -> Result<Vec<SessionView>, StoreError> {

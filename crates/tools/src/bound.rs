@@ -1,7 +1,6 @@
 //! Keeps the head and the tail of more bytes than a result may hold, in constant memory.
 
-/// Room for the line that says how much was cut.
-const MARK_BYTES_MAX: usize = 64;
+use types::excerpt::{MARK_BYTES_MAX, mark};
 
 /// The first and the last bytes of a stream.
 #[derive(Debug)]
@@ -48,7 +47,7 @@ impl HeadTail {
         let (head, tail) = (without_cut_end(&head), without_cut_start(tail));
         let cut = total - (head.len() + tail.len()) as u64;
         let (head, tail) = (String::from_utf8_lossy(head), String::from_utf8_lossy(tail));
-        format!("{head}\n[{cut} bytes cut here]\n{tail}")
+        format!("{head}\n{}\n{tail}", mark(cut, head.len() as u64, None))
     }
 }
 

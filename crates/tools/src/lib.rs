@@ -139,7 +139,8 @@ pub enum Probe {
 /// The bounds of the built-in tools.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Longest result of any tool. Every result is sent again with each later model call.
+    /// Longest result of any tool that is held. The machine lets no more than its ends into a
+    /// transcript; this much can be read on.
     pub result_bytes_max: usize,
     /// How long a command may run that names no `timeoutSeconds`.
     pub exec_timeout: Duration,
@@ -166,7 +167,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Config {
         Config {
-            result_bytes_max: 64 * 1024,
+            result_bytes_max: 4 * 1024 * 1024,
             exec_timeout: Duration::from_secs(1_800),
             exec_timeout_max: Duration::from_secs(86_400),
             exec_grace: Duration::from_secs(3),

@@ -10,7 +10,7 @@ pub fn of(tool: &str) -> &'static [&'static str] {
         "message" => &["messaging"],
         "automations" | "gateway" | "heartbeat_respond" => &["automation"],
         "agents_list" => &["agents"],
-        "subagents" | "flows" | "session_status" => &["sessions"],
+        "subagents" | "flows" | "session_status" | "result_read" => &["sessions"],
         tool if tool.starts_with("sessions_") => &["sessions"],
         _ => &[],
     }

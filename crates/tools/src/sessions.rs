@@ -8,6 +8,7 @@
 //! not ignored: a model that believes it has set a limit must not be wrong about it.
 
 mod flows;
+mod kept;
 mod schema;
 mod send;
 mod spawn;
@@ -19,6 +20,7 @@ use types::{
 
 use crate::arguments::{Arguments, Refused};
 
+pub use kept::KeptRequest;
 pub use schema::specs;
 
 /// Longest brief or message: it is a body that goes to a model.
@@ -44,13 +46,15 @@ pub enum SessionsCall {
     Internal(InternalCall),
     /// Answered by the runtime.
     Read(SessionsRead),
+    /// A page of a text that was cut.
+    Kept(KeptRequest),
 }
 
 impl SessionsCall {
     pub fn effect(&self) -> EffectClass {
         match self {
             SessionsCall::Internal(_) => EffectClass::Internal,
-            SessionsCall::Read(_) => EffectClass::Pure,
+            SessionsCall::Read(_) | SessionsCall::Kept(_) => EffectClass::Pure,
         }
     }
 }
@@ -136,8 +140,14 @@ pub fn spec(name: &str) -> Option<&'static ToolSpec> {
 }
 
 /// Session tools that only answer a question.
-const QUESTIONS: &[&str] =
-    &["sessions_list", "sessions_history", "sessions_search", "session_status", "agents_list"];
+const QUESTIONS: &[&str] = &[
+    "sessions_list",
+    "sessions_history",
+    "sessions_search",
+    "session_status",
+    "agents_list",
+    "result_read",
+];
 
 /// What a session tool may do to the world, whatever it is called with.
 pub fn effect(name: &str) -> EffectClass {
@@ -163,6 +173,7 @@ pub fn parse(name: &str, arguments: &str) -> Result<SessionsCall, String> {
             let request = Box::new(send::parse(&arguments)?);
             Ok(SessionsCall::Internal(InternalCall::Send(request)))
         }
+        "result_read" => kept::parse(&read(kept::REFUSED)?).map(SessionsCall::Kept),
         "flows" => flows::parse(&read(flows::REFUSED)?),
         "subagents" => subagents(&read(SUBAGENTS_REFUSED)?),
         "session_status" => {

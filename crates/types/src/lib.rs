@@ -4,8 +4,9 @@
 //! once, at the edge, with an error that says what was expected.
 //!
 //! Reading order: [`id`], [`session_key`], [`message`], [`tool`], [`request`],
-//! [`flow`], [`failure`], [`usage`], [`money`], [`time`].
+//! [`flow`], [`failure`], [`usage`], [`money`], [`time`], [`excerpt`].
 
+pub mod excerpt;
 pub mod failure;
 pub mod flow;
 pub mod hash;
@@ -18,6 +19,7 @@ pub mod time;
 pub mod tool;
 pub mod usage;
 
+pub use excerpt::BlobId;
 pub use failure::FailureClass;
 pub use flow::{FlowFault, FlowRequest, FlowTarget, FlowTask, NodeName, OnFailure};
 pub use hash::Hash;

@@ -249,6 +249,15 @@ impl Tx for Disk {
         0
     }
 
+    fn forget_kept(&mut self, before: Timestamp, limit: usize) -> usize {
+        let rows = self.world.kept.iter().filter(|row| row.at < before);
+        let mut old: Vec<_> = rows.cloned().collect();
+        old.sort_by_cached_key(|row| (row.at, row.root_key.to_string(), row.hash));
+        old.truncate(limit);
+        self.world.kept.retain(|row| !old.contains(row));
+        old.len()
+    }
+
     fn stranded_runs(&mut self, node: NodeId, limit: usize) -> Vec<RunId> {
         let runs = self.open_runs.iter().map(|id| &self.world.runs[self.runs[id]]);
         let stranded = runs.filter(|run| run.slot.is_some() && run.node != Some(node));

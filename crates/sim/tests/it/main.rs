@@ -12,6 +12,7 @@ mod ends;
 mod flow;
 mod guard;
 mod halt;
+mod kept;
 mod gate;
 mod lane;
 mod long;

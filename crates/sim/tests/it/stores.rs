@@ -57,6 +57,7 @@ fn sorted(mut world: World) -> World {
     world.flow_nodes.sort_by_key(|row| (row.flow, row.place));
     world.gates.sort_by(|a, b| a.key.cmp(&b.key));
     world.halts.sort_by_key(|halt| halt.run);
+    world.kept.sort_by_cached_key(|row| (row.root_key.to_string(), row.hash));
     world
 }
 

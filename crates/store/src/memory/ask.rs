@@ -414,6 +414,10 @@ impl Query for Tables {
         Ok(waiting)
     }
 
+    fn kept(&self, root: &SessionKey, hash: Hash) -> Result<Option<String>, StoreError> {
+        Ok(self.kept.get(&(root.clone(), hash)).map(|(_, text)| text.clone()))
+    }
+
     fn halt(&self, run: RunId) -> Result<Option<Halt>, StoreError> {
         Ok(self.halts.get(&run).cloned())
     }
@@ -560,12 +564,14 @@ impl Query for Tables {
             halts: self.halts.values().cloned().collect(),
             budgets: self.budgets.values().cloned().collect(),
             reservations: self.reservations.values().cloned().collect(),
+            kept: self.kept.values().map(|(row, _)| row.clone()).collect(),
         };
         // As the database sorts: by the text of the keys.
         let text = |key: &BudgetKey| (key.scope.as_str(), key.subject.clone());
         world.budgets.sort_by_cached_key(|row| text(&row.key));
         world.reservations.sort_by_cached_key(|row| (row.run, text(&row.key)));
         world.lanes.sort_by_key(|lane| lane.name.as_str());
+        world.kept.sort_by_cached_key(|row| (row.root_key.to_string(), row.hash));
         world.sessions.sort_by_cached_key(|session| session.key.to_string());
         world
             .timers

@@ -3,8 +3,8 @@
 use machine::Rows;
 use machine::rows::{
     BudgetKey, BudgetRow, CommandRow, Entry, Episode, Flow, FlowNode, Gate, GateKey, Halt,
-    InboxRow, JournalLine, Lane, LaneName, LedgerRow, Node, Repeats, Reservation, Run, Session,
-    Step, Task, Timer, TimerKind, Transcript,
+    InboxRow, JournalLine, Kept, Lane, LaneName, LedgerRow, Node, Repeats, Reservation, Run,
+    Session, Step, Task, Timer, TimerKind, Transcript,
 };
 use types::{FlowId, Hash, NodeId, RunId, SessionId, SessionKey, TaskId};
 
@@ -184,6 +184,12 @@ impl Rows for Tables {
 
     fn blob(&mut self, hash: Hash) -> Option<String> {
         self.blobs.get(&hash).cloned()
+    }
+
+    fn put_kept(&mut self, row: &Kept, text: &str) {
+        assert!(self.runs.contains(&row.run), "no run {}", row.run);
+        let key = (row.root_key.clone(), row.hash);
+        self.kept.put(key, (row.clone(), text.to_owned()));
     }
 
     fn repeats(&mut self, session: &SessionKey, call: Hash) -> Option<Repeats> {

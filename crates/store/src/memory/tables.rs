@@ -4,7 +4,7 @@
 
 use machine::rows::{
     Body, BudgetKey, BudgetRow, CommandRow, Entry, Episode, Flow, FlowNode, FlowNodeState, Gate,
-    GateKey, GateState, Halt, HaltState, InboxKind, InboxRow, InboxState, Lane, LaneName,
+    GateKey, GateState, Halt, HaltState, InboxKind, InboxRow, InboxState, Kept, Lane, LaneName,
     LedgerRow, Lifecycle, Node, Repeats, Reservation, Run, Session, Step, StepKind, StepState,
     Task, TaskKind, Timer, TimerKind, Transcript,
 };
@@ -54,6 +54,7 @@ tables! {
     commands: (SessionKey, String) => CommandRow,
     gates: GateKey => Gate,
     halts: RunId => Halt,
+    kept: (SessionKey, Hash) => (Kept, String),
     budgets: BudgetKey => BudgetRow,
     reservations: (RunId, BudgetKey) => Reservation,
 

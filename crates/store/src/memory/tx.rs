@@ -324,6 +324,18 @@ impl Tx for Tables {
         old.len()
     }
 
+    fn forget_kept(&mut self, before: Timestamp, limit: usize) -> usize {
+        let rows = self.kept.values().map(|(row, _)| row).filter(|row| row.at < before);
+        let mut old: Vec<_> = rows.map(|row| (row.at, row.root_key.clone(), row.hash)).collect();
+        // As the database sorts: by the texts.
+        old.sort_by_cached_key(|(at, root, hash)| (*at, root.to_string(), *hash));
+        old.truncate(limit);
+        for (_, root, hash) in &old {
+            self.kept.remove(&(root.clone(), *hash));
+        }
+        old.len()
+    }
+
     fn stranded_runs(&mut self, node: NodeId, limit: usize) -> Vec<RunId> {
         let stranded = |id: &&RunId| self.runs.get(*id).is_some_and(|run| run.node != Some(node));
         // As the database sorts: by the words of the lanes.

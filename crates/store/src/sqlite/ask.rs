@@ -12,7 +12,7 @@ use super::budget;
 use super::columns::{self, Columns, Text, columns, int, number};
 use super::link::Link;
 use super::summed::Summed;
-use super::{messages, open_rows, sessions, tasks};
+use super::{kept, messages, open_rows, sessions, tasks};
 use crate::error::StoreError;
 use crate::query::Query;
 use crate::view::{
@@ -465,6 +465,10 @@ impl Query for Snapshot<'_> {
         self.link.rows(sql, params![before.ms(), int(limit as u64)], line_view)
     }
 
+    fn kept(&self, root: &SessionKey, hash: Hash) -> Result<Option<String>, StoreError> {
+        kept::text(self.link, root, hash)
+    }
+
     fn halt(&self, run: RunId) -> Result<Option<Halt>, StoreError> {
         let sql = concat!("select ", columns!(halts), " from halts where run_id = ?1");
         self.link.row(sql, [Text(run)], columns::halt)
@@ -585,6 +589,7 @@ impl Query for Snapshot<'_> {
             )?,
             gates: link.rows(all!(gates, "provider, account, model"), [], columns::gate)?,
             halts: link.rows(all!(halts, "run_id"), [], columns::halt)?,
+            kept: kept::all(link)?,
         })
     }
 

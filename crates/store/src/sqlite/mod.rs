@@ -18,6 +18,7 @@ mod change;
 mod columns;
 mod copy;
 mod inspect;
+mod kept;
 mod link;
 mod lock;
 mod messages;

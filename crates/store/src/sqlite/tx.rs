@@ -6,8 +6,8 @@ use std::panic::resume_unwind;
 
 use machine::rows::{
     Body, BudgetKey, BudgetRow, CommandRow, Entry, Episode, Flow, FlowNode, Gate, GateKey, Halt,
-    InboxRow, JournalLine, Lane, LaneName, LedgerRow, Node, Repeats, Reservation, Run, Session,
-    Step, Task, Timer, TimerKind, Transcript,
+    InboxRow, JournalLine, Kept, Lane, LaneName, LedgerRow, Node, Repeats, Reservation, Run,
+    Session, Step, Task, Timer, TimerKind, Transcript,
 };
 use machine::{Rows, Tx};
 use rusqlite::params;
@@ -19,7 +19,7 @@ use super::ask;
 use super::budget;
 use super::columns::{self, Text, columns, int, number};
 use super::link::{Link, Read};
-use super::{open_rows, put};
+use super::{kept, open_rows, put};
 use crate::commit::Savepoints;
 use crate::error::StoreError;
 
@@ -227,6 +227,10 @@ impl Rows for SqlTx<'_> {
 
     fn blob(&mut self, hash: Hash) -> Option<String> {
         self.row("select data from blobs where hash = ?1", [Text(hash)], number)
+    }
+
+    fn put_kept(&mut self, row: &Kept, text: &str) {
+        must(kept::put(self.link, row, text));
     }
 
     fn repeats(&mut self, session: &SessionKey, call: Hash) -> Option<Repeats> {
@@ -518,6 +522,10 @@ impl Tx for SqlTx<'_> {
                    select seq from journal order by seq limit ?2) \
                    and at_ms < ?1 and seq < (select max(seq) from journal)";
         must(self.link.run(sql, params![before.ms(), bound(limit)]))
+    }
+
+    fn forget_kept(&mut self, before: Timestamp, limit: usize) -> usize {
+        must(kept::forget(self.link, before, bound(limit)))
     }
 
     fn stranded_runs(&mut self, node: NodeId, limit: usize) -> Vec<RunId> {

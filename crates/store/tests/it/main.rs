@@ -9,6 +9,7 @@ mod file;
 mod flows;
 mod full;
 mod io_error;
+mod kept;
 mod life;
 mod lanes;
 mod lists;

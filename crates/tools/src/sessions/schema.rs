@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use serde_json::{Value, json};
 use types::{ScopeKind, ToolSpec};
 
+use super::kept::{LIMIT as KEPT_LIMIT, LIMIT_MAX as KEPT_LIMIT_MAX};
 use super::send::WAIT_SECONDS;
 use super::wait::{TASKS_MAX, WAIT_SECONDS as TASK_WAIT_SECONDS};
 use super::{
@@ -13,7 +14,18 @@ use super::{
 };
 
 static SPECS: LazyLock<Vec<ToolSpec>> = LazyLock::new(|| {
-    vec![spawn(), wait(), send(), subagents(), flows(), list(), history(), status(), agents()]
+    vec![
+        spawn(),
+        wait(),
+        send(),
+        subagents(),
+        flows(),
+        list(),
+        history(),
+        status(),
+        agents(),
+        kept(),
+    ]
 });
 
 /// Returns the specs of all session tools, in a stable order.
@@ -299,6 +311,17 @@ fn agents() -> ToolSpec {
     let description = "List the agents of this gateway: which of them you may spawn, and why not \
         the others.";
     tool("agents_list", description, json!({}), &[])
+}
+
+fn kept() -> ToolSpec {
+    let properties = json!({
+        "id": text("From the mark in the cut text: `blob:…`."),
+        "offset": integer(0, u32::MAX, "The byte to begin at; 0 if left out."),
+        "limit": integer(1, KEPT_LIMIT_MAX, &format!("Bytes; {KEPT_LIMIT} if left out.")),
+        "pattern": text("Only lines that match this regular expression."),
+    });
+    let description = "Read on in a text that was cut, such as a long result of a tool.";
+    tool("result_read", description, properties, &["id"])
 }
 
 fn history() -> ToolSpec {

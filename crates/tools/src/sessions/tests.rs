@@ -254,6 +254,7 @@ fn no_argument_is_both_taken_and_refused() {
         ("sessions_send", send::REFUSED),
         ("subagents", SUBAGENTS_REFUSED),
         ("sessions_list", LIST_REFUSED),
+        ("result_read", kept::REFUSED),
         ("sessions_history", HISTORY_REFUSED),
     ] {
         let properties = &spec(name).unwrap().input_schema["properties"];
@@ -261,7 +262,7 @@ fn no_argument_is_both_taken_and_refused() {
             assert!(properties.get(argument).is_none(), "{name} {argument}");
         }
     }
-    assert_eq!(specs().len(), 9);
+    assert_eq!(specs().len(), 10);
 }
 
 fn send(arguments: Value) -> SendRequest {
@@ -377,7 +378,7 @@ fn subagents_reads_and_decides() {
     for (arguments, expected) in table {
         let effect = match expected {
             SessionsCall::Internal(_) => EffectClass::Internal,
-            SessionsCall::Read(_) => EffectClass::Pure,
+            SessionsCall::Read(_) | SessionsCall::Kept(_) => EffectClass::Pure,
         };
         let parsed = call("subagents", arguments.clone()).unwrap();
         assert_eq!(parsed, expected, "{arguments}");

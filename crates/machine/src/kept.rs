@@ -1,0 +1,59 @@
+//! What is too long for a transcript: it enters by its two ends, and is kept whole for whoever of
+//! its tree of sessions reads on.
+//!
+//! ```text
+//!  text ─▶ longer than the bound? ─▶ ends with a mark between ─▶ entry
+//!                                └─▶ row of the tree, kept whole ─▶ `result_read`
+//! ```
+//!
+//! A text is kept only for a session that has the tool to read it. It goes when it is as old as
+//! what else is done with: [`crate::limits::RETENTION`].
+
+use std::borrow::Cow;
+
+use types::excerpt::{self, BlobId};
+use types::{RunId, SessionKey};
+
+use crate::policy;
+use crate::rows::Kept;
+use crate::state::State;
+
+/// Tools of this group show long things in pages of their own making.
+const PAGED: &str = "sessions";
+
+/// How much of a step's result may enter.
+pub fn result_bytes_max(state: &mut State<'_>, run: RunId, step: u32) -> usize {
+    let name = state.step(&(run, step)).name.clone();
+    let fact = state.limits.tools.catalogue.iter().find(|fact| Some(&fact.name) == name.as_ref());
+    let paged = fact.is_some_and(|fact| fact.groups.iter().any(|group| group == PAGED));
+    if paged { usize::MAX } else { state.limits.result_bytes_max }
+}
+
+/// Bounds a text that comes into the transcript of `run`: as it is, or by its ends.
+pub fn bounded<'t>(
+    state: &mut State<'_>,
+    run: RunId,
+    text: &'t str,
+    bytes_max: usize,
+) -> Cow<'t, str> {
+    if text.len() <= bytes_max {
+        return Cow::Borrowed(text);
+    }
+    let session = state.run(&run).session_key.clone();
+    let whole = can_read(state, &session).then(|| keep(state, run, text));
+    excerpt::cut(text, bytes_max, whole)
+}
+
+/// Keeps a text whole for the tree of `run`.
+pub fn keep(state: &mut State<'_>, run: RunId, text: &str) -> BlobId {
+    let id = BlobId::of(text);
+    let root_key = state.run(&run).root_key.clone();
+    let (hash, bytes, at) = (id.hash(), text.len() as u64, state.now());
+    state.tx().put_kept(&Kept { root_key, hash, run, bytes, at }, text);
+    id
+}
+
+/// Has the session the tool that reads what is kept?
+pub fn can_read(state: &mut State<'_>, session: &SessionKey) -> bool {
+    policy::now(state, session).allowed.contains(excerpt::READER)
+}
