@@ -34,6 +34,7 @@ pub mod google;
 pub mod openai_chat;
 pub mod openai_responses;
 pub mod scripted;
+pub mod replay;
 
 #[cfg(test)]
 mod requests;

@@ -6,8 +6,7 @@ mod responses;
 use types::{AssistantMessage, FailureClass, StopReason, ToolCall, Usage, Wire};
 
 use crate::error::Fault;
-use crate::http::{Decode, Reading};
-use crate::{Delta, Reply, anthropic, openai_chat, openai_responses};
+use crate::{Delta, Reply, replay};
 
 /// A stream, with a decoder to read it.
 struct Recording {
@@ -48,34 +47,18 @@ const BROKEN: &[Recording] = &[
     recording!(GoogleGenerativeAi, "google_error"),
 ];
 
-fn read<D: Decode>(decode: D, chunks: &[&[u8]]) -> (Result<Reply, Fault>, Vec<Delta>) {
-    let mut deltas = Vec::new();
-    let mut reading = Reading::new(decode, 1 << 20);
-    let fed = chunks.iter().try_for_each(|chunk| reading.feed(chunk, &mut |d| deltas.push(d)));
-    (fed.and_then(|()| reading.end()), deltas)
-}
-
 impl Recording {
     fn read(&self, chunks: &[&[u8]]) -> (Result<Reply, Fault>, Vec<Delta>) {
-        match self.wire {
-            Wire::AnthropicMessages => read(anthropic::stream::Decoder::new("asked"), chunks),
-            Wire::OpenaiResponses => {
-                read(openai_responses::stream::Decoder::new("asked", 400), chunks)
-            }
-            Wire::GoogleGenerativeAi => {
-                read(crate::google::stream::Decoder::new("asked", 3, 400), chunks)
-            }
-            _ => read(openai_chat::stream::Decoder::new("asked", 0, 400), chunks),
-        }
+        replay::read(self.wire, chunks)
     }
 }
 
 fn anthropic(stream: &str) -> Result<Reply, Fault> {
-    read(anthropic::stream::Decoder::new("asked"), &[stream.as_bytes()]).0
+    replay::read(Wire::AnthropicMessages, &[stream.as_bytes()]).0
 }
 
 fn openai(stream: &str) -> Result<Reply, Fault> {
-    read(openai_chat::stream::Decoder::new("asked", 3, 400), &[stream.as_bytes()]).0
+    replay::read(Wire::OpenaiCompletions, &[stream.as_bytes()]).0
 }
 
 /// Makes an event of each line.

@@ -1,6 +1,6 @@
 //! `cargo xtask ci`: what a change must pass, cheapest check first.
 
-use crate::{run, test, tidy};
+use crate::{fuzz, run, test, tidy};
 
 pub fn run() -> anyhow::Result<()> {
     // A stale lock file would make every later step test something else than what a
@@ -16,5 +16,6 @@ pub fn run() -> anyhow::Result<()> {
         "-D",
         "warnings",
     ]))?;
-    test::run(&test::Args::default())
+    test::run(&test::Args::default())?;
+    fuzz::run(&fuzz::Args::default())
 }

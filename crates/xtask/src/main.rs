@@ -2,6 +2,7 @@
 
 mod bench;
 mod ci;
+mod fuzz;
 mod kill;
 mod layers;
 mod metadata;
@@ -32,6 +33,9 @@ enum Args {
     /// Kill a gateway at random moments of its work, and see that nothing is lost or doubled
     Kill(kill::Args),
 
+    /// Search for bytes of strangers that break a promise
+    Fuzz(fuzz::Args),
+
     /// Do everything that a change must pass, in the order of .ci/run
     Ci,
 }
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
         Args::Layers => layers::run(),
         Args::Bench(args) => bench::run(&args),
         Args::Kill(args) => kill::run(&args),
+        Args::Fuzz(args) => fuzz::run(&args),
         Args::Ci => ci::run(),
     };
     match done {

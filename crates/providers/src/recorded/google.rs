@@ -3,7 +3,7 @@
 use super::*;
 
 fn google(stream: &str) -> Result<Reply, Fault> {
-    read(crate::google::stream::Decoder::new("asked", 3, 400), &[stream.as_bytes()]).0
+    replay::read(Wire::GoogleGenerativeAi, &[stream.as_bytes()]).0
 }
 
 /// One piece with these parts, and a reason to stop if it is not empty.

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 
 fn responses(stream: &str) -> Result<Reply, Fault> {
-    read(openai_responses::stream::Decoder::new("asked", 400), &[stream.as_bytes()]).0
+    replay::read(Wire::OpenaiResponses, &[stream.as_bytes()]).0
 }
 
 /// A stream of finished items and the event that ends it.
