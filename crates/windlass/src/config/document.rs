@@ -65,11 +65,9 @@ impl Document {
         let at =
             |place, message: String| Problem { place: Some(place), key: String::new(), message };
         let parsed = parse_to_ast(text, &CollectOptions::default(), &JSON5).map_err(|error| {
-            let (line, column) = (error.line_display(), error.column_display());
-            at(
-                Place { line, column },
-                format!("not JSON5: {}", lower_first(&error.kind().to_string())),
-            )
+            // Its own line and column take a lone CR for the end of a line, as editors do not.
+            let place = Lines::of(text).place(error.range().start);
+            at(place, format!("not JSON5: {}", lower_first(&error.kind().to_string())))
         })?;
         let first = Place { line: 1, column: 1 };
         let root = parsed
