@@ -30,6 +30,7 @@ mod model;
 mod process;
 mod recover;
 mod runs;
+mod turn;
 mod waits;
 
 use std::path::Path;
@@ -90,6 +91,8 @@ enum Bench {
     Lists,
     /// A start after SIGKILL with a thousand runs open
     Recover,
+    /// A turn beside its model, and memory as turns go by
+    Turn,
 }
 
 impl Bench {
@@ -103,6 +106,7 @@ impl Bench {
         Bench::Lanes,
         Bench::Lists,
         Bench::Recover,
+        Bench::Turn,
     ];
 }
 
@@ -146,6 +150,7 @@ impl Benches<'_> {
             Bench::Lanes => self.lanes(),
             Bench::Lists => self.lists(),
             Bench::Recover => self.recover(),
+            Bench::Turn => self.turn(),
         }
     }
 
@@ -365,6 +370,48 @@ impl Benches<'_> {
             Figure::new(format!("from exec to ready, {runs} runs to recover"), millis(ready), "ms"),
             Figure::new("from exec until all are at work again", took.as_secs_f64(), "s")
                 .with(Limit::AtMost(5.0)),
+        ])
+    }
+
+    fn turn(&mut self) -> anyhow::Result<Vec<Figure>> {
+        let folder = self.state_folder()?;
+        let Binaries { windlass, stub } = self.binaries()?;
+        let model = Model::start(stub)?;
+        let gateway = Gateway::start_with(windlass, folder.path(), turn::settings(&model))?;
+        let cost = turn::drive(&mut gateway.connect()?, &model, gateway.pid())?;
+        gateway.stop()?;
+        model.stop()?;
+        let mut figures = vec![
+            Figure::new("a turn without its model", millis(cost.overhead), "ms"),
+            Figure::new("of a core, for a turn", millis(cost.core), "ms"),
+            Figure::new("request of a trivial turn", cost.request_bytes / 1024.0, "KiB"),
+            Figure::new("requests for each turn", cost.requests, "").with(Limit::AtMost(1.0)),
+        ];
+        figures.extend(self.growth()?);
+        Ok(figures)
+    }
+
+    /// Memory with a thousand sessions of fifty entries each, and after more turns in them.
+    fn growth(&mut self) -> anyhow::Result<Vec<Figure>> {
+        let folder = self.state_folder()?;
+        let windlass = &self.binaries()?.windlass;
+        let gateway = Gateway::start_with(windlass, folder.path(), lanes::settings())?;
+        let (mut client, database) = (gateway.connect()?, gateway.database());
+        let resident = || memory::of(gateway.pid()).map(|memory| memory.resident_bytes);
+        let idle = resident()?;
+        let first = lanes::SESSIONS * turn::TURNS_OF_A_SESSION;
+        lanes::drive(&mut client, &database, 0..first)?;
+        let before = resident()?;
+        lanes::drive(&mut client, &database, first..first + turn::MORE_TURNS)?;
+        let after = resident()?;
+        gateway.stop()?;
+        let grown = after.saturating_sub(before) as f64 / turn::MORE_TURNS as f64;
+        Ok(vec![
+            Figure::new("memory, idle", megabytes(idle), "MB"),
+            Figure::new("memory, 1,000 sessions of 50 entries", megabytes(before), "MB"),
+            Figure::new("memory after 10,000 turns more", megabytes(after), "MB"),
+            Figure::new("memory that a turn leaves behind", grown, "bytes")
+                .with(Limit::AtMost(1024.0)),
         ])
     }
 

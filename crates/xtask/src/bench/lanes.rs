@@ -10,7 +10,7 @@ use super::client::Client;
 use super::database::{Database, number};
 use super::model::Model;
 
-const SESSIONS: usize = 1_000;
+pub const SESSIONS: usize = 1_000;
 pub const INPUTS: usize = 10_000;
 
 /// Runs after which memory is read for the first time: caches of a fixed size are full by then.

@@ -25,6 +25,16 @@ pub struct Model {
     url: String,
 }
 
+/// What a model was asked, in sum.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked {
+    pub requests: u64,
+    /// Of the bodies.
+    pub bytes: u64,
+    /// From the arrival of each to the end of its answer.
+    pub answering: Duration,
+}
+
 impl Model {
     pub fn start(stub: &Path) -> anyhow::Result<Model> {
         let mut command = Command::new(stub);
@@ -57,10 +67,30 @@ impl Model {
 
     /// Requests that the stub has refused, as a real provider would.
     pub fn refused(&self) -> anyhow::Result<u64> {
+        self.journal()?["invalid"].as_u64().context("the journal does not say what was refused")
+    }
+
+    /// What it was asked so far.
+    pub fn asked(&self) -> anyhow::Result<Asked> {
+        let journal = self.journal()?;
+        let entries = journal["entries"].as_array().context("the journal has no entries")?;
+        let mut asked = Asked::default();
+        for entry in entries {
+            let number = |name: &str| {
+                entry[name].as_u64().with_context(|| format!("an entry without `{name}`: {entry}"))
+            };
+            asked.requests += 1;
+            asked.bytes += number("bodyBytes")?;
+            let took = number("endMs")?.saturating_sub(number("atMs")?);
+            asked.answering += Duration::from_millis(took);
+        }
+        Ok(asked)
+    }
+
+    fn journal(&self) -> anyhow::Result<Value> {
         let mut answer = ureq::get(format!("{}/journal", self.url)).call()?;
         let text = answer.body_mut().with_config().limit(u64::MAX).read_to_string()?;
-        let journal: Value = serde_json::from_str(&text).context("the journal is no JSON")?;
-        journal["invalid"].as_u64().context("the journal does not say what was refused")
+        serde_json::from_str(&text).context("the journal is no JSON")
     }
 
     pub fn stop(self) -> anyhow::Result<()> {
