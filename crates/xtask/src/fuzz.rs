@@ -6,8 +6,8 @@
 //!
 //! # Invariants
 //!
-//! - Stable Rust is enough: LLVM's pass is asked for by a wrapper of the compiler, which cargo calls
-//!   for our own crates only. Dependencies are those of the tests, and are not built again.
+//! - Stable Rust is enough: LLVM's pass is asked for by a wrapper of the compiler, which cargo
+//!   calls for our own crates only. Dependencies are those of the tests, and are not built again.
 //! - The corpus lies in the target folder and grows from one search to the next.
 
 use std::path::Path;
