@@ -16,7 +16,7 @@ use futures::stream::SplitStream;
 use futures::{Stream, StreamExt};
 use protocol::fields::Fields;
 use protocol::frame::PRE_AUTH_FRAME_BYTES_MAX;
-use protocol::handshake::{Challenge, Role};
+use protocol::handshake::{Cap, Challenge, Role};
 use protocol::health::HealthParams;
 use protocol::hello::{
     Features, HelloAuth, HelloOk, PresenceEntry, Server, SessionDefaults, Snapshot,
@@ -140,7 +140,8 @@ async fn connect(
             let subscriber = Subscriber {
                 outbox: outbox.clone(),
                 reads: params.scopes.allow(Scope::Read),
-                tools: params.wants_tool_events(),
+                tools: params.wants(Cap::ToolEvents),
+                thoughts: params.wants(Cap::ThinkingEvents),
                 sessions: AtomicBool::new(false),
             };
             tracing::debug!(

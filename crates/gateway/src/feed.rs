@@ -4,18 +4,28 @@
 //! on the screen is what the model says now, and at the end its final answer. When a call is
 //! tried again, or its run goes on at another start, the draft was never said: clients are told
 //! to drop it.
+//!
+//! What a model thinks is shown apart from what it says: to clients that have asked, and to all if
+//! the session has.
 
 use std::collections::{HashMap, VecDeque};
 
 use machine::effect::RunEnded;
 use machine::finish::NO_REPLY;
-use machine::rows::Outcome;
 use protocol::Event;
-use protocol::agent::{AgentEvent, AgentStream, Lifecycle, ToolEvent};
-use protocol::chat::{ChatEvent, ChatState, ErrorKind};
-use protocol::message::{ChatMessage, ChatRole, Provenance, WireUsage};
+use protocol::agent::{
+    AgentEvent, AgentStream, Item, ItemKind, ItemPhase, ItemStatus, Lifecycle, RunStatus, ToolEvent,
+};
+use protocol::chat::{ChatEvent, ChatPhase, ChatState};
+use protocol::message::{ChatMessage, ChatRole, WireUsage};
 use serde_json::Value;
-use types::{FailureClass, RunId, SessionKey, Timestamp};
+use types::{FailureClass, Reasoning, RunId, SessionKey, Timestamp};
+
+mod ends;
+mod title;
+
+pub use ends::{end_words, told};
+pub use title::title;
 
 /// Runs whose end is remembered, so that a piece of text that comes too late is not taken for a
 /// new draft.
@@ -28,6 +38,8 @@ pub enum Audience {
     Readers,
     /// Of those, who asked for `tool-events`.
     Tools,
+    /// Of those, who asked for `thinking-events`.
+    Thoughts,
 }
 
 /// An event to be sent.
@@ -44,6 +56,8 @@ pub struct Names {
     pub session: SessionKey,
     /// The session that asked for it, if it is a child's.
     pub spawned_by: Option<SessionKey>,
+    /// Whether its thinking is shown to those who have not asked.
+    pub reasoning: Reasoning,
 }
 
 /// What the store knows of a run that has ended.
@@ -53,17 +67,64 @@ pub struct Facts {
     pub error_class: Option<FailureClass>,
 }
 
+/// A text that grows, and how much of it has been sent.
+#[derive(Debug, Default)]
+struct Draft {
+    text: String,
+    sent: usize,
+}
+
+impl Draft {
+    fn grow(&mut self, piece: &str) {
+        self.text.push_str(piece);
+    }
+
+    fn clear(&mut self) {
+        self.text.clear();
+        self.sent = 0;
+    }
+
+    /// Returns what is new, as sent from now on.
+    fn take(&mut self) -> String {
+        let delta = self.text[self.sent..].to_owned();
+        self.sent = self.text.len();
+        delta
+    }
+
+    fn waits(&self) -> bool {
+        self.sent < self.text.len()
+    }
+}
+
+/// A draft of which pieces were missed is shown no more: its next would be taken for its beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Torn {
+    No,
+    /// The draft of whatever model call speaks next.
+    Next,
+    Step(u32),
+}
+
+/// A tool call that is out.
+#[derive(Debug)]
+struct OpenCall {
+    id: String,
+    title: String,
+    since: Timestamp,
+}
+
 #[derive(Debug)]
 struct Watched {
     names: Names,
     chat_seq: u64,
     agent_seq: u64,
     step: u32,
-    text: String,
-    /// How much of `text` has been sent.
-    sent: usize,
+    said: Draft,
+    thought: Draft,
     /// What was sent before belongs to an earlier draft.
     replace: bool,
+    torn: Torn,
+    calls: Vec<OpenCall>,
 }
 
 /// The runs that are shown.
@@ -71,6 +132,14 @@ struct Watched {
 pub struct Feed {
     runs: HashMap<RunId, Watched>,
     ended: VecDeque<RunId>,
+}
+
+/// A tool call, as it is told.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub id: String,
+    pub tool: String,
+    pub args: Value,
 }
 
 impl Feed {
@@ -84,11 +153,19 @@ impl Feed {
             chat_seq: 0,
             agent_seq: 0,
             step: 0,
-            text: String::new(),
-            sent: 0,
+            said: Draft::default(),
+            thought: Draft::default(),
             replace: false,
+            torn: Torn::No,
+            calls: Vec::new(),
         };
         self.runs.entry(run).or_insert(new);
+    }
+
+    /// As [`Feed::watch`], for a run that was speaking before we heard of it.
+    pub fn watch_late(&mut self, run: RunId, names: Names) {
+        self.watch(run, names);
+        self.runs.entry(run).and_modify(|watched| watched.torn = Torn::Next);
     }
 
     /// Is there text that has not been sent?
@@ -101,19 +178,35 @@ impl Feed {
         vec![watched.agent(now, AgentStream::Lifecycle(Lifecycle::Start { started_at: now }))]
     }
 
-    /// Takes a piece of text of model call `step`. It is sent with the next [`Feed::flush`].
-    pub fn delta(&mut self, run: RunId, step: u32, text: &str) {
-        let Some(watched) = self.runs.get_mut(&run) else { return };
-        if watched.step != step {
-            watched.step = step;
-            watched.replace |= watched.sent > 0;
-            watched.text.clear();
-            watched.sent = 0;
-        }
-        watched.text.push_str(text);
+    /// What the run does now, or what it waits for.
+    pub fn status(&mut self, run: RunId, status: RunStatus, now: Timestamp) -> Vec<Out> {
+        let Some(watched) = self.runs.get_mut(&run) else { return Vec::new() };
+        let phase = ChatPhase::of(status.phase);
+        let mut out = watched.flush(now);
+        out.push(watched.agent(now, AgentStream::RunStatus(status)));
+        out.extend(phase.map(|phase| watched.chat(ChatState::Status { phase })));
+        out
     }
 
-    /// Sends what has come since the last time, one event for each run.
+    /// Takes a piece of text of model call `step`. It is sent with the next [`Feed::flush`].
+    pub fn delta(&mut self, run: RunId, step: u32, text: &str) {
+        if let Some(watched) = self.runs.get_mut(&run)
+            && watched.is_whole(step)
+        {
+            watched.said.grow(text);
+        }
+    }
+
+    /// Takes a piece of what model call `step` thinks.
+    pub fn thought(&mut self, run: RunId, step: u32, text: &str) {
+        if let Some(watched) = self.runs.get_mut(&run)
+            && watched.is_whole(step)
+        {
+            watched.thought.grow(text);
+        }
+    }
+
+    /// Sends what has come since the last time.
     pub fn flush(&mut self, now: Timestamp) -> Vec<Out> {
         self.runs.values_mut().filter(|w| w.dirty()).flat_map(|w| w.flush(now)).collect()
     }
@@ -121,10 +214,11 @@ impl Feed {
     /// The draft of a run was never said.
     pub fn dropped(&mut self, run: RunId, now: Timestamp) -> Vec<Out> {
         let Some(watched) = self.runs.get_mut(&run) else { return Vec::new() };
-        let shown = watched.sent > 0;
-        watched.text.clear();
-        watched.sent = 0;
+        let shown = watched.said.sent > 0;
+        watched.said.clear();
+        watched.thought.clear();
         watched.replace = false;
+        watched.torn = Torn::No;
         if !shown {
             return Vec::new();
         }
@@ -140,41 +234,53 @@ impl Feed {
     /// run that answers later, so this is a draft and not an end.
     pub fn yielded(&mut self, run: RunId, acknowledgment: &str, now: Timestamp) -> Vec<Out> {
         let Some(watched) = self.runs.get_mut(&run) else { return Vec::new() };
-        watched.replace |= watched.sent > 0;
-        watched.text = acknowledgment.to_owned();
-        watched.sent = 0;
+        watched.replace |= watched.said.sent > 0;
+        watched.said.clear();
+        watched.said.grow(acknowledgment);
         watched.flush(now)
     }
 
-    pub fn tool_started(
-        &mut self,
-        run: RunId,
-        name: String,
-        call: String,
-        args: Value,
-        now: Timestamp,
-    ) -> Vec<Out> {
-        self.tool(run, ToolEvent::Start { name, tool_call_id: call, args }, now)
+    /// Text that was said before a tool comes before the tool.
+    pub fn tool_started(&mut self, run: RunId, call: Call, now: Timestamp) -> Vec<Out> {
+        let Some(watched) = self.runs.get_mut(&run) else { return Vec::new() };
+        let mut out = watched.thoughts(now);
+        out.extend(watched.flush(now));
+        let title = title(&call.tool, &call.args);
+        let open = OpenCall { id: call.id.clone(), title, since: now };
+        out.push(watched.item(&call.tool, &open, None, now));
+        watched.calls.push(open);
+        let Call { id, tool, args } = call;
+        let event = ToolEvent::Start { name: tool, tool_call_id: id, args };
+        out.push(watched.tool(event, now));
+        out
     }
 
+    /// A call that the gateway itself has carried out was never told to start: it starts now, too.
     pub fn tool_finished(
         &mut self,
         run: RunId,
-        name: String,
-        call: String,
+        call: Call,
         (is_error, result): (bool, Value),
         now: Timestamp,
     ) -> Vec<Out> {
-        self.tool(run, ToolEvent::Result { name, tool_call_id: call, is_error, result }, now)
+        let Some(watched) = self.runs.get(&run) else { return Vec::new() };
+        let known = watched.calls.iter().any(|open| open.id == call.id);
+        let mut out = if known { Vec::new() } else { self.tool_started(run, call.clone(), now) };
+        let Some(watched) = self.runs.get_mut(&run) else { return out };
+        if let Some(n) = watched.calls.iter().position(|open| open.id == call.id) {
+            let open = watched.calls.swap_remove(n);
+            out.push(watched.item(&call.tool, &open, Some(is_error), now));
+        }
+        let Call { id, tool, .. } = call;
+        let event = ToolEvent::Result { name: tool, tool_call_id: id, is_error, result };
+        out.push(watched.tool(event, now));
+        out
     }
 
-    /// Text that was said before a tool comes before the tool.
-    fn tool(&mut self, run: RunId, event: ToolEvent, now: Timestamp) -> Vec<Out> {
-        let Some(watched) = self.runs.get_mut(&run) else { return Vec::new() };
-        let mut out = if watched.dirty() { watched.flush(now) } else { Vec::new() };
-        let event = watched.agent(now, AgentStream::Tool(event));
-        out.push(Out { audience: Audience::Tools, ..event });
-        out
+    /// Does a call wait for its end? Then what it is called with has been told.
+    pub fn has_call(&self, run: RunId, call: &str) -> bool {
+        let watched = self.runs.get(&run);
+        watched.is_some_and(|watched| watched.calls.iter().any(|open| open.id == call))
     }
 
     /// The run is over: the one end that its clients are told.
@@ -184,9 +290,10 @@ impl Feed {
             self.ended.pop_front();
         }
         self.ended.push_back(end.run);
-        let lifecycle = lifecycle(end, now);
-        let agent = watched.agent(now, AgentStream::Lifecycle(lifecycle));
-        vec![agent, watched.chat(chat_end(end, facts, now))]
+        let mut out = watched.thoughts(now);
+        out.push(watched.agent(now, AgentStream::Lifecycle(ends::lifecycle(end, now))));
+        out.push(watched.chat(ends::chat_end(end, facts, now)));
+        out
     }
 
     /// The run stands in line no more; another will be opened in its place.
@@ -194,33 +301,85 @@ impl Feed {
         self.runs.remove(&run);
     }
 
-    /// Events were missed: nothing that is known of a draft can be trusted.
-    pub fn clear(&mut self) {
-        self.runs.clear();
+    /// Events were missed: of no draft is it known what came in between. Returns the runs, which
+    /// may be over by now.
+    pub fn missed(&mut self) -> Vec<RunId> {
+        for watched in self.runs.values_mut() {
+            watched.torn = Torn::Next;
+            watched.calls.clear();
+        }
+        self.runs.keys().copied().collect()
     }
 }
 
 impl Watched {
-    /// Is there anything to show? What may yet become [`NO_REPLY`] is held back.
-    fn dirty(&self) -> bool {
-        self.sent < self.text.len() && !NO_REPLY.starts_with(self.text.trim())
+    /// Goes on to model call `step`. Says whether its draft is known from its beginning.
+    fn is_whole(&mut self, step: u32) -> bool {
+        match self.torn {
+            Torn::No => {}
+            Torn::Next => self.torn = Torn::Step(step),
+            Torn::Step(torn) if torn != step => self.torn = Torn::No,
+            Torn::Step(_) => {}
+        }
+        if self.step != step {
+            self.step = step;
+            self.replace |= self.said.sent > 0;
+            self.said.clear();
+            self.thought.clear();
+        }
+        self.torn == Torn::No
     }
 
+    /// Is there anything to show? What may yet become [`NO_REPLY`] is held back.
+    fn dirty(&self) -> bool {
+        self.speaks() || self.thinks()
+    }
+
+    /// Is there thinking to show? If it is to be shown whole, then when the model begins to speak.
+    fn thinks(&self) -> bool {
+        let whole = self.names.reasoning == Reasoning::On;
+        self.thought.waits() && (!whole || !self.said.text.is_empty())
+    }
+
+    fn speaks(&self) -> bool {
+        self.said.waits() && !NO_REPLY.starts_with(self.said.text.trim())
+    }
+
+    /// Sends what there is to show: first what was thought.
     fn flush(&mut self, now: Timestamp) -> Vec<Out> {
-        let delta = self.text[self.sent..].to_owned();
-        self.sent = self.text.len();
-        let text = self.text.clone();
+        let mut out = if self.thinks() { self.thoughts(now) } else { Vec::new() };
+        if !self.speaks() {
+            return out;
+        }
+        let delta = self.said.take();
+        let text = self.said.text.clone();
         let state = ChatState::Delta {
             message: Some(ChatMessage::text(ChatRole::Assistant, text.as_str(), now)),
             delta_text: delta.clone(),
             replace: std::mem::take(&mut self.replace),
         };
-        vec![self.agent(now, AgentStream::Assistant { text, delta }), self.chat(state)]
+        out.extend([self.agent(now, AgentStream::Assistant { text, delta }), self.chat(state)]);
+        out
+    }
+
+    /// Sends what has been thought since the last time.
+    fn thoughts(&mut self, now: Timestamp) -> Vec<Out> {
+        if !self.thought.waits() {
+            return Vec::new();
+        }
+        let delta = self.thought.take();
+        let text = self.thought.text.clone();
+        let audience = match self.names.reasoning {
+            Reasoning::Off => Audience::Thoughts,
+            Reasoning::On | Reasoning::Stream => Audience::Readers,
+        };
+        let event = self.agent(now, AgentStream::Thinking { text, delta });
+        vec![Out { audience, ..event }]
     }
 
     fn chat(&mut self, state: ChatState) -> Out {
         self.chat_seq += 1;
-        let Names { wire_id, session, spawned_by } = self.names.clone();
+        let Names { wire_id, session, spawned_by, .. } = self.names.clone();
         let event = ChatEvent {
             run_id: wire_id,
             agent_id: Some(session.agent.clone()),
@@ -234,289 +393,40 @@ impl Watched {
 
     fn agent(&mut self, ts: Timestamp, stream: AgentStream) -> Out {
         self.agent_seq += 1;
-        let Names { wire_id, spawned_by, .. } = self.names.clone();
-        let event = AgentEvent { run_id: wire_id, seq: self.agent_seq, ts, spawned_by, stream };
+        let Names { wire_id, session, spawned_by, .. } = self.names.clone();
+        let (run_id, session_key) = (wire_id, Some(session));
+        let event = AgentEvent { run_id, seq: self.agent_seq, ts, session_key, spawned_by, stream };
         Out { audience: Audience::Readers, event: Event::Agent(Box::new(event)) }
     }
-}
 
-/// Something that the gateway itself tells a person: the whole text at once, under a run id of its
-/// own, and marked as that of another session.
-pub fn told(
-    session: &SessionKey,
-    subject: &str,
-    source: &SessionKey,
-    text: &str,
-    now: Timestamp,
-) -> Out {
-    let message = ChatMessage {
-        provenance: Some(Provenance::of_session(source.clone())),
-        ..ChatMessage::text(ChatRole::Assistant, text, now)
-    };
-    let state = ChatState::Final {
-        message: Some(message),
-        usage: None,
-        stop_reason: Some("stop".to_owned()),
-        yielded: false,
-    };
-    let event = ChatEvent {
-        run_id: format!("announce:{subject}"),
-        agent_id: Some(session.agent.clone()),
-        session_key: session.clone(),
-        spawned_by: None,
-        seq: 1,
-        state,
-    };
-    Out { audience: Audience::Readers, event: Event::Chat(Box::new(event)) }
-}
-
-/// What people read of an end that is no answer.
-pub fn end_words(outcome: Outcome, error: Option<&str>) -> String {
-    if let Some(error) = error {
-        return error.to_owned();
+    fn tool(&mut self, event: ToolEvent, now: Timestamp) -> Out {
+        let event = self.agent(now, AgentStream::Tool(event));
+        Out { audience: Audience::Tools, ..event }
     }
-    match outcome {
-        Outcome::Completed => "completed",
-        Outcome::NoResult => "the model gave no answer",
-        Outcome::Failed => "the run failed",
-        Outcome::TimedOut => "the run was ended at its time limit",
-        Outcome::Cancelled => "the run was stopped",
-        Outcome::Interrupted => "the run was interrupted and could not be continued",
-    }
-    .to_owned()
-}
 
-fn lifecycle(end: &RunEnded, ended_at: Timestamp) -> Lifecycle {
-    match end.outcome {
-        Outcome::Completed => {
-            Lifecycle::End { ended_at, aborted: false, stop_reason: Some(stop_reason(end)) }
-        }
-        Outcome::Cancelled => {
-            Lifecycle::End { ended_at, aborted: true, stop_reason: Some("aborted".to_owned()) }
-        }
-        Outcome::NoResult | Outcome::Failed | Outcome::TimedOut | Outcome::Interrupted => {
-            let error = end_words(end.outcome, end.error.as_deref());
-            Lifecycle::Error { ended_at, error }
-        }
-    }
-}
-
-/// What ended an answer. A run that has completed has an error only if its answer was cut.
-fn stop_reason(end: &RunEnded) -> String {
-    if end.error.is_some() { "length".to_owned() } else { "stop".to_owned() }
-}
-
-fn chat_end(end: &RunEnded, facts: Facts, now: Timestamp) -> ChatState {
-    let message = end.text.as_ref().map(|text| ChatMessage {
-        usage: facts.usage,
-        ..ChatMessage::text(ChatRole::Assistant, text.as_str(), now)
-    });
-    match end.outcome {
-        Outcome::Completed => ChatState::Final {
-            message,
-            usage: facts.usage,
-            stop_reason: Some(stop_reason(end)),
-            yielded: false,
-        },
-        Outcome::Cancelled => ChatState::Aborted {
-            message,
-            error_message: end.error.clone(),
-            stop_reason: Some("aborted".to_owned()),
-        },
-        Outcome::NoResult | Outcome::Failed | Outcome::TimedOut | Outcome::Interrupted => {
-            let timed_out = end.outcome == Outcome::TimedOut;
-            let of_class = facts.error_class.map_or(ErrorKind::Unknown, ErrorKind::from);
-            ChatState::Error {
-                message,
-                error_message: end_words(end.outcome, end.error.as_deref()),
-                error_kind: if timed_out { ErrorKind::Timeout } else { of_class },
-                error_detail: None,
-            }
-        }
+    /// `failed` is none at the start.
+    fn item(&mut self, tool: &str, call: &OpenCall, failed: Option<bool>, now: Timestamp) -> Out {
+        let ended_at = failed.map(|_| now);
+        let took = now.since(call.since).as_millis();
+        let item = Item {
+            item_id: format!("tool:{}", call.id),
+            tool_call_id: call.id.clone(),
+            name: tool.to_owned(),
+            kind: ItemKind::Tool,
+            phase: if failed.is_some() { ItemPhase::End } else { ItemPhase::Start },
+            title: call.title.clone(),
+            status: match failed {
+                None => ItemStatus::Running,
+                Some(false) => ItemStatus::Completed,
+                Some(true) => ItemStatus::Failed,
+            },
+            started_at: call.since,
+            ended_at,
+            duration_ms: ended_at.map(|_| u64::try_from(took).unwrap_or(u64::MAX)),
+        };
+        self.agent(now, AgentStream::Item(item))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use insta::assert_snapshot;
-    use uuid::Uuid;
-
-    use super::*;
-
-    const NOW: Timestamp = Timestamp(1_000);
-
-    fn run() -> RunId {
-        RunId::new(Uuid::from_u128(7))
-    }
-
-    fn feed() -> Feed {
-        let mut feed = Feed::default();
-        let session = "agent:main:main".parse().unwrap();
-        feed.watch(run(), Names { wire_id: "k1".to_owned(), session, spawned_by: None });
-        feed
-    }
-
-    fn end(outcome: Outcome, text: Option<&str>, error: Option<&str>) -> RunEnded {
-        RunEnded {
-            run: run(),
-            wire_id: "k1".to_owned(),
-            session: "agent:main:main".parse().unwrap(),
-            session_id: types::SessionId::new(Uuid::from_u128(1)),
-            outcome,
-            text: text.map(str::to_owned),
-            error: error.map(str::to_owned),
-        }
-    }
-
-    /// The `chat` events, and only what changes in them.
-    fn chat(out: &[Out]) -> String {
-        let states = out.iter().filter_map(|out| match &out.event {
-            Event::Chat(chat) => {
-                let state = serde_json::to_value(&chat.state).unwrap();
-                let said = chat_text(&chat.state);
-                let (delta, replace) = (&state["deltaText"], &state["replace"]);
-                Some(format!("{} {} {delta} {replace} {said:?}", chat.seq, state["state"]))
-            }
-            _ => None,
-        });
-        states.collect::<Vec<_>>().join("\n")
-    }
-
-    fn chat_text(state: &ChatState) -> String {
-        match state {
-            ChatState::Delta { message, .. }
-            | ChatState::Final { message, .. }
-            | ChatState::Aborted { message, .. }
-            | ChatState::Error { message, .. } => {
-                message.as_ref().map(ChatMessage::words).unwrap_or_default()
-            }
-        }
-    }
-
-    #[test]
-    fn a_draft_grows_and_the_next_call_replaces_it() {
-        let mut feed = feed();
-        let mut out = Vec::new();
-        feed.delta(run(), 0, "let ");
-        feed.delta(run(), 0, "me see");
-        out.extend(feed.flush(NOW));
-        feed.delta(run(), 0, "…");
-        out.extend(feed.flush(NOW));
-        assert!(!feed.dirty() && feed.flush(NOW).is_empty());
-        feed.delta(run(), 2, "found");
-        out.extend(feed.flush(NOW));
-        out.extend(feed.ended(
-            &end(Outcome::Completed, Some("found it"), None),
-            Facts::default(),
-            NOW,
-        ));
-        feed.delta(run(), 2, "too late");
-        assert!(feed.flush(NOW).is_empty() && feed.knows(run()));
-        assert_snapshot!(chat(&out), @r#"
-        1 "delta" "let me see" null "let me see"
-        2 "delta" "…" null "let me see…"
-        3 "delta" "found" true "found"
-        4 "final" null null "found it"
-        "#);
-    }
-
-    #[test]
-    fn a_call_that_is_tried_again_takes_its_draft_back() {
-        let mut feed = feed();
-        assert!(feed.dropped(run(), NOW).is_empty(), "nothing was shown");
-        feed.delta(run(), 0, "hel");
-        let mut out = feed.flush(NOW);
-        feed.delta(run(), 0, "lo");
-        out.extend(feed.dropped(run(), NOW));
-        feed.delta(run(), 0, "good day");
-        out.extend(feed.flush(NOW));
-        assert_snapshot!(chat(&out), @r#"
-        1 "delta" "hel" null "hel"
-        2 "delta" "" true ""
-        3 "delta" "good day" null "good day"
-        "#);
-    }
-
-    #[test]
-    fn a_yield_speaks_and_does_not_end() {
-        let mut feed = feed();
-        feed.delta(run(), 0, "I ask");
-        let mut out = feed.flush(NOW);
-        out.extend(feed.yielded(run(), "three are at work", NOW));
-        feed.delta(run(), 3, "all done");
-        out.extend(feed.flush(NOW));
-        assert_snapshot!(chat(&out), @r#"
-        1 "delta" "I ask" null "I ask"
-        2 "delta" "three are at work" true "three are at work"
-        3 "delta" "all done" true "all done"
-        "#);
-    }
-
-    #[test]
-    fn every_outcome_has_one_end() {
-        use Outcome::*;
-        let class = Some(FailureClass::Overflow);
-        let facts = Facts { usage: None, error_class: class };
-        let lines: Vec<String> = [
-            (Completed, Some("hi"), None),
-            (Completed, None, None),
-            (Completed, Some("hal"), Some("its answer was cut")),
-            (NoResult, None, None),
-            (Failed, None, Some("the prompt is too long")),
-            (TimedOut, None, None),
-            (Cancelled, None, Some("stopped by operator")),
-            (Interrupted, None, None),
-        ]
-        .into_iter()
-        .map(|(outcome, text, error)| {
-            let out = feed().ended(&end(outcome, text, error), facts, NOW);
-            let [agent, chat] = &out[..] else { panic!("{out:?}") };
-            let [agent, chat] = [agent, chat].map(|out| out.event.encode().get().to_owned());
-            let of = |text: &str| {
-                let value: Value = serde_json::from_str(text).unwrap();
-                let field = |name: &str| value.get(name).map(|v| format!("{v} "));
-                let data = value.get("data").map(Value::to_string);
-                [field("state"), field("errorMessage"), field("errorKind"), data]
-                    .into_iter()
-                    .flatten()
-                    .collect::<String>()
-            };
-            format!("{outcome}: {}| {}", of(&chat), of(&agent))
-        })
-        .collect();
-        assert_snapshot!(lines.join("\n"), @r#"
-        completed: "final" | {"phase":"end","endedAt":1000,"stopReason":"stop"}
-        completed: "final" | {"phase":"end","endedAt":1000,"stopReason":"stop"}
-        completed: "final" | {"phase":"end","endedAt":1000,"stopReason":"length"}
-        no_result: "error" "the model gave no answer" "context_length" | {"phase":"error","endedAt":1000,"error":"the model gave no answer"}
-        failed: "error" "the prompt is too long" "context_length" | {"phase":"error","endedAt":1000,"error":"the prompt is too long"}
-        timed_out: "error" "the run was ended at its time limit" "timeout" | {"phase":"error","endedAt":1000,"error":"the run was ended at its time limit"}
-        cancelled: "aborted" "stopped by operator" | {"phase":"end","endedAt":1000,"aborted":true,"stopReason":"aborted"}
-        interrupted: "error" "the run was interrupted and could not be continued" "context_length" | {"phase":"error","endedAt":1000,"error":"the run was interrupted and could not be continued"}
-        "#);
-    }
-
-    #[test]
-    fn what_may_become_silence_is_held_back() {
-        let mut feed = feed();
-        for piece in ["NO", "_REP"] {
-            feed.delta(run(), 0, piece);
-            assert!(!feed.dirty() && feed.flush(NOW).is_empty());
-        }
-        feed.delta(run(), 0, "ORT");
-        let out = feed.flush(NOW);
-        assert_snapshot!(chat(&out), @r#"1 "delta" "NO_REPORT" null "NO_REPORT""#);
-    }
-
-    #[test]
-    fn text_comes_before_the_tool_it_announces() {
-        let mut feed = feed();
-        feed.delta(run(), 0, "I look");
-        let out = feed.tool_started(run(), "read".to_owned(), "c1".to_owned(), Value::Null, NOW);
-        let names: Vec<_> = out.iter().map(|out| (out.audience, out.event.name())).collect();
-        assert_eq!(
-            names,
-            [(Audience::Readers, "agent"), (Audience::Readers, "chat"), (Audience::Tools, "agent")]
-        );
-    }
-}
+mod tests;

@@ -12,8 +12,8 @@
 //!
 //! - Closed by default: loopback and a token, and no web page but our own.
 //! - A message is acknowledged only when the store has it.
-//! - Nothing waits for a client: what is to be sent to it is bounded, and one that does not read
-//!   is dropped.
+//! - Nothing waits for a client: what is to be sent to it is bounded. Of one that reads too slowly
+//!   events give way, and it is told which; one that does not even read its answers is dropped.
 //! - Only what is served is listed in `hello-ok`.
 //! - Nothing that matters is kept here. A client that comes again reads the store.
 //!
@@ -34,6 +34,7 @@ mod meter;
 mod methods;
 mod notice;
 mod outbox;
+mod phase;
 mod refusal;
 mod server;
 mod standing;

@@ -1,30 +1,27 @@
 //! What waits to be sent to one client. Nobody ever waits for a client that does not read: its
-//! queue is bounded, and when it is full the connection is closed.
+//! queue is bounded. When it is full, events give way, and the client is told which; when even
+//! answers do not fit, the connection is closed.
 //!
 //! ```text
 //!  answers ─┐
-//!           ├─▶ Outbox ─▶ 1,024 frames, 50 MiB ─▶ Writer (numbers the events) ─▶ socket
-//!  events  ─┘     │
-//!                 └─ full: closed with 1008 "slow consumer"
+//!           ├─▶ Outbox ─▶ Queue: 1,024 frames, 50 MiB ─▶ Writer ─▶ socket
+//!  events  ─┘             (numbers the events)
 //! ```
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message};
 use futures::{Sink, SinkExt};
-use protocol::{EventFrame, Response};
+use protocol::{Event, EventFrame, Response};
 use serde_json::value::RawValue;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// Frames that may wait: half a minute of a busy run's deltas.
-const FRAMES_MAX: usize = 1_024;
+mod queue;
 
-/// Bytes that may wait: `policy.maxBufferedBytes`, which clients are told.
-const BYTES_MAX: usize = 52_428_800;
+use queue::{Full, Outgoing, Queue};
 
 /// How long a connection that is being closed has for its last frames.
 const GRACE: Duration = Duration::from_secs(5);
@@ -43,8 +40,6 @@ impl Close {
     /// The client has left by itself.
     pub const GONE: Close = Close { code: 1000, reason: Cow::Borrowed("") };
     pub const SLOW: Close = Close { code: 1008, reason: Cow::Borrowed("slow consumer") };
-    /// Events were lost on our side: a client that comes again reads what it has missed.
-    pub const MISSED: Close = Close { code: 1013, reason: Cow::Borrowed("events were missed") };
     pub const RESTART: Close = Close { code: 1012, reason: Cow::Borrowed("service restart") };
 
     /// The client broke a rule.
@@ -64,56 +59,33 @@ impl Close {
     }
 }
 
-/// Something to send.
-#[derive(Clone, Debug)]
-enum Outgoing {
-    /// A whole frame.
-    Text(String),
-    /// An event, encoded once for all who get it; its number is the connection's own.
-    Event {
-        name: &'static str,
-        payload: Arc<RawValue>,
-    },
-    Ping,
-}
-
-impl Outgoing {
-    /// Bytes on the wire, near enough.
-    fn bytes(&self) -> usize {
-        const FRAME: usize = 64;
-        match self {
-            Outgoing::Text(text) => text.len(),
-            Outgoing::Event { payload, .. } => payload.get().len() + FRAME,
-            Outgoing::Ping => FRAME,
-        }
-    }
-}
-
 #[derive(Debug, Default)]
 struct Shared {
-    bytes: AtomicUsize,
+    queue: Mutex<Queue>,
+    /// Something waits.
+    ready: Notify,
     why: OnceLock<Close>,
     closing: CancellationToken,
 }
 
+impl Shared {
+    fn locked(&self) -> MutexGuard<'_, Queue> {
+        // The queue is consistent between any two of its calls, so a poisoned lock is usable.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The near end of a connection. Cloned freely.
 #[derive(Clone, Debug)]
-pub struct Outbox {
-    queue: mpsc::Sender<Outgoing>,
-    shared: Arc<Shared>,
-}
+pub struct Outbox(Arc<Shared>);
 
 /// The far end.
 #[derive(Debug)]
-pub struct Writer {
-    queue: mpsc::Receiver<Outgoing>,
-    shared: Arc<Shared>,
-}
+pub struct Writer(Arc<Shared>);
 
 pub fn channel() -> (Outbox, Writer) {
-    let (sender, receiver) = mpsc::channel(FRAMES_MAX);
     let shared = Arc::new(Shared::default());
-    (Outbox { queue: sender, shared: Arc::clone(&shared) }, Writer { queue: receiver, shared })
+    (Outbox(Arc::clone(&shared)), Writer(shared))
 }
 
 impl Outbox {
@@ -121,9 +93,14 @@ impl Outbox {
         self.text(response);
     }
 
-    /// Sends an event that has a number.
-    pub fn event(&self, name: &'static str, payload: Arc<RawValue>) {
-        self.push(Outgoing::Event { name, payload });
+    /// Sends an event that has a number. A draft is the first to give way.
+    pub fn event(&self, name: &'static str, payload: Arc<RawValue>, draft: bool) {
+        self.push(|queue| queue.event(name, payload, draft));
+    }
+
+    /// So many events were lost before they could be sent to anybody.
+    pub fn skip(&self, missed: u64) {
+        self.push(|queue| queue.skip(missed));
     }
 
     /// Sends an event that comes before numbers do.
@@ -132,47 +109,46 @@ impl Outbox {
     }
 
     pub fn ping(&self) {
-        self.push(Outgoing::Ping);
+        self.push(|queue| queue.push(Outgoing::Ping));
     }
 
     fn text(&self, frame: &impl serde::Serialize) {
-        self.push(Outgoing::Text(serde_json::to_string(frame).expect("a frame is JSON")));
+        let text = serde_json::to_string(frame).expect("a frame is JSON");
+        self.push(|queue| queue.push(Outgoing::Text(text)));
     }
 
-    fn push(&self, outgoing: Outgoing) {
-        if self.shared.closing.is_cancelled() {
+    fn push(&self, put: impl FnOnce(&mut Queue) -> Result<(), Full>) {
+        if self.0.closing.is_cancelled() {
             return;
         }
-        let bytes = outgoing.bytes();
-        let waiting = self.shared.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        // One frame may be larger than what may pile up; then it is the only one.
-        let too_much = waiting > BYTES_MAX && waiting > bytes;
-        if too_much || self.queue.try_send(outgoing).is_err() {
-            self.close(Close::SLOW);
+        let put = put(&mut self.0.locked());
+        match put {
+            Ok(()) => self.0.ready.notify_one(),
+            Err(Full) => self.close(Close::SLOW),
         }
     }
 
     /// Closes the connection after what waits has been sent. The first reason counts.
     pub fn close(&self, why: Close) {
-        let _ = self.shared.why.set(why);
-        self.shared.closing.cancel();
+        let _ = self.0.why.set(why);
+        self.0.closing.cancel();
     }
 
     /// Waits until somebody closes the connection.
     pub async fn closing(&self) {
-        self.shared.closing.cancelled().await;
+        self.0.closing.cancelled().await;
     }
 
     /// Why the connection is closed, if it is.
     pub fn why(&self) -> Option<&Close> {
-        self.shared.why.get()
+        self.0.why.get()
     }
 }
 
 impl Writer {
     /// Sends until the connection is closed, and then for a while.
-    pub async fn run(mut self, mut socket: impl Sink<Message> + Unpin) {
-        let shared = Arc::clone(&self.shared);
+    pub async fn run(self, mut socket: impl Sink<Message> + Unpin) {
+        let shared = Arc::clone(&self.0);
         let too_long = async {
             shared.closing.cancelled().await;
             tokio::time::sleep(GRACE).await;
@@ -180,57 +156,49 @@ impl Writer {
         tokio::select! {
             sent = self.send_all(&mut socket) => {
                 if sent.is_err() {
-                    let _ = self.shared.why.set(Close::GONE);
-                    self.shared.closing.cancel();
+                    let _ = self.0.why.set(Close::GONE);
+                    self.0.closing.cancel();
                 }
             }
             () = too_long => {}
         }
     }
 
-    async fn send_all<S: Sink<Message> + Unpin>(&mut self, socket: &mut S) -> Result<(), S::Error> {
-        let mut seq = 0;
-        loop {
-            let next = tokio::select! {
-                biased;
-                () = self.shared.closing.cancelled() => break,
-                next = self.queue.recv() => next,
-            };
-            let Some(next) = next else { break };
-            self.send(socket, next, &mut seq).await?;
+    async fn send_all<S: Sink<Message> + Unpin>(&self, socket: &mut S) -> Result<(), S::Error> {
+        while !self.0.closing.is_cancelled() {
+            let next = self.0.locked().pop();
+            match next {
+                Some(next) => socket.send(message(next)).await?,
+                None => tokio::select! {
+                    () = self.0.ready.notified() => {}
+                    () = self.0.closing.cancelled() => {}
+                },
+            }
         }
-        let why = self.shared.why.get().cloned().unwrap_or(Close::GONE);
+        let why = self.0.why.get().cloned().unwrap_or(Close::GONE);
         // Whoever could not keep up is not made to read what he has missed.
         if why != Close::SLOW {
-            while let Ok(next) = self.queue.try_recv() {
-                self.send(socket, next, &mut seq).await?;
+            loop {
+                let Some(next) = self.0.locked().pop() else { break };
+                socket.send(message(next)).await?;
             }
         }
         socket.send(why.frame()).await
     }
+}
 
-    async fn send<S: Sink<Message> + Unpin>(
-        &self,
-        socket: &mut S,
-        next: Outgoing,
-        seq: &mut u64,
-    ) -> Result<(), S::Error> {
-        let bytes = next.bytes();
-        let message = match next {
-            Outgoing::Text(text) => Message::Text(text.into()),
-            Outgoing::Event { name, payload } => {
-                *seq += 1;
-                let (event, seq) = (name.to_owned(), Some(*seq));
-                let frame = EventFrame { event, payload: Some(payload), seq, state_version: None };
-                let text = serde_json::to_string(&frame).expect("a frame is JSON");
-                Message::Text(text.into())
-            }
-            Outgoing::Ping => Message::Ping(axum::body::Bytes::new()),
-        };
-        let sent = socket.send(message).await;
-        self.shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        sent
-    }
+fn message(next: Outgoing) -> Message {
+    let frame = match next {
+        Outgoing::Text(text) => return Message::Text(text.into()),
+        Outgoing::Ping => return Message::Ping(axum::body::Bytes::new()),
+        Outgoing::Event { name, payload, seq, .. } => {
+            let (event, seq) = (name.to_owned(), Some(seq));
+            EventFrame { event, payload: Some(payload), seq, state_version: None }
+        }
+        // It stands for others, and has no number of its own.
+        Outgoing::Gap(gap) => Event::Gap(gap).frame(None),
+    };
+    Message::Text(serde_json::to_string(&frame).expect("a frame is JSON").into())
 }
 
 #[cfg(test)]
@@ -238,10 +206,11 @@ mod tests {
     use protocol::event::Tick;
     use types::Timestamp;
 
+    use super::queue::{BYTES_MAX, FRAMES_MAX};
     use super::*;
 
     fn tick(outbox: &Outbox) {
-        outbox.event("tick", protocol::Event::Tick(Tick { ts: Timestamp(1) }).encode());
+        outbox.event("tick", Event::Tick(Tick { ts: Timestamp(1) }).encode(), false);
     }
 
     /// Runs a writer into memory and returns what came out.
@@ -266,15 +235,37 @@ mod tests {
         assert!(lines[3].contains("1008") && lines[3].contains("enough"), "{}", lines[3]);
     }
 
+    fn answer(outbox: &Outbox) {
+        outbox.respond(&Response::ok("1", &serde_json::json!({})));
+    }
+
     #[tokio::test]
-    async fn a_full_queue_closes_and_is_not_sent() {
+    async fn a_queue_that_answers_fill_closes_and_is_not_sent() {
         let (outbox, writer) = channel();
         for _ in 0..=FRAMES_MAX {
-            tick(&outbox);
+            answer(&outbox);
         }
         assert_eq!(outbox.why(), Some(&Close::SLOW));
         let messages = written(writer).await;
         assert!(matches!(&messages[..], [Message::Close(Some(frame))] if frame.code == 1008));
+    }
+
+    #[tokio::test]
+    async fn one_who_reads_too_slowly_is_told_what_is_missing() {
+        let (outbox, writer) = channel();
+        for _ in 0..2 * FRAMES_MAX {
+            tick(&outbox);
+        }
+        outbox.close(Close::RESTART);
+        let messages = written(writer).await;
+        let Message::Text(first) = &messages[0] else { panic!("{:?}", messages[0]) };
+        let first: EventFrame = serde_json::from_str(first).unwrap();
+        let Ok(Some(Event::Gap(gap))) = Event::parse(&first) else { panic!("{first:?}") };
+        assert_eq!((gap.from, first.seq), (1, None));
+        let Message::Text(next) = &messages[1] else { panic!("{:?}", messages[1]) };
+        let next: EventFrame = serde_json::from_str(next).unwrap();
+        assert_eq!(next.seq, Some(gap.to + 1));
+        assert!(messages.len() <= FRAMES_MAX + 2);
     }
 
     /// Whoever reads on after a while gets the frame that was under way, and the reason at once;
@@ -287,7 +278,7 @@ mod tests {
             let (sink, mut seen) = futures::channel::mpsc::channel(0);
             let writing = tokio::spawn(writer.run(sink));
             for _ in 0..FRAMES_MAX + 10 {
-                tick(&outbox);
+                answer(&outbox);
                 tokio::task::yield_now().await;
             }
             assert_eq!(outbox.why(), Some(&Close::SLOW));

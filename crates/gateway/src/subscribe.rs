@@ -11,22 +11,28 @@ use std::time::Duration;
 
 use machine::Notice;
 use machine::effect::RunEnded;
+use machine::finish::said;
+use machine::rows::Outcome;
+use protocol::agent::RunPhase;
 use protocol::chat::{ChatEvent, ChatState};
 use protocol::event::{Shutdown, Tick};
 use protocol::sessions::SessionsChanged;
 use protocol::{Event, Policy};
 use runtime::LiveEvent;
 use runtime::live::Delta;
+use serde_json::Value;
+use store::StoreError;
 use store::query::ask;
 use tokio::sync::broadcast;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
-use types::{RunId, SessionKey, Timestamp};
+use types::{Reasoning, RunId, SessionKey, Timestamp, ToolCall};
 
-use crate::feed::{self, Audience, Facts, Feed, Names, Out};
+use crate::feed::{self, Audience, Call, Facts, Feed, Names, Out};
 use crate::gateway::Gateway;
 use crate::notice;
 use crate::outbox::{Close, Outbox};
+use crate::phase;
 use crate::view;
 
 /// Pause between two deltas of one run, and two notes of one session's change: faster than people
@@ -56,6 +62,8 @@ pub struct Subscriber {
     pub reads: bool,
     /// Does it want to see tools?
     pub tools: bool,
+    /// Does it want to see what models think?
+    pub thoughts: bool,
     /// Has it asked for `sessions.changed`?
     pub sessions: AtomicBool,
 }
@@ -118,17 +126,29 @@ impl Hub {
         if clients.is_empty() {
             return;
         }
-        let payload = event.encode();
+        let (payload, draft) = (event.encode(), event.is_draft());
         for client in clients {
-            client.outbox.event(event.name(), Arc::clone(&payload));
+            client.outbox.event(event.name(), Arc::clone(&payload), draft);
         }
     }
 
     fn publish(&self, out: Vec<Out>) {
         for Out { audience, event } in out {
             self.send(&event, |client| {
-                client.reads && (audience == Audience::Readers || client.tools)
+                client.reads
+                    && match audience {
+                        Audience::Readers => true,
+                        Audience::Tools => client.tools,
+                        Audience::Thoughts => client.thoughts,
+                    }
             });
+        }
+    }
+
+    /// So many events were lost: each client is told that some are missing.
+    fn skip(&self, missed: u64) {
+        for client in self.locked().values().filter(|client| client.reads) {
+            client.outbox.skip(missed);
         }
     }
 
@@ -169,11 +189,13 @@ pub struct Publisher {
     feed: Feed,
     /// Sessions that have changed since the last flush: why, and by which run.
     changed: BTreeMap<SessionKey, (&'static str, Option<RunId>)>,
+    /// Calls of the answer that was read last: one answer may have a thousand.
+    calls: Option<(RunId, Vec<ToolCall>)>,
 }
 
 impl Publisher {
     pub fn new(gateway: Arc<Gateway>) -> Publisher {
-        Publisher { gateway, feed: Feed::default(), changed: BTreeMap::new() }
+        Publisher { gateway, feed: Feed::default(), changed: BTreeMap::new(), calls: None }
     }
 
     pub async fn run(
@@ -192,7 +214,7 @@ impl Publisher {
             tokio::select! {
                 event = live.recv() => match event {
                     Ok(event) => self.on_live(&event).await,
-                    Err(broadcast::error::RecvError::Lagged(missed)) => self.on_missed(missed),
+                    Err(broadcast::error::RecvError::Lagged(missed)) => self.on_missed(missed).await,
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
                 _ = flush.tick(), if waiting => self.flush().await,
@@ -210,11 +232,43 @@ impl Publisher {
         }
     }
 
-    /// Clients cannot know what they have missed. They come again and read the store.
-    fn on_missed(&mut self, missed: u64) {
-        tracing::warn!(missed, "the news came faster than they could be sent; clients are closed");
-        self.feed.clear();
-        self.gateway.hub.close_all(&Close::MISSED);
+    /// Clients are told that something is missing. They read the store; and of runs that have ended
+    /// meanwhile they are told here, since nobody else will.
+    async fn on_missed(&mut self, missed: u64) {
+        tracing::warn!(missed, "the news came faster than they could be sent");
+        self.gateway.hub.skip(missed);
+        for run in self.feed.missed() {
+            match self.end_of(run).await {
+                Ok(Some(end)) => {
+                    let out = self.on_run_ended(&end).await;
+                    self.gateway.hub.publish(out);
+                }
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%run, %error, "a run could not be read"),
+            }
+        }
+    }
+
+    /// The end of a run, as the store has it.
+    async fn end_of(&self, run: RunId) -> Result<Option<RunEnded>, StoreError> {
+        let read = ask(self.gateway.handle.store(), move |rows| {
+            let Some(row) = rows.run(run)? else { return Ok(None) };
+            let Some(outcome) = row.facts.outcome else { return Ok(None) };
+            let text = match outcome {
+                Outcome::Completed => rows.final_text(run)?,
+                _ => None,
+            };
+            Ok(Some(RunEnded {
+                run,
+                wire_id: row.facts.wire_id,
+                session: row.session_key,
+                session_id: row.session_id,
+                outcome,
+                text: text.and_then(said),
+                error: row.facts.error,
+            }))
+        });
+        read.await
     }
 
     async fn flush(&mut self) {
@@ -252,13 +306,20 @@ impl Publisher {
     async fn on_live(&mut self, event: &LiveEvent) {
         match event {
             LiveEvent::Notice(notice) => self.on_notice(notice).await,
-            LiveEvent::Delta { run, wire_id, session, step, delta: Delta::Text(text) } => {
+            LiveEvent::Delta { run, wire_id, session, step, delta } => {
                 if !self.feed.knows(*run) {
                     self.meet_late(*run, wire_id, session).await;
                 }
-                self.feed.delta(*run, *step, text);
+                match delta {
+                    Delta::Text(text) => self.feed.delta(*run, *step, text),
+                    Delta::Thinking(text) => self.feed.thought(*run, *step, text),
+                }
             }
-            LiveEvent::Delta { delta: Delta::Thinking(_), .. } => {}
+            LiveEvent::Calling { run, model } => {
+                let status = phase::status(RunPhase::StartingModel, Some(model.clone()));
+                let out = self.feed.status(*run, status, self.gateway.now());
+                self.gateway.hub.publish(out);
+            }
             LiveEvent::Shutdown => self.gateway.hub.shut_down(),
         }
     }
@@ -273,7 +334,7 @@ impl Publisher {
         if let Some((session, reason, run)) = changed(notice) {
             self.note(session, reason, run);
         }
-        let out = match notice {
+        let mut out = match notice {
             Notice::RunStarted { run, recovered: true, .. } => self.feed.dropped(*run, now),
             Notice::RunStarted { run, .. } => self.feed.started(*run, now),
             Notice::QueueWait { .. } | Notice::GateClosed { .. } | Notice::GateOpened { .. } => {
@@ -283,12 +344,13 @@ impl Publisher {
                 self.feed.dropped(*run, now)
             }
             Notice::ToolStarted { run, call_id, name, .. } => {
-                let args = self.arguments(*run, call_id).await;
-                self.feed.tool_started(*run, name.clone(), call_id.clone(), args, now)
+                let call = self.call(*run, call_id, name).await;
+                self.feed.tool_started(*run, call, now)
             }
             Notice::ToolFinished { run, call_id, name, is_error, .. } => {
+                let call = self.call(*run, call_id, name).await;
                 let result = (*is_error, self.result(*run, call_id).await);
-                self.feed.tool_finished(*run, name.clone(), call_id.clone(), result, now)
+                self.feed.tool_finished(*run, call, result, now)
             }
             Notice::Yielded { run, acknowledgment: Some(text), .. } => {
                 self.feed.yielded(*run, text, now)
@@ -313,6 +375,9 @@ impl Publisher {
             // All that they say is what has changed.
             _ => Vec::new(),
         };
+        if let Some((run, status)) = phase::of(notice) {
+            out.extend(self.feed.status(run, status, now));
+        }
         self.gateway.hub.publish(out);
     }
 
@@ -336,15 +401,10 @@ impl Publisher {
 
     /// Learns the names of a run.
     async fn meet(&mut self, run: RunId, wire_id: &str, session: &SessionKey) {
-        if self.feed.knows(run) {
-            return;
+        if !self.feed.knows(run) {
+            let names = self.names(wire_id, session).await;
+            self.feed.watch(run, names);
         }
-        let spawned_by = match self.gateway.handle.store().session(session).await {
-            Ok(Some(session)) => session.parent_key,
-            _ => None,
-        };
-        let names = Names { wire_id: wire_id.to_owned(), session: session.clone(), spawned_by };
-        self.feed.watch(run, names);
     }
 
     /// Learns the names of a run that talks before we have heard of it, if it is not over.
@@ -352,7 +412,18 @@ impl Publisher {
         if let Ok(Some(row)) = self.gateway.handle.store().run(run).await
             && !row.facts.phase.ended()
         {
-            self.meet(run, wire_id, session).await;
+            let names = self.names(wire_id, session).await;
+            self.feed.watch_late(run, names);
+        }
+    }
+
+    async fn names(&self, wire_id: &str, session: &SessionKey) -> Names {
+        let row = self.gateway.handle.store().session(session).await.ok().flatten();
+        Names {
+            wire_id: wire_id.to_owned(),
+            session: session.clone(),
+            reasoning: Reasoning::Off,
+            spawned_by: row.and_then(|row| row.parent_key),
         }
     }
 
@@ -360,21 +431,34 @@ impl Publisher {
         self.gateway.hub.any(|client| client.reads && client.tools)
     }
 
-    /// Reads what a tool was called with, if somebody wants to see it.
-    async fn arguments(&self, run: RunId, call_id: &str) -> serde_json::Value {
-        if !self.shows_tools() {
-            return serde_json::Value::Null;
+    /// Reads what a tool was called with, if somebody watches and has not been told yet.
+    async fn call(&mut self, run: RunId, id: &str, tool: &str) -> Call {
+        let call = |args| Call { id: id.to_owned(), tool: tool.to_owned(), args };
+        if self.feed.has_call(run, id) || !self.gateway.hub.any(|client| client.reads) {
+            return call(Value::Null);
         }
-        let call_id = call_id.to_owned();
-        let read =
-            ask(self.gateway.handle.store(), move |rows| view::arguments(rows, run, &call_id));
-        read.await.ok().flatten().unwrap_or_default()
+        let known = self
+            .calls
+            .as_ref()
+            .is_some_and(|(of, calls)| *of == run && calls.iter().any(|call| call.id == id));
+        if !known {
+            let read = ask(self.gateway.handle.store(), move |rows| view::calls(rows, run));
+            self.calls = read.await.ok().map(|calls| (run, calls));
+        }
+        let calls = self.calls.iter().flat_map(|(_, calls)| calls);
+        call(
+            calls
+                .filter(|call| call.id == id)
+                .map(view::shown_arguments)
+                .next()
+                .unwrap_or_default(),
+        )
     }
 
     /// Reads what a tool has returned, if somebody wants to see it.
-    async fn result(&self, run: RunId, call_id: &str) -> serde_json::Value {
+    async fn result(&self, run: RunId, call_id: &str) -> Value {
         if !self.shows_tools() {
-            return serde_json::Value::Null;
+            return Value::Null;
         }
         let call_id = call_id.to_owned();
         let read = ask(self.gateway.handle.store(), move |rows| {

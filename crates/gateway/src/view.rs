@@ -8,11 +8,14 @@ use machine::run::Phase;
 use protocol::message::{ChatMessage, ChatRole, Provenance, ProvenanceKind};
 use protocol::receipt::WaitsFor;
 use protocol::sessions::{SessionKind, SessionRow, SessionStatus, SubagentRole};
+use runtime::redact::redact;
 use serde_json::Value;
 use store::StoreError;
 use store::query::Query;
 use store::view::{EntryView, RunFacts, SessionView};
-use types::{Announce, AssistantMessage, RunId, Scope, SessionKey, Timestamp, ToolResult};
+use types::{
+    Announce, AssistantMessage, RunId, Scope, SessionKey, Timestamp, ToolCall, ToolResult,
+};
 
 /// Children that a row names. More are counted, and listed by `spawnedBy`.
 const CHILDREN_MAX: usize = 50;
@@ -241,12 +244,34 @@ pub fn messages(rows: &dyn Query, entries: &[EntryView]) -> Result<Vec<ChatMessa
     Ok(messages)
 }
 
-/// What the last answer of a run wants a tool to be called with.
-pub fn arguments(rows: &dyn Query, run: RunId, call_id: &str) -> Result<Option<Value>, StoreError> {
+/// Tool calls of the last answer of a run.
+pub fn calls(rows: &dyn Query, run: RunId) -> Result<Vec<ToolCall>, StoreError> {
     let answer = rows.last_answer(run)?;
     let answer = answer.and_then(|body| serde_json::from_str::<AssistantMessage>(&body).ok());
-    let call = answer.and_then(|a| a.calls.into_iter().find(|call| call.id == call_id));
-    Ok(call.map(|call| serde_json::from_str(&call.arguments).unwrap_or(call.arguments.into())))
+    Ok(answer.map(|answer| answer.calls).unwrap_or_default())
+}
+
+/// Longest text in arguments that are shown live, in characters; the history has the whole.
+const ARGUMENT_CHARS_MAX: usize = 2_000;
+
+/// What a tool is called with, as people watch it: long texts are cut, and secrets are covered.
+pub fn shown_arguments(call: &ToolCall) -> Value {
+    let mut shown = serde_json::from_str(&call.arguments)
+        .unwrap_or_else(|_| Value::String(call.arguments.clone()));
+    cover(&mut shown);
+    shown
+}
+
+fn cover(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            let covered = redact(text);
+            *text = clip(covered.as_deref().unwrap_or(text), ARGUMENT_CHARS_MAX);
+        }
+        Value::Array(items) => items.iter_mut().for_each(cover),
+        Value::Object(map) => map.values_mut().for_each(cover),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// Newest entries among which a result that has just come is looked for: as many as an answer may
@@ -265,7 +290,11 @@ pub fn tool_result(
     let entry = recent.iter().rev().find(|entry| {
         entry.kind == EntryKind::ToolResult && entry.call_id.as_deref() == Some(call_id)
     });
-    Ok(entry.map(|entry| clip(&message(entry).words(), chars).into()))
+    Ok(entry.map(|entry| {
+        let words = message(entry).words();
+        let covered = redact(&words);
+        clip(covered.as_deref().unwrap_or(&words), chars).into()
+    }))
 }
 
 #[cfg(test)]
@@ -306,6 +335,20 @@ mod tests {
             assert_eq!(message.provenance.is_none(), of_a_person, "{kind}");
         }
         assert_eq!(message(&entry(EntryKind::Assistant, "{")).words(), "{");
+    }
+
+    #[test]
+    fn arguments_are_shown_without_secrets_and_not_whole() {
+        let key = format!("ghp_{}", "a1".repeat(30));
+        let of = |arguments: String| {
+            let (id, name) = ("c".to_owned(), "exec".to_owned());
+            shown_arguments(&ToolCall { id, name, arguments })
+        };
+        let long = "x".repeat(5_000);
+        let shown = of(serde_json::json!({"env": {"T": [key, 1]}, "command": long}).to_string());
+        assert_eq!(shown["env"]["T"], serde_json::json!(["[redacted]", 1]));
+        assert_eq!(shown["command"].as_str().unwrap().chars().count(), ARGUMENT_CHARS_MAX + 1);
+        assert_eq!(of(format!("broken {key}")), Value::String("broken [redacted]".to_owned()));
     }
 
     #[test]

@@ -108,6 +108,9 @@ pub struct AgentMeta {
     pub duration_ms: u64,
     pub agent_meta: RunMeta,
     pub aborted: bool,
+    /// `stop`; `length` for an answer that was cut at its output limit; `aborted`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_reason: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -184,6 +187,9 @@ pub struct AgentEvent {
     /// Counts the events of this run.
     pub seq: u64,
     pub ts: Timestamp,
+    /// The session of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_key: Option<SessionKey>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spawned_by: Option<SessionKey>,
     #[serde(flatten)]
@@ -199,8 +205,102 @@ pub enum AgentStream {
         text: String,
         delta: String,
     },
+    /// What the model thinks before it speaks. Only to clients with the capability
+    /// `thinking-events`, and to all if the session has asked for it.
+    Thinking {
+        /// All that it has thought in this model call so far.
+        text: String,
+        delta: String,
+    },
+    /// A tool call in few words.
+    Item(Item),
     /// Only to clients with the capability `tool-events`.
     Tool(ToolEvent),
+    /// What the run does now, or what it waits for.
+    #[serde(rename = "run_status")]
+    RunStatus(RunStatus),
+}
+
+impl AgentStream {
+    /// Does a later event say all that this one says?
+    pub fn is_draft(&self) -> bool {
+        matches!(self, AgentStream::Assistant { .. } | AgentStream::Thinking { .. })
+    }
+}
+
+/// A tool call, at its start and at its end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Item {
+    /// The same at the start and at the end.
+    pub item_id: String,
+    pub tool_call_id: String,
+    /// The tool.
+    pub name: String,
+    pub kind: ItemKind,
+    pub phase: ItemPhase,
+    /// What it is called with, on one line, without secrets.
+    pub title: String,
+    pub status: ItemStatus,
+    pub started_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+}
+
+word_enum! {
+    pub enum ItemKind {
+        Tool = "tool",
+    }
+}
+
+word_enum! {
+    pub enum ItemPhase {
+        Start = "start",
+        End = "end",
+    }
+}
+
+word_enum! {
+    pub enum ItemStatus {
+        Running = "running",
+        Completed = "completed",
+        Failed = "failed",
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunStatus {
+    pub phase: RunPhase,
+    /// A sentence for people: how many children, which provider, why another try.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// When it is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+word_enum! {
+    /// OpenClaw's words where it has one, else ours.
+    pub enum RunPhase {
+        /// In line for a slot.
+        Queued = "queued",
+        PreparingContext = "preparing_context",
+        StartingModel = "starting_model",
+        /// A model call has failed and is made again.
+        Retrying = "retrying",
+        /// Another model answers in the place of the one that was asked for.
+        Fallback = "fallback",
+        /// Notes are written before older messages are summarised.
+        MemoryFlushing = "memory_flushing",
+        /// Older messages are summarised.
+        Compacting = "compacting",
+        WaitingChildren = "waiting_children",
+        WaitingProvider = "waiting_provider",
+        WaitingBudget = "waiting_budget",
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,9 +3,13 @@
 //! A run that a client started is known to it by the idempotency key that it sent. So a run id on
 //! the wire is text, not a `RunId`.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 use types::{AgentId, FailureClass, SessionId, SessionKey, Timestamp, word_enum};
 
+use crate::agent::RunPhase;
 use crate::fields::{Fields, InvalidField, SessionRef};
 use crate::message::{ChatMessage, WireUsage};
 use crate::method::Params;
@@ -78,7 +82,39 @@ pub struct ChatHistoryParams {
     pub offset: u64,
     /// Longest text of one message, in characters.
     pub max_chars: Option<u64>,
+    /// Only what came after: `deltaCursor` of an earlier answer.
+    pub cursor: Option<Cursor>,
 }
+
+/// A place in a transcript: how many of its messages have been seen. Clients need not read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    pub session_id: SessionId,
+    pub seen: u64,
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.session_id, self.seen)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = ParseCursorError;
+
+    fn from_str(text: &str) -> Result<Cursor, ParseCursorError> {
+        let invalid = || ParseCursorError(text.to_owned());
+        let (session_id, seen) = text.split_once(':').ok_or_else(invalid)?;
+        let session_id = session_id.parse().map_err(|_| invalid())?;
+        Ok(Cursor { session_id, seen: seen.parse().map_err(|_| invalid())? })
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected a `deltaCursor`, got `{0}`")]
+pub struct ParseCursorError(String);
+
+types::serde_as_str!(Cursor);
 
 impl Params for ChatHistoryParams {
     fn read(fields: &Fields<'_>) -> Result<ChatHistoryParams, InvalidField> {
@@ -88,6 +124,7 @@ impl Params for ChatHistoryParams {
             limit: fields.integer("limit", 1..=HISTORY_LIMIT_MAX)?.unwrap_or(HISTORY_LIMIT),
             offset: fields.integer("offset", 0..=u64::MAX)?.unwrap_or(0),
             max_chars: fields.integer("maxChars", 1..=500_000)?,
+            cursor: fields.parsed("cursor", "the `deltaCursor` of an earlier answer")?,
         })
     }
 }
@@ -95,6 +132,10 @@ impl Params for ChatHistoryParams {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChatHistoryResult {
+    /// `delta` if these are the messages after the `cursor` of the request, oldest first; then
+    /// `hasMore` says that there are still newer ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<HistoryKind>,
     pub session_key: SessionKey,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<SessionId>,
@@ -103,6 +144,15 @@ pub struct ChatHistoryResult {
     pub pending_inputs: PendingInputs,
     pub has_more: bool,
     pub total_messages: u64,
+    /// Where these messages end: what comes later is asked for with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delta_cursor: Option<Cursor>,
+}
+
+word_enum! {
+    pub enum HistoryKind {
+        Delta = "delta",
+    }
 }
 
 /// Messages that were taken in and that no run has seen yet.
@@ -179,6 +229,8 @@ pub struct ChatEvent {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ChatState {
+    /// What the run does before it says something.
+    Status { phase: ChatPhase },
     Delta {
         /// All text so far.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -221,7 +273,28 @@ pub enum ChatState {
 impl ChatState {
     /// Does the run end with this?
     pub fn is_terminal(&self) -> bool {
-        !matches!(self, ChatState::Delta { .. })
+        !matches!(self, ChatState::Delta { .. } | ChatState::Status { .. })
+    }
+}
+
+word_enum! {
+    /// The phases of a run that OpenClaw's clients know.
+    pub enum ChatPhase {
+        PreparingContext = "preparing_context",
+        MemoryFlushing = "memory_flushing",
+        StartingModel = "starting_model",
+    }
+}
+
+impl ChatPhase {
+    /// None for one that only [`AgentEvent`](crate::agent::AgentEvent)s tell of.
+    pub fn of(phase: RunPhase) -> Option<ChatPhase> {
+        match phase {
+            RunPhase::PreparingContext => Some(ChatPhase::PreparingContext),
+            RunPhase::MemoryFlushing => Some(ChatPhase::MemoryFlushing),
+            RunPhase::StartingModel => Some(ChatPhase::StartingModel),
+            _ => None,
+        }
     }
 }
 

@@ -29,6 +29,16 @@ pub struct Shutdown {
     pub restart_expected_ms: Option<u64>,
 }
 
+/// Events of this connection that are not sent: its client reads more slowly than they came. What
+/// they said is in the store; drafts of what is still being said come anew, each with all its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Number of the first that is missing.
+    pub from: u64,
+    /// Number of the last.
+    pub to: u64,
+}
+
 /// Makes [`Event`] and its names out of one table.
 macro_rules! events {
     ($($variant:ident($payload:ty) = $name:literal,)+) => {
@@ -75,9 +85,20 @@ events! {
     Health(Box<Health>) = "health",
     QueueWait(Box<QueueWait>) = "queue.wait",
     ProviderGate(Box<ProviderGate>) = "provider.gate",
+    Gap(Gap) = "gap",
 }
 
 impl Event {
+    /// Does a later event say all that this one says?
+    pub fn is_draft(&self) -> bool {
+        match self {
+            Event::Chat(chat) => !chat.state.is_terminal(),
+            Event::Agent(agent) => agent.stream.is_draft(),
+            Event::Tick(_) => true,
+            _ => false,
+        }
+    }
+
     /// Makes the frame of one connection; `seq` counts its frames.
     pub fn frame(&self, seq: Option<u64>) -> EventFrame {
         let event = self.name().to_owned();

@@ -121,9 +121,19 @@ impl ConnectParams {
         }))
     }
 
-    /// Does the client want the `agent` events of tool calls?
-    pub fn wants_tool_events(&self) -> bool {
-        self.caps.iter().any(|cap| cap == "tool-events")
+    /// Does the client want events of this kind?
+    pub fn wants(&self, kind: Cap) -> bool {
+        self.caps.iter().any(|cap| cap == kind.as_str())
+    }
+}
+
+word_enum! {
+    /// Capabilities that decide which events a client gets. Others are nothing to us.
+    pub enum Cap {
+        /// `agent` events of tool calls, with arguments and results.
+        ToolEvents = "tool-events",
+        /// `agent` events of what models think. Ours.
+        ThinkingEvents = "thinking-events",
     }
 }
 
@@ -278,7 +288,7 @@ mod tests {
         let connect = connect("cli", 4, 4);
         let written = serde_json::to_value(&connect).unwrap();
         assert_eq!(Call::parse("connect", &written).unwrap(), Call::Connect(connect.clone()));
-        assert!(connect.wants_tool_events() && connect.scopes.allow(Scope::Read));
+        assert!(connect.wants(Cap::ToolEvents) && connect.scopes.allow(Scope::Read));
         assert!(!format!("{connect:?}").contains("s3cret"));
     }
 }

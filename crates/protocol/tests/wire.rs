@@ -157,7 +157,7 @@ fn the_handshake() {
     line(&mut lines, "EventFrame", &challenge.frame(None));
     assert_snapshot!(lines, @r#"
     ConnectParams {"minProtocol":4,"maxProtocol":4,"client":{"id":"cli","version":"0.1.0","platform":"linux","mode":"cli","displayName":"windlass"},"role":"operator","scopes":["operator.read","operator.write"],"caps":["tool-events"],"auth":{"token":"t"},"device":{"id":"d","publicKey":"k","signature":"s","signedAt":1700000000000,"nonce":"n"}}
-    HelloOk {"type":"hello-ok","protocol":4,"server":{"version":"0.1.0","bootId":"nod_1","connId":"c1"},"features":{"methods":["health","chat.send"],"events":["connect.challenge","chat","agent","sessions.changed","tick","shutdown","health","queue.wait","provider.gate"]},"snapshot":{"presence":[{"mode":"cli","reason":"connect","ts":1700000000000}],"health":{"ok":true,"ts":1700000000000,"durationMs":1,"channels":{},"channelOrder":[],"channelLabels":{},"heartbeatSeconds":0,"defaultAgentId":"main","agents":[{"agentId":"main","isDefault":true,"heartbeat":{"enabled":false,"every":"disabled","everyMs":null,"prompt":"","target":"none","ackMaxChars":0},"sessions":{"path":"/state/windlass.db","count":1,"recent":[{"key":"agent:main:main","updatedAt":1700000000000,"age":5}]}}],"sessions":{"path":"/state/windlass.db","count":1,"recent":[{"key":"agent:main:main","updatedAt":1700000000000,"age":5}]}},"stateVersion":{"presence":1,"health":1},"uptimeMs":5,"configPath":"/state/windlass.json","stateDir":"/state","sessionDefaults":{"defaultAgentId":"main","modelConfigured":true,"mainKey":"main","mainSessionKey":"agent:main:main","scope":"per-sender"},"authMode":"token"},"auth":{"role":"operator","scopes":["operator.read","operator.write"]},"policy":{"maxPayload":26214400,"maxBufferedBytes":52428800,"tickIntervalMs":30000}}
+    HelloOk {"type":"hello-ok","protocol":4,"server":{"version":"0.1.0","bootId":"nod_1","connId":"c1"},"features":{"methods":["health","chat.send"],"events":["connect.challenge","chat","agent","sessions.changed","tick","shutdown","health","queue.wait","provider.gate","gap"]},"snapshot":{"presence":[{"mode":"cli","reason":"connect","ts":1700000000000}],"health":{"ok":true,"ts":1700000000000,"durationMs":1,"channels":{},"channelOrder":[],"channelLabels":{},"heartbeatSeconds":0,"defaultAgentId":"main","agents":[{"agentId":"main","isDefault":true,"heartbeat":{"enabled":false,"every":"disabled","everyMs":null,"prompt":"","target":"none","ackMaxChars":0},"sessions":{"path":"/state/windlass.db","count":1,"recent":[{"key":"agent:main:main","updatedAt":1700000000000,"age":5}]}}],"sessions":{"path":"/state/windlass.db","count":1,"recent":[{"key":"agent:main:main","updatedAt":1700000000000,"age":5}]}},"stateVersion":{"presence":1,"health":1},"uptimeMs":5,"configPath":"/state/windlass.json","stateDir":"/state","sessionDefaults":{"defaultAgentId":"main","modelConfigured":true,"mainKey":"main","mainSessionKey":"agent:main:main","scope":"per-sender"},"authMode":"token"},"auth":{"role":"operator","scopes":["operator.read","operator.write"]},"policy":{"maxPayload":26214400,"maxBufferedBytes":52428800,"tickIntervalMs":30000}}
     EventFrame {"type":"event","event":"connect.challenge","payload":{"nonce":"n","ts":1700000000000}}
     "#);
 }
@@ -216,6 +216,7 @@ fn agent_answers(lines: &mut String) {
                     usage: Some(usage().into()),
                 },
                 aborted: false,
+                stop_reason: None,
             },
         }),
     };
@@ -335,16 +336,23 @@ fn agent_events() {
     ];
     for (seq, stream) in streams.into_iter().enumerate() {
         let seq = seq as u64;
-        let event = AgentEvent { run_id: "k1".to_owned(), seq, ts: AT, spawned_by: None, stream };
+        let event = AgentEvent {
+            run_id: "k1".to_owned(),
+            seq,
+            ts: AT,
+            session_key: Some(main_key()),
+            spawned_by: None,
+            stream,
+        };
         line(&mut lines, "AgentEvent", &event);
     }
     assert_snapshot!(lines, @r#"
-    AgentEvent {"runId":"k1","seq":0,"ts":1700000000000,"stream":"lifecycle","data":{"phase":"start","startedAt":1700000000000}}
-    AgentEvent {"runId":"k1","seq":1,"ts":1700000000000,"stream":"assistant","data":{"text":"hello","delta":"lo"}}
-    AgentEvent {"runId":"k1","seq":2,"ts":1700000000000,"stream":"tool","data":{"phase":"start","name":"exec","toolCallId":"call_1","args":{"command":"ls"}}}
-    AgentEvent {"runId":"k1","seq":3,"ts":1700000000000,"stream":"tool","data":{"phase":"result","name":"exec","toolCallId":"call_1","isError":false,"result":"a.txt"}}
-    AgentEvent {"runId":"k1","seq":4,"ts":1700000000000,"stream":"lifecycle","data":{"phase":"end","endedAt":1700000000000,"stopReason":"end"}}
-    AgentEvent {"runId":"k1","seq":5,"ts":1700000000000,"stream":"lifecycle","data":{"phase":"error","endedAt":1700000000000,"error":"no answer"}}
+    AgentEvent {"runId":"k1","seq":0,"ts":1700000000000,"sessionKey":"agent:main:main","stream":"lifecycle","data":{"phase":"start","startedAt":1700000000000}}
+    AgentEvent {"runId":"k1","seq":1,"ts":1700000000000,"sessionKey":"agent:main:main","stream":"assistant","data":{"text":"hello","delta":"lo"}}
+    AgentEvent {"runId":"k1","seq":2,"ts":1700000000000,"sessionKey":"agent:main:main","stream":"tool","data":{"phase":"start","name":"exec","toolCallId":"call_1","args":{"command":"ls"}}}
+    AgentEvent {"runId":"k1","seq":3,"ts":1700000000000,"sessionKey":"agent:main:main","stream":"tool","data":{"phase":"result","name":"exec","toolCallId":"call_1","isError":false,"result":"a.txt"}}
+    AgentEvent {"runId":"k1","seq":4,"ts":1700000000000,"sessionKey":"agent:main:main","stream":"lifecycle","data":{"phase":"end","endedAt":1700000000000,"stopReason":"end"}}
+    AgentEvent {"runId":"k1","seq":5,"ts":1700000000000,"sessionKey":"agent:main:main","stream":"lifecycle","data":{"phase":"error","endedAt":1700000000000,"error":"no answer"}}
     "#);
 }
 
@@ -455,6 +463,8 @@ fn history() {
         state: PendingState::Queued,
     };
     let history = ChatHistoryResult {
+        kind: None,
+        delta_cursor: None,
         session_key: main_key(),
         session_id: None,
         messages: vec![asked, ChatMessage::tool_result(&result, AT), said("one file")],

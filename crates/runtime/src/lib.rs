@@ -21,7 +21,7 @@ mod handle;
 mod prompt;
 mod pin;
 mod model_call;
-mod redact;
+pub mod redact;
 mod session_tools;
 mod kept_read;
 mod tool_call;

@@ -23,6 +23,8 @@ pub enum LiveEvent {
     Notice(Notice),
     /// A draft: lost if the call is cut, and replaced by the answer.
     Delta { run: RunId, wire_id: String, session: SessionKey, step: u32, delta: Delta },
+    /// A model call goes out.
+    Calling { run: RunId, model: String },
     /// The gateway is going down.
     Shutdown,
 }
@@ -41,6 +43,12 @@ impl Live {
     pub fn publish(&self, event: LiveEvent) {
         // Nobody watching is no error.
         let _ = self.0.send(Arc::new(event));
+    }
+
+    pub fn calling(&self, call: &ModelCall) {
+        if self.0.receiver_count() > 0 {
+            self.publish(LiveEvent::Calling { run: call.run, model: call.model.clone() });
+        }
     }
 
     pub fn delta(&self, call: &ModelCall, delta: Delta) {

@@ -62,6 +62,7 @@ pub async fn call_model(shared: &Shared, call: &ModelCall) -> Event {
         Err(error) => return failed(unassembled(&error)),
     };
     let live = shared.handle.live();
+    live.calling(call);
     let mut on_delta = |delta| live.delta(call, delta);
     match model.provider.call(&request, &mut on_delta).await {
         Ok(reply) => Event::ModelReplied {

@@ -24,7 +24,9 @@ pub use failure::FailureClass;
 pub use flow::{FlowFault, FlowRequest, FlowTarget, FlowTask, NodeName, OnFailure};
 pub use hash::Hash;
 pub use id::{FlowId, MessageId, NodeId, ParseIdError, RunId, SessionId, TaskId};
-pub use message::{AssistantMessage, Message, Prefix, StopReason, ToolCall, ToolResult, Wire};
+pub use message::{
+    AssistantMessage, Message, Prefix, Reasoning, StopReason, ToolCall, ToolResult, Wire,
+};
 pub use money::{AmountError, Budget, MicroUsd, Price, Spend, SpendBy};
 pub use request::{
     Access, Announce, Cleanup, Deliverables, InternalCall, Reuse, SendMode, SendRequest,

@@ -98,6 +98,24 @@ pub struct ToolResult {
     pub is_error: bool,
 }
 
+word_enum! {
+    /// Whether what a model thinks is shown to people, beside what it says.
+    pub enum Reasoning {
+        /// Only to a client that asks for it.
+        Off = "off",
+        /// Whole, before the answer.
+        On = "on",
+        /// As it comes.
+        Stream = "stream",
+    }
+}
+
+impl Reasoning {
+    pub fn is_off(self) -> bool {
+        self == Reasoning::Off
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use futures::{SinkExt, StreamExt};
 use protocol::error::ErrorShape;
-use protocol::handshake::{Client as ClientInfo, ClientMode, ConnectAuth, Role};
+use protocol::handshake::{Cap, Client as ClientInfo, ClientMode, ConnectAuth, Role};
 use protocol::{ConnectParams, EventFrame, Method, PROTOCOL_VERSION, Request, Response, Scope};
 use protocol::{Scopes, ServerFrame};
 use serde::de::DeserializeOwned;
@@ -87,14 +87,27 @@ impl Client {
 
     /// Connects with these rights: no command asks for more than it needs.
     pub async fn connect_as(target: &Target, scopes: &[Scope]) -> anyhow::Result<Client> {
+        Client::connect_for(target, scopes, &[]).await
+    }
+
+    /// Connects to talk, and to be told of these events beside those that all get.
+    pub async fn connect_watching(target: &Target, caps: &[Cap]) -> anyhow::Result<Client> {
+        Client::connect_for(target, &[Scope::Read, Scope::Write], caps).await
+    }
+
+    async fn connect_for(
+        target: &Target,
+        scopes: &[Scope],
+        caps: &[Cap],
+    ) -> anyhow::Result<Client> {
         check_url(&target.url)?;
-        let greeted = tokio::time::timeout(CONNECT_TIMEOUT, Client::greet(target, scopes));
+        let greeted = tokio::time::timeout(CONNECT_TIMEOUT, Client::greet(target, scopes, caps));
         greeted
             .await
             .with_context(|| format!("{} did not greet within {CONNECT_TIMEOUT:?}", target.url))?
     }
 
-    async fn greet(target: &Target, scopes: &[Scope]) -> anyhow::Result<Client> {
+    async fn greet(target: &Target, scopes: &[Scope], caps: &[Cap]) -> anyhow::Result<Client> {
         let (socket, _) = match tokio_tungstenite::connect_async(&target.url).await {
             Ok(connected) => connected,
             // Nobody listens: how the system says so is of no use to a person.
@@ -104,7 +117,7 @@ impl Client {
             Err(error) => return Err(anyhow!("cannot connect to {}: {error}", target.url)),
         };
         let mut client = Client { socket, next_id: 0, events: VecDeque::new() };
-        let params = serde_json::to_value(connect_params(target, scopes))?;
+        let params = serde_json::to_value(connect_params(target, scopes, caps))?;
         let hello = client.call(Method::Connect, params).await;
         hello.context("the gateway refused the connection")?;
         Ok(client)
@@ -203,7 +216,7 @@ pub fn payload(response: Response) -> anyhow::Result<Value> {
     }
 }
 
-fn connect_params(target: &Target, scopes: &[Scope]) -> ConnectParams {
+fn connect_params(target: &Target, scopes: &[Scope], caps: &[Cap]) -> ConnectParams {
     ConnectParams {
         min_protocol: PROTOCOL_VERSION,
         max_protocol: PROTOCOL_VERSION,
@@ -218,7 +231,7 @@ fn connect_params(target: &Target, scopes: &[Scope]) -> ConnectParams {
         },
         role: Role::Operator,
         scopes: scopes.iter().copied().collect::<Scopes>(),
-        caps: vec!["tool-events".to_owned()],
+        caps: caps.iter().map(Cap::to_string).collect(),
         auth: ConnectAuth { token: target.token.clone(), password: None },
         device: None,
     }

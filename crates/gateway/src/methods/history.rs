@@ -6,7 +6,8 @@ use std::ops::Range;
 use machine::rows::CommandRow;
 use protocol::ErrorShape;
 use protocol::chat::{
-    ChatHistoryParams, ChatHistoryResult, PendingInput, PendingInputs, PendingState,
+    ChatHistoryParams, ChatHistoryResult, Cursor, HistoryKind, PendingInput, PendingInputs,
+    PendingState,
 };
 use protocol::message::{Block, ChatMessage, ChatRole};
 use store::StoreError;
@@ -50,12 +51,14 @@ fn page(
 ) -> Result<Option<ChatHistoryResult>, StoreError> {
     let Some(session) = rows.session(&session_key)? else {
         return Ok(params.session_id.is_none().then(|| ChatHistoryResult {
+            kind: None,
             session_key,
             session_id: None,
             messages: Vec::new(),
             pending_inputs: PendingInputs::default(),
             has_more: false,
             total_messages: 0,
+            delta_cursor: None,
         }));
     };
     let transcript = params.session_id.unwrap_or(session.session_id);
@@ -66,17 +69,32 @@ fn page(
     if transcript != session.session_id && !own(transcript)? {
         return Ok(None);
     }
-    let (mut messages, total) = said(rows, transcript, params)?;
+    // One of another transcript, or of none, is of no use: the newest messages are shown.
+    let after = params.cursor.filter(|cursor| cursor.session_id == transcript);
+    let after = after.map(|cursor| cursor.seen);
+    let (mut messages, window, total) = said(rows, transcript, params, after)?;
     if let Some(chars) = params.max_chars {
         let chars = usize::try_from(chars).unwrap_or(usize::MAX);
         messages.iter_mut().for_each(|message| shorten(message, chars));
     }
-    let cut = over_bytes(&messages);
-    messages.drain(..cut);
-    let shown = messages.len() as u64;
+    let (mut end, has_more) = (window.end, window.end < total);
+    let has_more = if after.is_some() {
+        // From where it was seen on nothing may be left out: the rest comes with the next page.
+        let fits = under_bytes(&messages);
+        end = window.start + fits as u64;
+        let rest = fits < messages.len();
+        messages.truncate(fits);
+        has_more || rest
+    } else {
+        let cut = over_bytes(&messages);
+        messages.drain(..cut);
+        params.offset.saturating_add(messages.len() as u64) < total
+    };
     Ok(Some(ChatHistoryResult {
+        kind: after.map(|_| HistoryKind::Delta),
         session_id: Some(transcript),
-        has_more: params.offset.saturating_add(shown) < total,
+        has_more,
+        delta_cursor: Some(Cursor { session_id: transcript, seen: end }),
         messages,
         pending_inputs: pending(rows, &session)?,
         total_messages: total,
@@ -90,13 +108,17 @@ fn said(
     rows: &dyn Query,
     transcript: SessionId,
     params: &ChatHistoryParams,
-) -> Result<(Vec<ChatMessage>, u64), StoreError> {
+    after: Option<u64>,
+) -> Result<(Vec<ChatMessage>, Range<u64>, u64), StoreError> {
     let entries = rows.history(transcript, None, 1)?.total;
     let mut commands = rows.commands(transcript, COMMANDS_MAX)?;
     commands.reverse();
     let order = Order { entries, before: commands.iter().map(|c| c.before_seq).collect() };
     let total = order.total();
-    let window = newest(total, params.offset, params.limit);
+    let window = match after {
+        Some(seen) => following(total, seen, params.limit),
+        None => newest(total, params.offset, params.limit),
+    };
     let seqs = order.entries_in(&window);
     let count = usize::try_from(seqs.end - seqs.start).unwrap_or(0);
     let found = rows.entries(transcript, seqs.start, count)?;
@@ -113,8 +135,16 @@ fn said(
         }
     }
     messages.sort_by_key(|(place, _)| *place);
-    let total = u64::try_from(total).unwrap_or(0);
-    Ok((messages.into_iter().map(|(_, message)| message).collect(), total))
+    let count = |places: i64| u64::try_from(places).unwrap_or(0);
+    let shown = count(window.start)..count(window.end);
+    Ok((messages.into_iter().map(|(_, message)| message).collect(), shown, count(total)))
+}
+
+/// The oldest `limit` places that have not been seen.
+fn following(total: i64, seen: u64, limit: u64) -> Range<i64> {
+    let whole = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let start = whole(seen).min(total);
+    start..start.saturating_add(whole(limit)).min(total)
 }
 
 /// The newest `limit` places, without the newest `offset`.
@@ -221,6 +251,16 @@ fn over_bytes(messages: &[ChatMessage]) -> usize {
     0
 }
 
+/// How many of the oldest messages fit. The first always does.
+fn under_bytes(messages: &[ChatMessage]) -> usize {
+    let mut bytes = 0;
+    let over = messages.iter().position(|message| {
+        bytes += serde_json::to_string(message).map_or(0, |text| text.len());
+        bytes > HISTORY_BYTES_MAX
+    });
+    over.map_or(messages.len(), |n| n.max(1))
+}
+
 #[cfg(test)]
 mod tests {
     use types::Timestamp;
@@ -235,6 +275,10 @@ mod tests {
         assert_eq!(over_bytes(&[message(10), message(10)]), 0);
         assert_eq!(over_bytes(&[message(HISTORY_BYTES_MAX), message(10), message(10)]), 1);
         assert_eq!(over_bytes(&[message(10), message(HISTORY_BYTES_MAX)]), 1);
+        assert_eq!(under_bytes(&[]), 0);
+        assert_eq!(under_bytes(&[message(10), message(10)]), 2);
+        assert_eq!(under_bytes(&[message(HISTORY_BYTES_MAX), message(10)]), 1);
+        assert_eq!(under_bytes(&[message(10), message(HISTORY_BYTES_MAX), message(1)]), 1);
     }
 
     /// Three entries, and commands before the first, the third (two), and the end.
@@ -261,5 +305,8 @@ mod tests {
         seen.sort_unstable();
         assert_eq!(seen, [1, 2, 3], "pages are told apart, and nothing is left out");
         assert!(newest(0, 0, 5).is_empty() && newest(3, 9, 5).is_empty());
+        assert_eq!(following(11, 4, 3), 4..7);
+        assert_eq!(following(11, 10, 3), 10..11);
+        assert!(following(11, 11, 3).is_empty() && following(11, u64::MAX, 3).is_empty());
     }
 }

@@ -87,7 +87,8 @@ fn answered(
     is_error: bool,
 ) -> Response {
     let of_nothing = RunMeta { session_id, provider: None, model: None, usage: None };
-    let meta = AgentMeta { duration_ms: 0, agent_meta: of_nothing, aborted: false };
+    let meta =
+        AgentMeta { duration_ms: 0, agent_meta: of_nothing, aborted: false, stop_reason: None };
     if is_error {
         let result = AgentResult { payloads: Vec::new(), meta };
         return failed(id, run_id, answer, Some(result));
@@ -174,6 +175,19 @@ fn meta(run: &RunView, outcome: Outcome) -> AgentMeta {
             usage: Some(run.usage.into()),
         },
         aborted: outcome == Outcome::Cancelled,
+        stop_reason: stop_reason(outcome, run.facts.error.is_some()).map(str::to_owned),
+    }
+}
+
+/// What ended the last answer of a run, if it was no failure.
+fn stop_reason(outcome: Outcome, has_error: bool) -> Option<&'static str> {
+    match outcome {
+        // A run that has completed has an error only if its answer was cut.
+        Outcome::Completed if has_error => Some("length"),
+        Outcome::Completed => Some("stop"),
+        Outcome::Cancelled => Some("aborted"),
+        Outcome::TimedOut => Some("timeout"),
+        Outcome::NoResult | Outcome::Failed | Outcome::Interrupted => None,
     }
 }
 
@@ -228,7 +242,9 @@ fn waited(run_id: String, sight: Sight) -> AgentWaitResult {
         Sight::Ended(run, text) => (run, text),
     };
     let outcome = run.facts.outcome.unwrap_or(Outcome::Interrupted);
+    let stop_reason = stop_reason(outcome, run.facts.error.is_some()).map(str::to_owned);
     let ended = AgentWaitResult {
+        stop_reason,
         started_at: run.facts.started,
         ended_at: run.facts.ended,
         outcome: Some(outcome.to_string()),
@@ -239,16 +255,10 @@ fn waited(run_id: String, sight: Sight) -> AgentWaitResult {
         let text = text.unwrap_or_default();
         return AgentWaitResult {
             status: AgentStatus::Ok,
-            stop_reason: Some("stop".to_owned()),
             terminal_reply: Some(TerminalReply { disposition, text }),
             ..ended
         };
     }
-    let stop_reason = match outcome {
-        Outcome::Cancelled => Some("aborted".to_owned()),
-        Outcome::TimedOut => Some("timeout".to_owned()),
-        _ => None,
-    };
     let error = Some(end_words(outcome, run.facts.error.as_deref()));
-    AgentWaitResult { status: AgentStatus::Error, stop_reason, error, ..ended }
+    AgentWaitResult { status: AgentStatus::Error, error, ..ended }
 }

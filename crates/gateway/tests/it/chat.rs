@@ -14,6 +14,7 @@ fn lines(frames: &[Value]) -> String {
         frame["event"] == "connect.challenge"
             || payload["state"] == "delta"
             || payload["stream"] == "assistant"
+            || payload["stream"] == "item"
     };
     let shown = frames.iter().filter(|frame| !partial(frame));
     shown.map(|frame| redact(frame).to_string()).collect::<Vec<_>>().join("\n")
@@ -29,10 +30,17 @@ async fn chat_send_is_acknowledged_before_the_reply_streams() {
     frames.push(end);
     assert_snapshot!(lines(&frames), @r#"
     {"type":"res","id":"chat.send","ok":true,"payload":{"runId":"k1","status":"started"}}
-    {"type":"event","event":"agent","payload":{"runId":"k1","seq":0,"ts":0,"stream":"lifecycle","data":{"phase":"start","startedAt":0}},"seq":0}
-    {"type":"event","event":"agent","payload":{"runId":"k1","seq":0,"ts":0,"stream":"tool","data":{"phase":"start","name":"exec","toolCallId":"call_…","args":{"command":"echo found"}}},"seq":0}
-    {"type":"event","event":"agent","payload":{"runId":"k1","seq":0,"ts":0,"stream":"tool","data":{"phase":"result","name":"exec","toolCallId":"call_…","isError":false,"result":"found\n[exit code 0 after …"}},"seq":0}
-    {"type":"event","event":"agent","payload":{"runId":"k1","seq":0,"ts":0,"stream":"lifecycle","data":{"phase":"end","endedAt":0,"stopReason":"stop"}},"seq":0}
+    {"type":"event","event":"agent","payload":{"runId":"k1","seq":0,"ts":0,"sessionKey":"agent:main:main","stream":"run_…","data":{"phase":"queued"}},"seq":0}
+    {"type":"event","event":"agent","payload":{"runId":"k1","seq":0,"ts":0,"sessionKey":"agent:main:main","stream":"lifecycle","data":{"phase":"start","startedAt":0}},"seq":0}
+    {"type":"event","event":"agent","payload":{"runId":"k1","seq":0,"ts":0,"sessionKey":"agent:main:main","stream":"run_…","data":{"phase":"preparing_context"}},"seq":0}
+    {"type":"event","event":"chat","payload":{"runId":"k1","sessionKey":"agent:main:main","agentId":"main","seq":0,"state":"status","phase":"preparing_context"},"seq":0}
+    {"type":"event","event":"agent","payload":{"runId":"k1","seq":0,"ts":0,"sessionKey":"agent:main:main","stream":"run_…","data":{"phase":"starting_model","detail":"scripted/demo"}},"seq":0}
+    {"type":"event","event":"chat","payload":{"runId":"k1","sessionKey":"agent:main:main","agentId":"main","seq":0,"state":"status","phase":"starting_model"},"seq":0}
+    {"type":"event","event":"agent","payload":{"runId":"k1","seq":0,"ts":0,"sessionKey":"agent:main:main","stream":"tool","data":{"phase":"start","name":"exec","toolCallId":"call_…","args":{"command":"echo found"}}},"seq":0}
+    {"type":"event","event":"agent","payload":{"runId":"k1","seq":0,"ts":0,"sessionKey":"agent:main:main","stream":"tool","data":{"phase":"result","name":"exec","toolCallId":"call_…","isError":false,"result":"found\n[exit code 0 after …"}},"seq":0}
+    {"type":"event","event":"agent","payload":{"runId":"k1","seq":0,"ts":0,"sessionKey":"agent:main:main","stream":"run_…","data":{"phase":"starting_model","detail":"scripted/demo"}},"seq":0}
+    {"type":"event","event":"chat","payload":{"runId":"k1","sessionKey":"agent:main:main","agentId":"main","seq":0,"state":"status","phase":"starting_model"},"seq":0}
+    {"type":"event","event":"agent","payload":{"runId":"k1","seq":0,"ts":0,"sessionKey":"agent:main:main","stream":"lifecycle","data":{"phase":"end","endedAt":0,"stopReason":"stop"}},"seq":0}
     {"type":"event","event":"chat","payload":{"runId":"k1","sessionKey":"agent:main:main","agentId":"main","seq":0,"state":"final","message":{"role":"assistant","content":[{"type":"text","text":"There it is."}],"timestamp":0},"stopReason":"stop"},"seq":0}
     "#);
 }
@@ -134,7 +142,7 @@ async fn history_has_pages() {
 
     let page = client.call("chat.history", json!({"sessionKey": MAIN, "limit": 2})).await;
     assert_snapshot!(redact(&page["payload"]), @r#"
-    {"sessionKey":"agent:main:main","sessionId":"ses_…","messages":[{"role":"user","content":[{"type":"text","text":"message 3"}],"timestamp":0,"idempotencyKey":"k3:user"},{"role":"assistant","content":[{"type":"text","text":"ok"}],"timestamp":0,"model":"demo"}],"pendingInputs":{"items":[],"total":0},"hasMore":true,"totalMessages":6}
+    {"sessionKey":"agent:main:main","sessionId":"ses_…","messages":[{"role":"user","content":[{"type":"text","text":"message 3"}],"timestamp":0,"idempotencyKey":"k3:user"},{"role":"assistant","content":[{"type":"text","text":"ok"}],"timestamp":0,"model":"demo"}],"pendingInputs":{"items":[],"total":0},"hasMore":true,"totalMessages":6,"deltaCursor":"ses_…"}
     "#);
     let nobody = client.call("chat.history", json!({"sessionKey": "thread:nobody"})).await;
     assert_eq!(nobody["payload"]["totalMessages"], 0);

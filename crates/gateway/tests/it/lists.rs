@@ -75,7 +75,11 @@ async fn a_child_is_listed_under_its_parent() {
     let mut client = world.client().await;
     client.call("chat.send", send("main", "delegate", "k1")).await;
     let started = client
-        .until(|f| f["event"] == "agent" && f["payload"]["spawnedBy"] == "agent:main:main")
+        .until(|f| {
+            let (event, payload) = (&f["event"], &f["payload"]);
+            let begins = payload["stream"] == "lifecycle";
+            event == "agent" && payload["spawnedBy"] == "agent:main:main" && begins
+        })
         .await;
     assert_eq!(started["payload"]["data"]["phase"], "start");
     client.chat_end("k1").await;

@@ -30,6 +30,51 @@ async fn a_slow_reader_is_dropped_and_others_go_on() {
     assert_eq!(other.call("health", json!({})).await["ok"], true);
 }
 
+/// A client reads nothing while fifty runs stream. They and the others notice nothing; and when it
+/// reads again, it gets what is bounded: events, and the numbers of all that are missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_reads_late_is_told_what_it_has_missed() {
+    let world = World::new().await;
+    let (mut late, mut other) = (world.client().await, world.client().await);
+    for n in 0..50 {
+        let session = format!("thread:t{n}");
+        other.call("chat.send", send(&session, "flood", &format!("k{n}"))).await;
+    }
+    let mut said = 0;
+    for n in 0..50 {
+        let end = other.chat_end(&format!("k{n}")).await;
+        assert_eq!(end["payload"]["state"], "final", "{end}");
+        said += end["payload"]["message"]["content"][0]["text"].as_str().unwrap().len();
+    }
+    assert_eq!(said, 50 * 30 * 2_000);
+
+    // `frame` asserts that each number is there, or named by a gap.
+    late.request("mark", "health", json!({})).await;
+    let (mut gaps, mut bytes) = (0, 0);
+    loop {
+        let frame = late.frame().await.expect("it is not hung up on");
+        bytes += frame.to_string().len();
+        gaps += usize::from(frame["event"] == "gap");
+        if frame["id"] == "mark" {
+            break;
+        }
+    }
+    assert!(gaps > 0, "fifty drafts that nobody has read are all there: {bytes} bytes");
+    // Eight megabytes of ours, and what the two sockets hold.
+    assert!(bytes < 32 * 1024 * 1024, "{bytes} bytes were kept");
+
+    // It goes on from where it is: what was said stands in the history, by a number that lasts.
+    let params = json!({"sessionKey": "thread:t49", "limit": 1, "offset": 1});
+    let seen = late.call("chat.history", params).await["payload"]["deltaCursor"].clone();
+    let params = json!({"sessionKey": "thread:t49", "cursor": seen});
+    let missed = late.call("chat.history", params).await["payload"].clone();
+    assert_eq!(missed["kind"], "delta");
+    assert_eq!(missed["messages"].as_array().unwrap().len(), 1, "{missed}");
+    assert_eq!(missed["messages"][0]["role"], "assistant");
+    let params = json!({"sessionKey": "thread:t49", "cursor": missed["deltaCursor"]});
+    assert_eq!(late.call("chat.history", params).await["payload"]["messages"], json!([]));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frame_that_is_too_large_closes() {
     let world = World::new().await;

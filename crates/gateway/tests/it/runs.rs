@@ -26,12 +26,12 @@ async fn agent_is_answered_twice_on_one_id() {
     let mut client = world.client().await;
     assert_snapshot!(both(&mut client, "1", agent("hello", "k1")).await, @r#"
     {"type":"res","id":"1","ok":true,"payload":{"status":"accepted","runId":"k1","sessionKey":"agent:main:main","agentId":"main","acceptedAt":0}}
-    {"type":"res","id":"1","ok":true,"payload":{"runId":"k1","status":"ok","summary":"completed","result":{"payloads":[{"text":"hello there","mediaUrl":null}],"meta":{"durationMs":0,"agentMeta":{"sessionId":"ses_…","provider":"scripted","model":"demo"},"aborted":false}}}}
+    {"type":"res","id":"1","ok":true,"payload":{"runId":"k1","status":"ok","summary":"completed","result":{"payloads":[{"text":"hello there","mediaUrl":null}],"meta":{"durationMs":0,"agentMeta":{"sessionId":"ses_…","provider":"scripted","model":"demo"},"aborted":false,"stopReason":"stop"}}}}
     "#);
     // The same key again: the same run, and the same answer.
     assert_snapshot!(both(&mut client, "2", agent("hello", "k1")).await, @r#"
     {"type":"res","id":"2","ok":true,"payload":{"status":"accepted","runId":"k1","sessionKey":"agent:main:main","agentId":"main","acceptedAt":0}}
-    {"type":"res","id":"2","ok":true,"payload":{"runId":"k1","status":"ok","summary":"completed","result":{"payloads":[{"text":"hello there","mediaUrl":null}],"meta":{"durationMs":0,"agentMeta":{"sessionId":"ses_…","provider":"scripted","model":"demo"},"aborted":false}}}}
+    {"type":"res","id":"2","ok":true,"payload":{"runId":"k1","status":"ok","summary":"completed","result":{"payloads":[{"text":"hello there","mediaUrl":null}],"meta":{"durationMs":0,"agentMeta":{"sessionId":"ses_…","provider":"scripted","model":"demo"},"aborted":false,"stopReason":"stop"}}}}
     "#);
 }
 
@@ -105,7 +105,7 @@ async fn a_silent_answer_is_no_payload() {
     let mut client = world.client().await;
     assert_snapshot!(both(&mut client, "1", agent("silence", "k1")).await, @r#"
     {"type":"res","id":"1","ok":true,"payload":{"status":"accepted","runId":"k1","sessionKey":"agent:main:main","agentId":"main","acceptedAt":0}}
-    {"type":"res","id":"1","ok":true,"payload":{"runId":"k1","status":"ok","summary":"completed","result":{"payloads":[],"meta":{"durationMs":0,"agentMeta":{"sessionId":"ses_…","provider":"scripted","model":"demo"},"aborted":false}}}}
+    {"type":"res","id":"1","ok":true,"payload":{"runId":"k1","status":"ok","summary":"completed","result":{"payloads":[],"meta":{"durationMs":0,"agentMeta":{"sessionId":"ses_…","provider":"scripted","model":"demo"},"aborted":false,"stopReason":"stop"}}}}
     "#);
 }
 

@@ -46,6 +46,8 @@ fn script() -> Script {
              "call": [{"name": "exec", "arguments": {"command": "echo found"}}]},
             {"when": {"text": "look"}, "say": "There it is."},
             {"when": {"text": "break"}, "fail": {"class": "bad_request", "reason": "no such door"}},
+            {"when": {"text": "flood"}, "say": "all the words that there are, ".repeat(2_000),
+             "delayMs": 1_500},
             {"when": {"text": "silence"}, "say": "NO_REPLY"},
             {"when": {"text": "delegate", "turn": 0},
              "call": [{"name": "sessions_spawn",
@@ -137,7 +139,9 @@ impl World {
 
     /// Lets a run go on whose model was told to hold.
     pub fn go_on(&self) {
-        std::fs::write(self.folder.path().join("workspace/go"), "").unwrap();
+        let workspace = self.folder.path().join("workspace");
+        std::fs::create_dir_all(&workspace).unwrap();
+        std::fs::write(workspace.join("go"), "").unwrap();
     }
 
     /// Opens a socket. The challenge has not been read.
@@ -220,13 +224,17 @@ impl Client {
         self.socket.send(Message::Text(text.into())).await
     }
 
-    /// Reads the next frame. Numbers of events must have no gap.
+    /// Reads the next frame. Numbers of events must have no gap that is not told.
     pub async fn frame(&mut self) -> Result<Value, Closed> {
         loop {
             let next = tokio::time::timeout(PATIENCE, self.socket.next());
             match next.await.expect("a frame in time") {
                 Some(Ok(Message::Text(text))) => {
                     let frame: Value = serde_json::from_str(&text).unwrap();
+                    if frame["event"] == "gap" {
+                        assert_eq!(frame["payload"]["from"], self.seq + 1, "{frame}");
+                        self.seq = frame["payload"]["to"].as_u64().unwrap();
+                    }
                     if let Some(seq) = frame["seq"].as_u64() {
                         assert_eq!(seq, self.seq + 1, "{frame}");
                         self.seq = seq;
@@ -291,7 +299,7 @@ impl Client {
         self.until(|frame| {
             frame["event"] == "chat"
                 && frame["payload"]["runId"] == run
-                && frame["payload"]["state"] != "delta"
+                && !["delta", "status"].contains(&frame["payload"]["state"].as_str().unwrap())
         })
         .await
     }

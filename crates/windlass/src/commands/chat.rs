@@ -7,14 +7,16 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use protocol::agent::{AgentStatus, AgentWaitResult};
-use protocol::chat::{ChatEvent, ChatHistoryResult, ChatState};
-use protocol::{Method, Response, ServerFrame};
+use protocol::chat::{ChatEvent, ChatHistoryResult, ChatState, Cursor};
+use protocol::handshake::Cap;
+use protocol::{Event, Method, Response, ServerFrame};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use types::Timestamp;
+use types::{SessionKey, Timestamp};
 use uuid::Uuid;
 
 use crate::client::{Client, Target, is_final, payload};
+use crate::commands::watch::{self, Aside, Draft};
 use crate::setup::Setup;
 
 /// Messages of the conversation so far that are shown at the start.
@@ -42,28 +44,31 @@ pub struct ChatArgs {
     /// Try for so long to come back to a gateway that has gone away
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub reconnect: u64,
+
+    /// Show what the model thinks, too
+    #[arg(long)]
+    pub thinking: bool,
 }
 
 pub async fn run(args: ChatArgs, setup: &Setup) -> anyhow::Result<()> {
     let key = setup.session_key(&args.session_key, args.agent.as_deref())?;
     let target = setup.target()?;
-    let mut client = Client::connect(&target).await?;
+    let caps: &[Cap] = if args.thinking { &[Cap::ThinkingEvents] } else { &[] };
+    let mut client = Client::connect_watching(&target, caps).await?;
     let params = json!({ "sessionKey": key, "limit": SHOWN_MAX });
     let history: ChatHistoryResult = client.get(Method::ChatHistory, params).await?;
-    for message in &history.messages {
-        let text = message.words();
-        if !text.is_empty() {
-            writeln!(std::io::stdout(), "{}: {text}", message.role)?;
-        }
-    }
+    tell_again(&history)?;
     eprintln!("in {key}; /help lists commands, Ctrl-C stops a run, Ctrl-D ends");
 
     let mut talk = Talk {
         target,
         patience: Duration::from_secs(args.reconnect),
         client,
-        key: key.to_string(),
-        printed: String::new(),
+        caps,
+        key,
+        draft: Draft::default(),
+        aside: Aside::default(),
+        cursor: history.delta_cursor,
         open: Vec::new(),
         asked: HashMap::new(),
         caught_up: HashSet::new(),
@@ -71,6 +76,17 @@ pub async fn run(args: ChatArgs, setup: &Setup) -> anyhow::Result<()> {
         stopping: false,
     };
     talk.converse().await
+}
+
+/// Prints what was said.
+fn tell_again(history: &ChatHistoryResult) -> anyhow::Result<()> {
+    for message in &history.messages {
+        let text = message.words();
+        if !text.is_empty() {
+            writeln!(std::io::stdout(), "{}: {text}", message.role)?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads what is typed in a thread of its own: a read of a terminal cannot be given up, and would
@@ -99,6 +115,10 @@ enum Asked {
     Answered(String),
     /// Asks for the answer to this message, which we have not heard.
     Missed(String),
+    /// Asks how far the conversation is.
+    Cursor,
+    /// Asks for what was said since, because events were missed.
+    Again,
     Stop,
 }
 
@@ -116,9 +136,13 @@ struct Talk {
     /// How long to try to come back.
     patience: Duration,
     client: Client,
-    key: String,
+    caps: &'static [Cap],
+    key: SessionKey,
     /// What has been printed of the answer that is being made.
-    printed: String,
+    draft: Draft,
+    aside: Aside,
+    /// How far the conversation was when nothing was open.
+    cursor: Option<Cursor>,
     open: Vec<Open>,
     /// Requests without a response yet, by id: to leave before would lose them.
     asked: HashMap<String, Asked>,
@@ -208,7 +232,7 @@ impl Talk {
     async fn come_back(&mut self, why: anyhow::Error) -> anyhow::Result<()> {
         eprintln!("{why:#}; waiting for it to come back");
         let back = tokio::select! {
-            back = tokio::time::timeout(self.patience, reconnect(&self.target)) => back,
+            back = tokio::time::timeout(self.patience, reconnect(&self.target, self.caps)) => back,
             interrupted = tokio::signal::ctrl_c() => {
                 interrupted?;
                 return Err(why.context(GONE));
@@ -219,10 +243,8 @@ impl Talk {
             Err(_) => return Err(why.context(GONE)),
         };
         eprintln!("it is back");
-        if !std::mem::take(&mut self.printed).is_empty() {
-            // What stands there was a draft.
-            writeln!(std::io::stdout())?;
-        }
+        self.aside.end();
+        self.draft.leave(&mut std::io::stdout())?;
         let stopped = self.asked.drain().any(|(_, asked)| matches!(asked, Asked::Stop));
         for n in 0..self.open.len() {
             let Open { key, line } = &self.open[n];
@@ -246,25 +268,62 @@ impl Talk {
     async fn hear(&mut self, frame: ServerFrame) -> anyhow::Result<()> {
         let event = match frame {
             ServerFrame::Response(response) => return self.told(response).await,
-            ServerFrame::Event(event) if event.event == "chat" => event,
-            ServerFrame::Event(_) => return Ok(()),
+            ServerFrame::Event(event) => Event::parse(&event)?,
         };
-        let Some(body) = event.payload else { return Ok(()) };
-        let chat: ChatEvent = serde_json::from_str(body.get())?;
-        let heard = self.caught_up.contains(&chat.run_id);
-        if chat.session_key.to_string() != self.key || heard || !self.show(chat.state)? {
+        match event {
+            Some(Event::Chat(chat)) if chat.session_key == self.key => self.hear_chat(*chat).await,
+            Some(Event::Agent(agent)) if agent.session_key.as_ref() == Some(&self.key) => {
+                self.aside.tell(&agent, &mut self.draft, &mut std::io::stdout())?;
+                Ok(())
+            }
+            Some(Event::Gap(gap)) => {
+                self.draft.leave(&mut std::io::stdout())?;
+                eprintln!("{}", watch::missed(gap));
+                let params = json!({ "sessionKey": self.key, "cursor": self.cursor });
+                self.ask(Method::ChatHistory, params, Asked::Again).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn hear_chat(&mut self, chat: ChatEvent) -> anyhow::Result<()> {
+        if self.caught_up.contains(&chat.run_id) || !self.show(chat.state)? {
             return Ok(());
         }
         self.stopping = false;
         prompt();
         self.open.retain(|open| open.key != chat.run_id);
-        // One run may have answered several messages; its end names only one of them.
+        if self.open.is_empty() {
+            let params = json!({ "sessionKey": self.key, "limit": 1, "maxChars": 1 });
+            self.ask(Method::ChatHistory, params, Asked::Cursor).await?;
+        }
+        self.look_for_answers().await
+    }
+
+    /// One run may have answered several messages; its end names only one of them.
+    async fn look_for_answers(&mut self) -> anyhow::Result<()> {
         let keys: Vec<String> = self.open.iter().map(|open| open.key.clone()).collect();
         for key in keys {
             let params = json!({ "runId": key, "timeoutMs": 0 });
             self.ask(Method::AgentWait, params, Asked::Answered(key)).await?;
         }
         Ok(())
+    }
+
+    /// Prints what was said since the place that is known, a page at a time.
+    async fn repair(&mut self, history: ChatHistoryResult) -> anyhow::Result<()> {
+        self.draft.leave(&mut std::io::stdout())?;
+        if !history.messages.is_empty() {
+            eprintln!("what was said since, from the history:");
+        }
+        tell_again(&history)?;
+        self.cursor = history.delta_cursor;
+        if history.kind.is_some() && history.has_more {
+            let params = json!({ "sessionKey": self.key, "cursor": self.cursor });
+            return self.ask(Method::ChatHistory, params, Asked::Again).await;
+        }
+        // An answer among them is the end of a message.
+        self.look_for_answers().await
     }
 
     async fn told(&mut self, response: Response) -> anyhow::Result<()> {
@@ -290,6 +349,14 @@ impl Talk {
                 Ok(())
             }
             (Asked::Missed(key), Ok(told)) => self.catch_up(key, serde_json::from_value(told)?),
+            (Asked::Cursor, Ok(told)) => {
+                let history: ChatHistoryResult = serde_json::from_value(told)?;
+                if self.open.is_empty() {
+                    self.cursor = history.delta_cursor;
+                }
+                Ok(())
+            }
+            (Asked::Again, Ok(told)) => self.repair(serde_json::from_value(told)?).await,
             (
                 Asked::Send(key)
                 | Asked::SendAgain(key)
@@ -300,7 +367,7 @@ impl Talk {
                 self.settle(&key, Some(error));
                 Ok(())
             }
-            (Asked::Stop, Err(error)) => {
+            (Asked::Stop | Asked::Cursor | Asked::Again, Err(error)) => {
                 self.settle("", Some(error));
                 Ok(())
             }
@@ -339,25 +406,24 @@ impl Talk {
     /// Prints what is new. Says whether a run has ended with it.
     fn show(&mut self, state: ChatState) -> anyhow::Result<bool> {
         let mut out = std::io::stdout().lock();
-        if let ChatState::Delta { delta_text, replace, .. } = state {
-            if replace && !self.printed.is_empty() {
-                // What stands above was a draft, or words before a tool was called.
-                writeln!(out)?;
-                self.printed.clear();
-            }
-            write!(out, "{delta_text}")?;
-            out.flush()?;
-            self.printed += &delta_text;
+        if matches!(state, ChatState::Status { .. }) {
             return Ok(false);
         }
-        let printed = std::mem::take(&mut self.printed);
-        if let ChatState::Final { message, yielded, .. } = state {
-            let text = message.map(|message| message.words()).unwrap_or_default();
-            writeln!(out, "{}", unprinted(&printed, &text))?;
-            return Ok(!yielded);
-        }
-        if !printed.is_empty() {
-            writeln!(out)?;
+        self.aside.end();
+        match state {
+            ChatState::Delta { .. } => {
+                self.draft.grow(&state, &mut out)?;
+                return Ok(false);
+            }
+            ChatState::Final { message, yielded, stop_reason, .. } => {
+                let text = message.map(|message| message.words()).unwrap_or_default();
+                self.draft.end(&text, &mut out)?;
+                if stop_reason.as_deref() == Some("length") {
+                    eprintln!("note: {}", watch::CUT);
+                }
+                return Ok(!yielded);
+            }
+            _ => self.draft.leave(&mut out)?,
         }
         match state {
             ChatState::Error { error_message, .. } => eprintln!("error: {error_message}"),
@@ -373,36 +439,13 @@ impl Talk {
 struct Cut(anyhow::Error);
 
 /// Tries until there is a gateway that lets us in, or one that will never do.
-async fn reconnect(target: &Target) -> anyhow::Result<Client> {
+async fn reconnect(target: &Target, caps: &[Cap]) -> anyhow::Result<Client> {
     loop {
-        match Client::connect(target).await {
+        match Client::connect_watching(target, caps).await {
             Ok(client) => return Ok(client),
             Err(error) if is_final(&error) => return Err(error),
             Err(error) => tracing::debug!("{error:#}"),
         }
         tokio::time::sleep(AGAIN).await;
-    }
-}
-
-/// What is still to be printed of an answer: all of it, on a line of its own, if what stands there
-/// was said before a tool was called.
-fn unprinted(printed: &str, text: &str) -> String {
-    match text.strip_prefix(printed) {
-        Some(rest) => rest.to_owned(),
-        None if text.is_empty() => String::new(),
-        None => format!("\n{text}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::unprinted;
-
-    #[test]
-    fn an_answer_is_printed_whole_whatever_was_said_before_it() {
-        assert_eq!(unprinted("", "all"), "all");
-        assert_eq!(unprinted("al", "all"), "l");
-        assert_eq!(unprinted("let me look", "found"), "\nfound");
-        assert_eq!(unprinted("let me look", ""), "");
     }
 }

@@ -15,3 +15,4 @@ pub mod status;
 pub mod tasks;
 pub mod tools;
 pub mod usage;
+pub mod watch;

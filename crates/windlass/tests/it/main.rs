@@ -32,6 +32,7 @@ mod restart;
 mod send;
 mod status;
 mod stop;
+mod stream;
 mod threads;
 mod tree_stop;
 mod tools;
