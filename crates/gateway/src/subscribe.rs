@@ -232,8 +232,8 @@ impl Publisher {
         }
     }
 
-    /// Clients are told that something is missing. They read the store; and of runs that have ended
-    /// meanwhile they are told here, since nobody else will.
+    /// Clients are told that something is missing. They read the store; and of runs that have
+    /// ended meanwhile they are told here, since nobody else will.
     async fn on_missed(&mut self, missed: u64) {
         tracing::warn!(missed, "the news came faster than they could be sent");
         self.gateway.hub.skip(missed);

@@ -13,8 +13,8 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Goes to a line of its own, if something stands on this one. What stands there was a draft, or
-    /// words before a tool was called.
+    /// Goes to a line of its own, if something stands on this one. What stands there was a draft,
+    /// or words before a tool was called.
     pub fn leave(&mut self, out: &mut impl Write) -> io::Result<()> {
         if !std::mem::take(&mut self.printed).is_empty() {
             writeln!(out)?;
