@@ -24,6 +24,7 @@ use serde_json::Value;
 use store::StoreError;
 use store::query::ask;
 use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use types::{Reasoning, RunId, SessionKey, Timestamp, ToolCall};
@@ -214,8 +215,8 @@ impl Publisher {
             tokio::select! {
                 event = live.recv() => match event {
                     Ok(event) => self.on_live(&event).await,
-                    Err(broadcast::error::RecvError::Lagged(missed)) => self.on_missed(missed).await,
-                    Err(broadcast::error::RecvError::Closed) => return,
+                    Err(RecvError::Lagged(missed)) => self.on_missed(missed).await,
+                    Err(RecvError::Closed) => return,
                 },
                 _ = flush.tick(), if waiting => self.flush().await,
                 _ = tick.tick() => self.tick(),
