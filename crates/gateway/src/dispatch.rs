@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::gateway::Gateway;
 use crate::methods::{
-    administer, agents, audit, chat, flows, health, history, runs, sessions, spawn, tasks, tools,
-    usage,
+    administer, agents, audit, chat, context, flows, health, history, runs, sessions, spawn, tasks,
+    tools, usage,
 };
 use crate::subscribe::Subscriber;
 
@@ -92,6 +92,7 @@ async fn result(gateway: &Gateway, client: &Subscriber, call: Call) -> Result<Va
         Call::SessionsDelete(params) => json(&administer::delete(gateway, params).await?),
         Call::SessionsMessage(params) => json(&sessions::message(gateway, params).await?),
         Call::SessionsSpawn(params) => spawn::spawn(gateway, params).await,
+        Call::SessionsContext(params) => json(&context::context(gateway, params).await?),
         Call::AgentsList(_) => json(&agents::list(gateway)),
         Call::ToolsEffective(params) => json(&tools::effective(gateway, params).await?),
         Call::ToolsCatalog(params) => json(&tools::catalog(gateway, params)?),

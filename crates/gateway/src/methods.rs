@@ -5,6 +5,7 @@ pub mod audit;
 pub mod chat;
 pub mod administer;
 pub mod commands;
+pub mod context;
 pub mod history;
 pub mod flows;
 pub mod health;

@@ -486,6 +486,7 @@ fn changed(notice: &Notice) -> Option<(&SessionKey, &'static str, Option<RunId>)
         Notice::SessionRestored { session, .. } => (session, "restored", None),
         Notice::Commanded { session, .. } => (session, "command", None),
         Notice::SessionChanged { session, what } => (session, what, None),
+        Notice::Pinned { run, session, .. } => (session, "prefix.pinned", Some(*run)),
         Notice::Told { session, .. } => (session, "told", None),
         Notice::FlowStarted { requester, .. } => (requester, "flow.started", None),
         Notice::FlowEnded { requester, .. } => (requester, "flow.ended", None),

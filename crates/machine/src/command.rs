@@ -12,7 +12,7 @@ use crate::effect::{Answer, Commanded, Notice, Refusal, Stopped};
 use crate::event::{Act, Asked, Command, Inbound};
 use crate::rows::{CommandRow, EndReason, InboxKind, Lifecycle, NodeState};
 use crate::state::State;
-use crate::{halt, inbox, internal, session, stop};
+use crate::{halt, inbox, internal, refresh, session, stop};
 
 /// An answer in words.
 struct Told {
@@ -88,6 +88,7 @@ fn try_carry_out(state: &mut State<'_>, command: Command) -> Result<Commanded, R
             session::patch(state, &session, &patch)?;
             Told::ok(patch.words())
         }
+        Act::Refresh { changed } => Told::ok(refresh::refresh(state, &session, &changed)),
         Act::Call(call) => {
             let mark = format!("command:{idem_key}");
             let words = Spoken::of(&call);

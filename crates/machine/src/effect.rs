@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use types::{
-    AgentId, Deliverables, FlowId, Hash, MessageId, NodeId, NodeName, RunId, SessionId, SessionKey,
-    Spend, TaskId, Timestamp,
+    AgentId, Deliverables, FlowId, Hash, MessageId, MicroUsd, NodeId, NodeName, RunId, SessionId,
+    SessionKey, Spend, TaskId, Timestamp,
 };
 
 use crate::event::Token;
 use crate::policy::Role;
-use crate::rows::{Base, BudgetKey, FlowNodeState, GateKey, GateKind, LaneName, Outcome};
+use crate::rows::{
+    Base, BudgetKey, EpisodeReason, FlowNodeState, GateKey, GateKind, LaneName, Outcome,
+};
 
 /// Work that the runtime starts once the commit is on disk. Each may run twice: a crash can come
 /// between the doing and the hearing of it.
@@ -380,6 +382,21 @@ pub enum Notice {
     SessionChanged {
         session: SessionKey,
         what: &'static str,
+    },
+    /// A session's episode has got its prefix: from here on these bytes are sent.
+    Pinned {
+        run: RunId,
+        session: SessionKey,
+        reason: EpisodeReason,
+        prefix: Hash,
+        tokens: u64,
+        /// It is that of the episode before: nothing is sent anew.
+        same: bool,
+        /// Tokens of prefix and conversation.
+        resent: u64,
+        /// What those cost written to the provider's cache, and what read from it.
+        written: Option<MicroUsd>,
+        read: Option<MicroUsd>,
     },
     /// A person is told something by the gateway itself, and no run of his answers with it.
     Told {

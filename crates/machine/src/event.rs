@@ -275,6 +275,10 @@ pub enum Act {
         first: Option<String>,
     },
     Patch(Patch),
+    /// What stands before the conversation is read anew; the files that are known to have changed.
+    Refresh {
+        changed: Vec<String>,
+    },
     /// What an agent may ask for as well.
     Call(InternalCall),
 }

@@ -39,6 +39,7 @@ mod internal;
 mod again;
 pub mod attempt;
 mod redeliver;
+mod refresh;
 mod send;
 mod reply;
 mod circle;

@@ -62,6 +62,7 @@ impl Notice {
             Notice::SessionArchived { .. }
             | Notice::SessionRestored { .. }
             | Notice::Commanded { .. }
+            | Notice::Pinned { .. }
             | Notice::SessionChanged { .. } => return self.line_of_a_session(),
         };
         (kind, subject, detail.to_string())
@@ -200,6 +201,23 @@ impl Notice {
             Notice::Commanded { session, key, is_error, .. } => {
                 ("command", session.to_string(), json!({ "key": key, "isError": is_error }))
             }
+            Notice::Pinned {
+                run,
+                session,
+                reason,
+                prefix,
+                tokens,
+                same,
+                resent,
+                written,
+                read,
+            } => (
+                "prefix.pinned",
+                session.to_string(),
+                json!({ "run": run, "reason": reason, "prefix": prefix, "tokens": tokens,
+                        "same": same, "resentTokens": resent, "writtenUsd": written,
+                        "readUsd": read }),
+            ),
             Notice::SessionChanged { session, what } => {
                 ("session", session.to_string(), json!({ "what": what }))
             }

@@ -203,7 +203,7 @@ word_enum! {
         Start = "start",
         /// The session was taken from the pool for a task that has nothing to do with the last.
         Pool = "pool",
-        /// Its prefix is rendered anew.
+        /// Its prefix is rendered anew, and the conversation goes on.
         Refresh = "refresh",
     }
 }
@@ -309,6 +309,8 @@ pub struct Episode {
     /// Names the blob with the rendered prefix; none until the first run has pinned it.
     pub prefix_hash: Option<Hash>,
     pub prefix_tokens: u64,
+    /// When it was rendered.
+    pub pinned: Option<Timestamp>,
     pub at: Timestamp,
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //!             ┌───────────────────────────────┐
 //!             ▼                               │
-//! Queued ─▶ Preparing ─▶ AwaitingModel ◀─▶ AwaitingTools
+//! Queued ─▶ Preparing ◀▶ AwaitingModel ◀─▶ AwaitingTools ─▶ Preparing
 //!   ▲ │                     ▲  │  │           │
 //!   │ └─────────────────────┘  │  ▼           ▼
 //!   │                          │ Waiting(children, …)
@@ -53,7 +53,7 @@ pub enum Phase {
 /// What can happen to a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunEvent {
-    /// It got a slot, and its episode has no prefix yet.
+    /// It got a slot, or reached a model boundary, and its episode has no prefix yet.
     AdmittedUnpinned,
     /// It got a slot, or reached a model boundary: a model call goes out.
     Calls,
@@ -76,7 +76,9 @@ impl Phase {
         use RunEvent as E;
 
         match (self, event) {
-            (P::Queued, E::AdmittedUnpinned) => Ok(P::Preparing),
+            (P::Queued | P::AwaitingModel | P::AwaitingTools, E::AdmittedUnpinned) => {
+                Ok(P::Preparing)
+            }
             (P::Queued, E::AdmittedWithTools) => Ok(P::AwaitingTools),
             (P::Queued | P::Preparing | P::AwaitingTools, E::Calls) => Ok(P::AwaitingModel),
             // Every tool of the answer was refused at once, so nothing is out.

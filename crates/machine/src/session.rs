@@ -187,6 +187,7 @@ pub fn add_transcript(state: &mut State<'_>, key: &SessionKey, session_id: Sessi
         reason: EpisodeReason::Start,
         prefix_hash: None,
         prefix_tokens: 0,
+        pinned: None,
         at: now,
     });
 }

@@ -12,6 +12,7 @@ use crate::finish::{End, finish};
 use crate::internal::is_yield;
 use crate::lane::token;
 use crate::policy::{self, Role};
+use crate::refresh;
 use crate::retry;
 use crate::rows::{
     Body, EntryKind, InboxKind, InboxRow, LedgerRow, NodeState, Outcome, Step, StepKind, StepState,
@@ -171,11 +172,7 @@ pub fn on_pinned(
     let hash = Hash::of(prefix);
     state.tx().add_blob(hash, prefix);
     let session_id = state.run(&run).session_id;
-    let n = state.transcript(&session_id).episode;
-    let episode = state.episode_mut(&(session_id, n));
-    episode.prefix_hash = Some(hash);
-    episode.prefix_tokens = tokens;
-    state.transcript_mut(&session_id).context_tokens += tokens;
+    refresh::pinned(state, run, session_id, hash, tokens);
     transcript::feed(state, run);
     call(state, run);
     Answer::Done

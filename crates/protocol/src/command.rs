@@ -28,7 +28,18 @@ pub enum Command {
     /// A task that has ended without being completed is carried again.
     Retry(Handle),
     Queue(Queue),
+    Context(Context),
     Subagents(Subagents),
+}
+
+word_enum! {
+    /// `/context`: what of what is sent is shown, or that it is read anew.
+    pub enum Context {
+        List = "list",
+        Detail = "detail",
+        Json = "json",
+        Refresh = "refresh",
+    }
 }
 
 /// `/queue`
@@ -99,7 +110,7 @@ const LOG_LINES: u32 = 20;
 const LOG_LINES_MAX: u32 = 200;
 
 /// Every command: its form, and what it does.
-pub const TABLE: [(&str, &str); 19] = [
+pub const TABLE: [(&str, &str); 21] = [
     ("/help", "Show this list"),
     ("/status", "Show how this conversation stands"),
     ("/stop", "Stop the run of this conversation, what waits in it, and all its sub-agents"),
@@ -118,6 +129,11 @@ pub const TABLE: [(&str, &str); 19] = [
         "Set what becomes of a message while it is busy, in this conversation",
     ),
     ("/queue default", "Go back to what is configured"),
+    (
+        "/context [list|detail|json]",
+        "Show what is sent before and with this conversation, and what takes how much",
+    ),
+    ("/context refresh", "Read files and tools anew at the next call, and say what that costs"),
     ("/agents", "List the agents that are configured"),
     ("/threads", "List the named conversations, and what they are about"),
     ("/tasks", "List the tasks of this conversation"),
@@ -170,6 +186,11 @@ fn read(name: &str, rest: &str) -> Result<Command, WrongForm> {
         "threads" => alone(Command::Threads),
         "tasks" => tasks(rest),
         "queue" => queue(rest).map(Command::Queue),
+        "context" if rest.is_empty() => Ok(Command::Context(Context::List)),
+        "context" => {
+            let word = rest.to_ascii_lowercase().parse();
+            word.map(Command::Context).map_err(|_| form_of("context"))
+        }
         "subagents" => subagents(rest).map(Command::Subagents),
         _ => Err(unknown(name)),
     }
@@ -399,6 +420,8 @@ mod tests {
             ("/tasks list",                 Tasks),
             ("/tasks retry #1",             Retry(Handle::Number(1))),
             ("/tasks retry research",       Retry(name("research"))),
+            ("/context",                    Command::Context(Context::List)),
+            ("/context: REFRESH",           Command::Context(Context::Refresh)),
             ("/queue",                      Queue(Show)),
             ("/queue Collect",              mode(QueueMode::Collect)),
             ("/queue: steer",               mode(QueueMode::Steer)),
@@ -471,6 +494,7 @@ mod tests {
             ("/tasks x",                    "/tasks"),
             ("/tasks retry",                "/tasks retry <task>"),
             ("/tasks retry a b",            "/tasks retry <task>"),
+            ("/context all",                "/context [list|detail|json]"),
             ("/queue shout",                "/queue [steer|followup|collect|interrupt]"),
             ("/queue steer collect",        "/queue [steer|followup|collect|interrupt]"),
             ("/queue steer cap:0",          "/queue [steer|followup|collect|interrupt]"),
@@ -515,6 +539,7 @@ mod tests {
         for (form, _) in TABLE {
             let text = form
                 .replace("[steer|followup|collect|interrupt]", "steer")
+                .replace("[list|detail|json]", "json")
                 .replace("[debounce:2s] [cap:25] [drop:summarize|old|new]", "debounce:2s cap:25")
                 .replace("<task>|all", "all")
                 .replace("spawn <agentId> <brief> [--model <provider/model>]", "spawn ops do it")

@@ -32,6 +32,7 @@ pub mod agents;
 pub mod audit;
 pub mod chat;
 pub mod command;
+pub mod context;
 pub mod error;
 pub mod event;
 pub mod fields;

@@ -6,8 +6,8 @@ use crate::error::ErrorShape;
 use crate::fields::{Fields, InvalidField};
 use crate::scope::Scope;
 use crate::{
-    administer, agent, agents, audit, chat, flows, handshake, health, receipt, sessions, spawn,
-    tasks, tools, usage,
+    administer, agent, agents, audit, chat, context, flows, handshake, health, receipt, sessions,
+    spawn, tasks, tools, usage,
 };
 
 /// Parameters of one method.
@@ -80,6 +80,7 @@ methods! {
     SessionsDelete(administer::DeleteParams)  = "sessions.delete",    ADMIN, "<=2026.7";
     SessionsMessage(receipt::MessageParams)   = "sessions.message",   READ,  "windlass 0.1";
     SessionsSpawn(spawn::SpawnParams)         = "sessions.spawn",     WRITE, "windlass 0.1";
+    SessionsContext(context::ContextParams)   = "sessions.context",   READ,  "windlass 0.1";
     AgentsList(agents::ListParams)            = "agents.list",        READ,  "<=2026.7";
     ToolsEffective(tools::EffectiveParams)    = "tools.effective",    READ,  "<=2026.7";
     ToolsCatalog(tools::CatalogParams)        = "tools.catalog",      READ,  "<=2026.7";
@@ -264,6 +265,7 @@ mod tests {
         sessions.delete    operator.admin <=2026.7
         sessions.message   operator.read  windlass 0.1
         sessions.spawn     operator.write windlass 0.1
+        sessions.context   operator.read  windlass 0.1
         agents.list        operator.read  <=2026.7
         tools.effective    operator.read  <=2026.7
         tools.catalog      operator.read  <=2026.7

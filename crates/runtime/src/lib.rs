@@ -15,11 +15,12 @@
 pub mod clock;
 pub mod config;
 mod catalogue;
+pub mod context;
 pub mod live;
 pub mod asked;
 mod handle;
 mod prompt;
-mod pin;
+pub mod pin;
 mod model_call;
 pub mod redact;
 mod session_tools;

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use machine::policy::Role;
 use serde::{Deserialize, Serialize};
 use types::usage::estimate_tokens;
-use types::{AgentId, Hash, Prefix, ToolSpec};
+use types::{AgentId, Hash, Prefix, ToolSpec, word_enum};
 
 use crate::config::Agent;
 use crate::perform::Shared;
@@ -28,9 +28,17 @@ pub struct Stored {
     pub parts: Vec<Part>,
 }
 
+word_enum! {
+    /// What a part of a system prompt is.
+    pub enum PartKind {
+        File = "file",
+    }
+}
+
 /// A part of a system prompt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
+    pub kind: PartKind,
     /// `AGENTS.md`
     pub name: String,
     pub tokens: u64,
@@ -65,15 +73,24 @@ pub async fn render(
 
 fn stored(id: &AgentId, role: Role, known: Option<&Agent>, tools: Vec<ToolSpec>) -> Stored {
     let files = known.map(|agent| pinned_files(agent, role)).unwrap_or_default();
-    let part = |file: &files::Pinned| Part {
+    let parts = files.iter().map(part).collect();
+    let system = system::prompt(id, role, &tools, known, &files);
+    Stored { prefix: Prefix { system, tools }, parts }
+}
+
+fn part(file: &files::Pinned) -> Part {
+    Part {
+        kind: PartKind::File,
         name: file.name.to_owned(),
         tokens: estimate_tokens(&file.text),
         hash: file.hash(),
         cut: file.cut,
-    };
-    let parts = files.iter().map(part).collect();
-    let system = system::prompt(id, role, &tools, known, &files);
-    Stored { prefix: Prefix { system, tools }, parts }
+    }
+}
+
+/// The parts of a prefix that would be pinned now. Nothing is made.
+pub(crate) fn parts_now(agent: &Agent, role: Role) -> Vec<Part> {
+    files::read(&agent.workspace, role, agent.bootstrap).iter().map(part).collect()
 }
 
 /// Reads an agent's files, after making what is missing of a new workspace.
@@ -91,6 +108,14 @@ impl Stored {
     pub fn tokens(&self) -> u64 {
         let tools = self.prefix.tools.iter().map(tool_tokens).sum::<u64>();
         estimate_tokens(&self.prefix.system) + tools
+    }
+}
+
+impl Stored {
+    /// Estimates the tokens of our own words in the system prompt.
+    pub fn own_tokens(&self) -> u64 {
+        let parts = self.parts.iter().map(|part| part.tokens).sum::<u64>();
+        estimate_tokens(&self.prefix.system).saturating_sub(parts)
     }
 }
 

@@ -20,7 +20,7 @@ use machine::rows::{
 };
 use machine::run::{Phase, WaitKind};
 use types::excerpt::{BlobId, READER};
-use types::{FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, TaskId};
+use types::{FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
 
 use crate::coverage::Coverage;
 
@@ -38,6 +38,9 @@ pub struct Disk {
     answers: BTreeMap<(RunId, u32), String>,
     /// Kind, subject and detail of each line of history.
     pub journal: Vec<(&'static str, String, String)>,
+    /// When each line was written, and how many of them a store would have deleted.
+    lines: Vec<Timestamp>,
+    lines_gone: usize,
     sessions: BTreeMap<SessionKey, usize>,
     transcripts: BTreeMap<SessionId, usize>,
     episodes: BTreeMap<(SessionId, u32), usize>,
@@ -335,6 +338,7 @@ impl Rows for Disk {
 
     fn add_journal(&mut self, line: &JournalLine) {
         self.journal.push((line.kind, line.subject.clone(), line.detail.clone()));
+        self.lines.push(line.at);
     }
 
     fn add_blob(&mut self, hash: Hash, data: &str) {

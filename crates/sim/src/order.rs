@@ -218,7 +218,7 @@ pub fn random(seed: u64, session: impl Fn(&mut Rng) -> SessionKey) -> Vec<Order>
 /// What came to be possible later has dice of its own, too.
 fn elaborate(seed: u64, orders: &mut [Order]) {
     let rng = &mut Rng::about(seed, "elaborate orders");
-    for order in orders {
+    for order in orders.iter_mut() {
         match &mut order.what {
             What::Act { act: Act::Reset { first, .. }, .. } if rng.chance(600) => {
                 *first = Some("the first words anew".to_owned());
@@ -230,6 +230,13 @@ fn elaborate(seed: u64, orders: &mut [Order]) {
                 wish.debounce_ms = rng.chance(500).then(|| 1_000 * rng.below(20) as i64);
             }
             _ => {}
+        }
+    }
+    // Only here and there, so that most older lives stay as they were.
+    let rng = &mut Rng::about(seed, "refreshes");
+    for order in orders.iter_mut().filter(|_| rng.chance(120)) {
+        if let What::Act { act, .. } = &mut order.what {
+            *act = Act::Refresh { changed: Vec::new() };
         }
     }
 }

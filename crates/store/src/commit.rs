@@ -106,7 +106,7 @@ fn is_new_work(event: &Event) -> bool {
         Event::RetryTask(_) | Event::Redeliver { .. } => true,
         Event::Command(command) => match &command.act {
             Act::Call(call) => begins(call),
-            Act::Tell { .. } | Act::Patch(_) | Act::Retry(_) => true,
+            Act::Tell { .. } | Act::Patch(_) | Act::Refresh { .. } | Act::Retry(_) => true,
             Act::Reset { first, .. } => first.is_some(),
             Act::Stop | Act::StopChildren => false,
         },

@@ -19,7 +19,7 @@ use crate::view::{
     RunView, SentView, SessionFilter, SessionView, SpendView, Tally, TaskFilter, TaskView,
     TranscriptView, WaitView,
 };
-use machine::rows::{Flow, FlowNode, Halt};
+use machine::rows::{Episode, Flow, FlowNode, Halt};
 
 /// Rows as they are between two commits.
 pub trait Query {
@@ -103,6 +103,9 @@ pub trait Query {
         session: &SessionKey,
         limit: usize,
     ) -> Result<Vec<TranscriptView>, StoreError>;
+
+    /// The present episode of a transcript.
+    fn newest_episode(&self, session: SessionId) -> Result<Option<Episode>, StoreError>;
 
     /// The command of this key in this session.
     fn command(

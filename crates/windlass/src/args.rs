@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    agent, agents, chat, config, db, demo, flow, gateway, sessions, spawn, status, tasks, tools,
-    usage,
+    agent, agents, chat, config, context, db, demo, flow, gateway, sessions, spawn, status, tasks,
+    tools, usage,
 };
 
 /// The gateway for fleets of LLM agents that must not lose work
@@ -64,6 +64,8 @@ pub enum Command {
     Sessions(sessions::SessionsCommand),
     /// List the named conversations, and what they are about
     Threads(sessions::ThreadsArgs),
+    /// Show what is sent before and with a conversation, and what takes how much
+    Context(context::ContextArgs),
     /// Look at sub-agents, as a tree
     #[command(subcommand)]
     Subagents(tasks::SubagentsCommand),

@@ -13,7 +13,7 @@ use machine::rows::EndReason;
 use machine::{Answer, Limits};
 use protocol::ErrorShape;
 use protocol::command::{
-    self, Command, Handle, Queue, QueueDrop, QueueSettings, Subagents, Victims, WrongForm,
+    self, Command, Context, Handle, Queue, QueueDrop, QueueSettings, Subagents, Victims, WrongForm,
 };
 use store::StoreError;
 use store::query::{Query, ask};
@@ -26,6 +26,7 @@ use types::{
 use crate::card::{self, Card};
 use crate::gateway::{Gateway, unreadable};
 use crate::methods::chat::{ORIGIN, OWNER, queue_mode};
+use crate::methods::context;
 use crate::refusal::{not_submitted, refused, unexpected};
 
 /// Commands among which the last list is looked for.
@@ -95,6 +96,7 @@ async fn act(gateway: &Gateway, session: &SessionKey, command: Command) -> Resul
         Command::Stop => return Ok(Act::Stop),
         Command::New(first) => return Ok(Act::Reset { reason: EndReason::New, first }),
         Command::Reset(first) => return Ok(Act::Reset { reason: EndReason::Reset, first }),
+        Command::Context(wanted) => return context_act(gateway, session, wanted).await,
         Command::Queue(Queue::Set(settings)) => {
             let queue = Some(Some(wish(settings)));
             return Ok(Act::Patch(Patch { queue, ..Patch::default() }));
@@ -118,6 +120,24 @@ async fn act(gateway: &Gateway, session: &SessionKey, command: Command) -> Resul
         asked.act(read)
     });
     asked.await.map_err(unreadable)
+}
+
+/// What is sent with a conversation, and that it be read anew.
+async fn context_act(
+    gateway: &Gateway,
+    session: &SessionKey,
+    wanted: Context,
+) -> Result<Act, ErrorShape> {
+    if wanted == Context::Refresh {
+        return Ok(Act::Refresh { changed: context::changed(gateway, session).await? });
+    }
+    let Some(account) = context::of_session(gateway, session).await? else {
+        return Ok(tell(format!("{session}: nothing has been said here yet.")));
+    };
+    Ok(tell(match wanted {
+        Context::Json => serde_json::to_string(&account).expect("an account is JSON"),
+        shown => account.lines(shown == Context::Detail, gateway.now()).join("\n"),
+    }))
 }
 
 fn wish(settings: QueueSettings) -> QueueWish {
@@ -200,6 +220,7 @@ impl Asked<'_> {
             | Command::Stop
             | Command::New(_)
             | Command::Reset(_)
+            | Command::Context(_)
             | Command::Subagents(Subagents::Kill(Victims::All) | Subagents::Spawn { .. }) => {
                 tell(command::help())
             }

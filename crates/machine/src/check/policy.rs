@@ -40,13 +40,15 @@ pub fn tools_are_allowed(world: &World, found: &mut Found) {
     }
 }
 
-/// The number of each transcript's present episode, and when it began.
+/// The number of the episode whose policy is kept, of each transcript, and since when: the policy
+/// is computed when the episode is pinned.
 fn began(world: &World) -> BTreeMap<SessionId, (u32, types::Timestamp)> {
     let mut began = BTreeMap::new();
     for episode in &world.episodes {
-        let last = began.entry(episode.session_id).or_insert((episode.n, episode.at));
+        let Some(pinned) = episode.pinned else { continue };
+        let last = began.entry(episode.session_id).or_insert((episode.n, pinned));
         if episode.n > last.0 {
-            *last = (episode.n, episode.at);
+            *last = (episode.n, pinned);
         }
     }
     began

@@ -79,6 +79,9 @@ fn episodes(world: &World, found: &mut Found) {
     for episode in episodes {
         let (n, seq) = last.get(&episode.session_id).copied().unwrap_or((0, 1));
         let follows = episode.n == n + 1 && episode.first_seq >= seq;
+        found.unless(episode.pinned.is_some() == episode.prefix_hash.is_some(), "episodes", || {
+            format!("{episode:?} has a prefix and no time of it, or the other way round")
+        });
         let end = transcripts.get(&episode.session_id).map_or(0, |row| row.next_seq);
         found.unless(follows && episode.first_seq <= end, "episodes", || {
             format!("{episode:?} after episode {n} from {seq}, before {end}")

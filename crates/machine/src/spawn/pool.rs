@@ -11,6 +11,7 @@ use types::{Cleanup, Hash, Reuse, SpawnContext, SpawnRequest, Timestamp};
 use super::place::is_above;
 use crate::announce;
 use crate::queue::QueueWish;
+use crate::refresh;
 use crate::rows::{Episode, EpisodeReason, Session, Task};
 use crate::state::State;
 
@@ -61,8 +62,7 @@ pub(super) fn claim(
 /// Has the session of an ended task been taken for another since? It has forgotten this one.
 pub(crate) fn is_taken_since(state: &mut State<'_>, ended: &Task) -> bool {
     let id = state.session(&ended.session_key).session_id;
-    let n = state.transcript(&id).episode;
-    let episode = state.episode(&(id, n));
+    let episode = refresh::original(state, id);
     let since = ended.ended.is_some_and(|at| at <= episode.at);
     episode.reason == EpisodeReason::Pool && since
 }
@@ -101,6 +101,7 @@ fn begin_episode(state: &mut State<'_>, session: &Session, draft: &Session) -> S
         reason: EpisodeReason::Pool,
         prefix_hash: None,
         prefix_tokens: 0,
+        pinned: None,
         at: now,
     });
     let row = state.session_mut(&session.key);

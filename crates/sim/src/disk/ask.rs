@@ -244,9 +244,8 @@ impl Tx for Disk {
         self.forget(before, limit)
     }
 
-    fn forget_journal(&mut self, _before: Timestamp, _limit: usize) -> usize {
-        // Nothing is asked of it but what has happened since the start.
-        0
+    fn forget_journal(&mut self, before: Timestamp, limit: usize) -> usize {
+        self.forget_lines(before, limit)
     }
 
     fn forget_kept(&mut self, before: Timestamp, limit: usize) -> usize {

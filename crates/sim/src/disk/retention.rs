@@ -53,6 +53,15 @@ impl Disk {
         gone.len()
     }
 
+    /// Counts the lines of history that are deleted now. They stay here, for who looks at a life.
+    pub(super) fn forget_lines(&mut self, before: Timestamp, limit: usize) -> usize {
+        let newest = self.lines.len().saturating_sub(1);
+        let kept = self.lines.get(self.lines_gone..newest).unwrap_or_default();
+        let gone = kept.iter().take(limit).filter(|at| **at < before).count();
+        self.lines_gone += gone;
+        gone
+    }
+
     /// Was the row done with before then, and with it its run and its task?
     fn is_settled(&self, row: &InboxRow, before: Timestamp) -> bool {
         let run = row.run.and_then(|id| self.run_row(id));

@@ -19,6 +19,7 @@ mod long;
 mod policy;
 mod queue;
 mod recover;
+mod refresh;
 mod seeds;
 mod send;
 mod session;

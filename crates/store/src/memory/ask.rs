@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use machine::check::{EntryHead, World};
 use machine::rows::{
-    BudgetKey, BudgetScope, CommandRow, EntryKind, Flow, FlowNode, GateState, Halt, InboxState,
-    LedgerRow, NodeState, Run, Session, Step, StepKind, StepState, Task, Transcript,
+    BudgetKey, BudgetScope, CommandRow, EntryKind, Episode, Flow, FlowNode, GateState, Halt,
+    InboxState, LedgerRow, NodeState, Run, Session, Step, StepKind, StepState, Task, Transcript,
 };
 use machine::status::{Activity, activity};
 use types::{FlowId, Hash, MessageId, RunId, SessionId, SessionKey, SpendBy, TaskId, Timestamp};
@@ -328,6 +328,11 @@ impl Query for Tables {
         rows.sort_by_key(|row| (row.ended.is_some(), Reverse((row.started, row.session_id))));
         rows.truncate(limit);
         Ok(rows)
+    }
+
+    fn newest_episode(&self, session: SessionId) -> Result<Option<Episode>, StoreError> {
+        let own = self.episodes.values().filter(|episode| episode.session_id == session);
+        Ok(own.max_by_key(|episode| episode.n).cloned())
     }
 
     fn command(

@@ -1,7 +1,9 @@
 //! The questions of readers, in SQL.
 
 use machine::check::{EntryHead, World};
-use machine::rows::{CommandRow, Flow, FlowNode, Halt, InboxKind, InboxState, LaneName, Place};
+use machine::rows::{
+    CommandRow, Episode, Flow, FlowNode, Halt, InboxKind, InboxState, LaneName, Place,
+};
 use rusqlite::params;
 use types::{
     AgentId, FlowId, Hash, MessageId, NodeName, RunId, SessionId, SessionKey, SpendBy, TaskId,
@@ -382,17 +384,11 @@ impl Query for Snapshot<'_> {
         session: &SessionKey,
         limit: usize,
     ) -> Result<Vec<TranscriptView>, StoreError> {
-        let sql = concat!(
-            "select ",
-            columns!(transcripts),
-            " from transcripts where session_key = ?1 \
-             and exists (select 1 from sessions where key = ?1 and deleted_ms is null \
-                         and (ended_ms is null or ended_ms > created_ms)) \
-             order by ended_ms is not null, started_ms desc, session_id desc limit ?2"
-        );
-        let params = params![Text(session), int(limit as u64)];
-        let rows = self.link.rows(sql, params, columns::transcript)?;
-        Ok(rows.into_iter().map(TranscriptView::new).collect())
+        sessions::transcripts(self.link, session, limit)
+    }
+
+    fn newest_episode(&self, session: SessionId) -> Result<Option<Episode>, StoreError> {
+        sessions::newest_episode(self.link, session)
     }
 
     fn command(

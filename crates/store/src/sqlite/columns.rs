@@ -40,7 +40,7 @@ macro_rules! columns {
          base_first_seq, base_last_seq, ended_ms, end_reason"
     };
     (episodes) => {
-        "session_id, n, first_seq, prefix_hash, prefix_tokens, at_ms, reason"
+        "session_id, n, first_seq, prefix_hash, prefix_tokens, at_ms, reason, pinned_ms"
     };
     (tasks) => {
         "id, requester_key, parent_id, root_key, depth, session_key, run_id, task_name, label, \
@@ -335,6 +335,7 @@ pub fn episode(c: &mut Columns<'_, '_>) -> Result<Episode> {
         prefix_tokens: c.count()?,
         at: c.time()?,
         reason: c.parsed()?,
+        pinned: c.time_or_none()?,
     })
 }
 

@@ -141,9 +141,10 @@ pub fn transcript(link: Link<'_>, row: &Transcript) -> Put {
 pub fn episode(link: Link<'_>, row: &Episode) -> Put {
     let sql = upsert!(
         episodes,
-        "?1, ?2, ?3, ?4, ?5, ?6, ?7",
+        "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8",
         "session_id, n",
-        "prefix_hash = excluded.prefix_hash, prefix_tokens = excluded.prefix_tokens"
+        "prefix_hash = excluded.prefix_hash, prefix_tokens = excluded.prefix_tokens, \
+         pinned_ms = excluded.pinned_ms"
     );
     let params = params![
         Text(row.session_id),
@@ -153,6 +154,7 @@ pub fn episode(link: Link<'_>, row: &Episode) -> Put {
         int(row.prefix_tokens),
         row.at.ms(),
         row.reason.as_str(),
+        row.pinned.map(|at| at.ms()),
     ];
     link.run(sql, params).map(drop)
 }

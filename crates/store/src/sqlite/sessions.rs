@@ -1,17 +1,47 @@
 //! Lists and counts of sessions, in SQL: with those conditions only that are asked for, so that
 //! each can use its index.
 
-use machine::rows::Lifecycle;
+use machine::rows::{Episode, Lifecycle};
 use machine::run::Phase;
 use machine::status::{Activity, activity};
-use rusqlite::params_from_iter;
 use rusqlite::types::Value;
-use types::Timestamp;
+use rusqlite::{params, params_from_iter};
+use types::{SessionId, SessionKey, Timestamp};
 
-use super::columns::{Columns, int};
+use super::columns::{self, Columns, Text, columns, int};
 use super::link::{Link, Read};
 use crate::error::StoreError;
-use crate::view::{SessionFilter, Tally};
+use crate::view::{SessionFilter, Tally, TranscriptView};
+
+/// Transcripts of a session that is not deleted, newest first. What was before its birth belongs to
+/// a conversation that was deleted.
+pub fn transcripts(
+    link: Link<'_>,
+    session: &SessionKey,
+    limit: usize,
+) -> Result<Vec<TranscriptView>, StoreError> {
+    let sql = concat!(
+        "select ",
+        columns!(transcripts),
+        " from transcripts where session_key = ?1 \
+             and exists (select 1 from sessions where key = ?1 and deleted_ms is null \
+                         and (ended_ms is null or ended_ms > created_ms)) \
+             order by ended_ms is not null, started_ms desc, session_id desc limit ?2"
+    );
+    let params = params![Text(session), int(limit as u64)];
+    let rows = link.rows(sql, params, columns::transcript)?;
+    Ok(rows.into_iter().map(TranscriptView::new).collect())
+}
+
+/// The present episode of a transcript.
+pub fn newest_episode(link: Link<'_>, session: SessionId) -> Result<Option<Episode>, StoreError> {
+    let sql = concat!(
+        "select ",
+        columns!(episodes),
+        " from episodes where session_id = ?1 order by n desc limit 1"
+    );
+    link.row(sql, params![Text(session)], columns::episode)
+}
 
 /// Conditions and their values, in the order of the placeholders.
 #[derive(Debug, Default)]

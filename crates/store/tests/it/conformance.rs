@@ -79,6 +79,7 @@ fn change_every_row(state: &mut State<'_>) {
 
     let mut episode = rows::episode(1);
     (episode.prefix_hash, episode.prefix_tokens) = (Some(Hash::of("p")), 8);
+    episode.pinned = Some(Timestamp(200));
     tx.put_episode(&episode);
     assert_eq!(tx.episode((session_id(1), 1)), Some(episode));
 

@@ -1,8 +1,9 @@
 //! What readers see, on every store.
 
 use machine::State;
-use machine::rows::{EntryKind, InboxState, LaneName, NodeState, Outcome, StepState};
+use machine::rows::{EntryKind, Episode, InboxState, LaneName, NodeState, Outcome, StepState};
 use machine::run::{Phase, WaitKind};
+use store::query::ask;
 use store::view::{LedgerScope, SessionFilter, TaskFilter};
 use types::{AgentId, Timestamp, Usage};
 
@@ -14,6 +15,7 @@ use crate::rows::{self, key, plant, run_id, session_id, task_id};
 fn world(state: &mut State<'_>) {
     plant(state, 4);
     let tx = state.tx();
+    tx.put_episode(&Episode { n: 2, pinned: Some(Timestamp(300)), ..rows::episode(1) });
     let mut task = rows::task(2);
     (task.outcome, task.ended) = (Some(Outcome::Failed), Some(Timestamp(301)));
     tx.put_task(&task);
@@ -97,6 +99,17 @@ fn transcripts_by_page() {
         assert_eq!(text.as_deref(), Some("it is 42"), "{name}");
         assert_eq!(store.final_text(run_id(2)).await.unwrap(), None);
         assert_eq!(store.final_text(run_id(99)).await.unwrap(), None);
+    });
+}
+
+#[test]
+fn the_present_episode_of_a_transcript() {
+    on_each_world(async |Bench { name, store, .. }| {
+        let newest = |id| ask(&**store, move |rows| rows.newest_episode(id));
+        assert_eq!(newest(session_id(2)).await.unwrap(), Some(rows::episode(2)), "{name}");
+        let episode = newest(session_id(1)).await.unwrap().unwrap();
+        assert_eq!((episode.n, episode.pinned), (2, Some(Timestamp(300))), "{name}");
+        assert_eq!(newest(session_id(99)).await.unwrap(), None);
     });
 }
 

@@ -112,6 +112,7 @@ pub fn episode(n: u128) -> Episode {
         reason: EpisodeReason::Pool,
         prefix_hash: None,
         prefix_tokens: 7,
+        pinned: None,
         at: Timestamp(100),
     }
 }

@@ -4,6 +4,7 @@ pub mod agent;
 pub mod agents;
 pub mod chat;
 pub mod config;
+pub mod context;
 pub mod db;
 pub mod demo;
 pub mod doctor;
