@@ -77,6 +77,8 @@ pub struct ToolStart {
     pub call_id: String,
     /// It may have been begun before a crash.
     pub again: bool,
+    /// May it leave something running? Not where the session could not look at it.
+    pub background: bool,
 }
 
 /// One look at what a task has to hand in. The answer is the entry of step `asked_by`.

@@ -353,4 +353,6 @@ pub struct ToolDone {
     pub is_error: bool,
     /// It was interrupted, and nobody can tell whether it was done.
     pub unknown: bool,
+    /// What it has started goes on, now that the call is over.
+    pub background: bool,
 }

@@ -133,7 +133,7 @@ fn close(state: &mut State<'_>, run: RunId, end: End) -> Closed {
     session.active = now;
     session.rev += 1;
 
-    if were_out && was.slot.is_some() {
+    if were_out && was.slot.is_some() || was.background {
         halt::begin(state, run);
     }
     if let Some(task) = was.task {

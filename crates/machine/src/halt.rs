@@ -1,8 +1,9 @@
 //! What becomes of the calls of a run that was ended while they were out.
 //!
 //! The commit that ends a run is the end of it: nothing of it is taken any more. What it had out
-//! still runs for a moment, and a stop that says "stopped" of a process which lives on lies. So
-//! there is a row for each such run, until somebody has looked:
+//! still runs for a moment, and a stop that says "stopped" of a process which lives on lies. The
+//! same holds of a run that has left commands running in the background, however it ends. So there
+//! is a row for each such run, until somebody has looked:
 //!
 //! ```text
 //!  run ends ──▶ Stopping ──┬─ nothing is left ──────▶ Stopped
@@ -13,7 +14,8 @@
 //!
 //! - A row that is not `Stopped` has a timer, after which it is looked at again; so does a start.
 //! - `Stopped` is said once, and for good.
-//! - Only a run that has ended, and not by its own answer, has a row.
+//! - Only a run that has ended has a row, and one that has ended by its own answer only for what it
+//!   had in the background.
 
 use std::time::Duration;
 
@@ -33,7 +35,7 @@ pub const LOOK_AT_REST: Duration = Duration::from_secs(5);
 /// Halts of one tree that an answer lists, and that a start looks at at once.
 const HALTS_MAX: usize = 100;
 
-/// The run has been ended with calls out: they are to be ended too, and somebody is to look.
+/// The run has ended with something out: that is to be ended too, and somebody is to look.
 pub fn begin(state: &mut State<'_>, run: RunId) {
     let asked = state.now();
     let root_key = state.run(&run).root_key.clone();

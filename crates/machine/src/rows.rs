@@ -406,6 +406,8 @@ pub struct Run {
     pub cost: MicroUsd,
     /// The budget that it waits for.
     pub budget: Option<BudgetKey>,
+    /// Something that it has started goes on beside it, so its end is looked after.
+    pub background: bool,
     pub error_class: Option<FailureClass>,
     pub error: Option<String>,
     pub queued: Timestamp,

@@ -25,6 +25,9 @@ use crate::transcript::{self, Closing, NewEntry, close_tool};
 use crate::wait::{self, Turn, requeue, suspend, transition};
 use crate::{gate, guard, kept};
 
+/// The tool with which a session looks at what it has left running.
+const LOOKS_AT_COMMANDS: &str = "process";
+
 /// Sends the run to its model, or to whatever comes before that.
 ///
 /// In this order: a stopped tree ends the run; a draining gateway puts it back in line; an
@@ -381,6 +384,7 @@ pub fn start_tool(state: &mut State<'_>, run: RunId, n: u32, again: bool) {
     let token = token(state, run);
     let row = state.run(&run);
     let (session, session_id) = (row.session_key.clone(), row.session_id);
+    let background = policy::now(state, &session).refusal(LOOKS_AT_COMMANDS).is_none();
     let step = state.step(&(run, n));
     let start = ToolStart {
         run,
@@ -392,6 +396,7 @@ pub fn start_tool(state: &mut State<'_>, run: RunId, n: u32, again: bool) {
         name: step.name.clone().unwrap_or_default(),
         call_id: step.call_id.clone().unwrap_or_default(),
         again,
+        background,
     };
     state.notices.push(Notice::ToolStarted {
         run,
@@ -451,7 +456,9 @@ pub fn on_tool_finished(
     }
     let closing = Closing { text: &text, is_error: result.is_error, state: to };
     close_tool(state, run, step, closing);
-    state.run_mut(&run).recoveries = 0;
+    let row = state.run_mut(&run);
+    row.recoveries = 0;
+    row.background |= result.background;
     after_tool(state, run);
     Answer::Done
 }

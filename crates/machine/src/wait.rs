@@ -80,10 +80,8 @@ pub fn open_run(state: &mut State<'_>, key: &SessionKey, seq: i64) {
     };
     let wire_id = wire_id(state, &row.idem_key, row.kind, id);
     let lane = lane_of(row.kind, session.depth);
-    let model = session
-        .model
-        .or_else(|| state.limits.agents.get(&session.agent).map(|agent| agent.model.clone()))
-        .unwrap_or_default();
+    let of_agent = || state.limits.agents.get(&session.agent).map(|agent| agent.model.clone());
+    let model = session.model.or_else(of_agent).unwrap_or_default();
     let run = Run {
         id,
         wire_id: wire_id.clone(),
@@ -111,6 +109,7 @@ pub fn open_run(state: &mut State<'_>, key: &SessionKey, seq: i64) {
         usage: Default::default(),
         cost: Default::default(),
         budget: None,
+        background: false,
         error_class: None,
         error: None,
         queued: state.now(),

@@ -60,6 +60,9 @@ struct Tasks {
 impl Performer {
     pub fn new(handle: Handle, clock: Arc<dyn Clock>) -> Performer {
         let toolbox = Toolbox::builtin(&handle.config().tools);
+        if let Err(error) = toolbox.processes().recover() {
+            tracing::warn!(%error, "what earlier commands have written cannot be read");
+        }
         let prefixes = Prefixes::default();
         let (tasks, changed, ended) = (Mutex::default(), Notify::new(), Notify::new());
         let shared = Shared { handle, toolbox, prefixes, clock, tasks, changed, ended };
@@ -110,7 +113,9 @@ impl Performer {
     fn prove(&self, run: RunId, look: u32) {
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
-            shared.calls_left(run, ABORT_GRACE).await;
+            // What went on beside the run's calls has the same time as they have.
+            let ending = shared.toolbox.processes().end_run(run);
+            tokio::join!(shared.calls_left(run, ABORT_GRACE), ending);
             let pids = leftover::end(run, DEAD_WITHIN).await;
             // A call whose processes have just been ended comes back at once.
             let calls = shared.calls_left(run, BACK_WITHIN).await;
@@ -143,7 +148,8 @@ impl Performer {
                 self.idle().await;
             }
         };
-        let _ = tokio::time::timeout(ABORT_GRACE, all_gone).await;
+        let all_gone = tokio::time::timeout(ABORT_GRACE, all_gone);
+        let _ = tokio::join!(all_gone, self.shared.toolbox.processes().end());
     }
 }
 
@@ -274,6 +280,6 @@ fn tool_panicked(start: &machine::effect::ToolStart) -> Event {
         run: start.run,
         token: start.token,
         step: start.step,
-        result: ToolDone { text, is_error: true, unknown: true },
+        result: ToolDone { text, is_error: true, unknown: true, background: false },
     }
 }

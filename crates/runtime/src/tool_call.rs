@@ -22,6 +22,8 @@ pub async fn call_tool(
 ) -> Option<Event> {
     let done = |result: ToolDone| {
         let (run, token, step) = (start.run, start.token, start.step);
+        // Asked now that the call is over: what it waited for is gone from the list.
+        let result = ToolDone { background: shared.toolbox.processes().goes_on(run), ..result };
         Some(Event::ToolFinished { run, token, step, result })
     };
     let arguments = match arguments(shared, start).await {
@@ -50,7 +52,7 @@ pub async fn call_tool(
 }
 
 fn told(output: ToolOutput) -> ToolDone {
-    ToolDone { text: output.text, is_error: output.is_error, unknown: false }
+    ToolDone { text: output.text, is_error: output.is_error, unknown: false, background: false }
 }
 
 /// Reads the call's arguments from the answer that asked for it: the transcript is the truth,
@@ -80,6 +82,8 @@ async fn context(
     let key = Hash::of(format!("{}/{}/{}", start.run, start.step, start.call_id));
     Ok(ToolContext {
         workspace,
+        session: start.session.clone(),
+        background: start.background,
         run: start.run,
         idempotency_key: key.to_string(),
         cancel,
@@ -125,7 +129,12 @@ async fn run_tool(
             Probe::Unsure => {
                 let text = "Interrupted by a gateway restart. The outcome is unknown. Check \
                             before doing it again.";
-                return ToolDone { text: text.to_owned(), is_error: true, unknown: true };
+                return ToolDone {
+                    text: text.to_owned(),
+                    is_error: true,
+                    unknown: true,
+                    background: false,
+                };
             }
         }
     }

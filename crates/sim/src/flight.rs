@@ -97,7 +97,9 @@ impl Sim {
         // All are the same, so that the guard has something to do; in some lives all are long.
         let long = self.limits.result_bytes_max < LONG_RESULT;
         let text = if long { "x".repeat(LONG_RESULT) } else { "a result".to_owned() };
-        let result = ToolDone { text, is_error, unknown };
+        // Some commands go on beside their run; no draw, so that it is the same in every life.
+        let background = effect == Some(EffectClass::Opaque) && step % 3 == 0;
+        let result = ToolDone { text, is_error, unknown, background };
         self.take_off(run, Event::ToolFinished { run, token, step, result }, 5_000);
     }
 

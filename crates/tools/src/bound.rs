@@ -3,7 +3,7 @@
 use types::excerpt::{MARK_BYTES_MAX, mark};
 
 /// The first and the last bytes of a stream.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct HeadTail {
     half: usize,
     head: Vec<u8>,
@@ -38,16 +38,24 @@ impl HeadTail {
     /// Returns the text, with a line in the middle that says how many bytes are missing.
     /// Bytes that are not UTF-8 are replaced, which can make the text longer.
     pub(crate) fn into_text(self) -> String {
+        String::from_utf8_lossy(&self.into_bytes()).into_owned()
+    }
+
+    /// As [`HeadTail::into_text`], before it is text.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
         let HeadTail { half, mut head, tail, total } = self;
         let tail = &tail[tail.len() - tail.len().min(half)..];
         if total == (head.len() + tail.len()) as u64 {
             head.extend_from_slice(tail);
-            return String::from_utf8_lossy(&head).into_owned();
+            return head;
         }
-        let (head, tail) = (without_cut_end(&head), without_cut_start(tail));
+        let tail = without_cut_start(tail);
+        head.truncate(without_cut_end(&head).len());
         let cut = total - (head.len() + tail.len()) as u64;
-        let (head, tail) = (String::from_utf8_lossy(head), String::from_utf8_lossy(tail));
-        format!("{head}\n{}\n{tail}", mark(cut, head.len() as u64, None))
+        let mark = mark(cut, head.len() as u64, None);
+        head.extend_from_slice(format!("\n{mark}\n").as_bytes());
+        head.extend_from_slice(tail);
+        head
     }
 }
 

@@ -1,56 +1,35 @@
-//! `exec`: a shell command in the workspace, bounded in time and output.
+//! `exec`: a shell command in the workspace, bounded in time and output. One that takes long goes
+//! on in the background, where `process` finds it.
 
-use std::ffi::{OsStr, OsString};
-use std::fmt::Write as _;
-use std::io;
-use std::os::unix::process::ExitStatusExt;
+mod env;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use serde_json::{Value, json};
-use tokio::process::Command;
+use serde_json::json;
 use types::{EffectClass, ToolSpec};
 
-use crate::arguments::{Arguments, Refused, excerpt, wrong};
-use crate::bound::HeadTail;
-use crate::group::{Remains, Running};
-use crate::processes::{CALL_VARIABLE, RUN_VARIABLE};
+use crate::arguments::{Arguments, Refused, excerpt};
+use crate::launch::{Launch, Wants};
+use crate::process::{About, End, Entry, Table, Why, above, state};
 use crate::workspace::Workspace;
 use crate::{Config, Tool, ToolContext, ToolOutput};
-
-/// What a command inherits, besides `LC_*`. The gateway's own environment holds API keys.
-const INHERITED: &[&str] = &[
-    "PATH",
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "SHELL",
-    "LANG",
-    "LANGUAGE",
-    "TZ",
-    "TERM",
-    "TMPDIR",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-];
 
 /// Linux takes no argument longer than 128 KiB.
 const COMMAND_BYTES_MAX: usize = 120 * 1024;
 const TITLE_BYTES_MAX: usize = 512;
-const ENV_COUNT_MAX: usize = 256;
 
-/// Room in the result for the lines about the command's end.
-const ENDING_BYTES_MAX: usize = 1024;
+/// A command that is to go on in the background is watched so long: most that fail do it at once.
+const FIRST_LOOK: Duration = Duration::from_millis(300);
 
-const FOREGROUND: &str = "commands run in the foreground until they end; set `timeoutSeconds`";
 const HERE: &str = "commands run on the gateway's machine, as the gateway's user";
 const REFUSED: &[Refused] = &[
-    ("yieldMs", FOREGROUND),
-    ("background", FOREGROUND),
-    ("run_in_background", FOREGROUND),
-    ("pty", "commands have no terminal; use a program's non-interactive options"),
+    ("run_in_background", "use `background`"),
     ("elevated", HERE),
     ("host", HERE),
     ("node", HERE),
@@ -68,8 +47,9 @@ pub(crate) struct Exec {
     shell: &'static str,
     timeout: Duration,
     timeout_max: Duration,
+    wait: Duration,
     grace: Duration,
-    output_bytes_max: usize,
+    table: Arc<Table>,
 }
 
 /// A call, checked.
@@ -79,49 +59,45 @@ struct Request {
     folder: PathBuf,
     env: Vec<(String, String)>,
     timeout: Duration,
-}
-
-/// Why a command is over.
-#[derive(Debug)]
-enum Ending {
-    Exited(ExitStatus),
-    TimedOut,
-    Cancelled,
+    /// How long the call waits for the end before the command goes on without it; for ever if none.
+    wait: Option<Duration>,
+    /// Was it asked to go on in the background?
+    background: bool,
+    terminal: bool,
 }
 
 impl Exec {
-    pub(crate) fn new(config: &Config) -> Exec {
+    pub(crate) fn new(config: &Config, table: Arc<Table>) -> Exec {
         let timeout = config.exec_timeout.as_secs();
         let spec = ToolSpec {
             name: "exec".to_owned(),
-            description: "Run a shell command in the workspace and wait until it ends. The result \
-                holds its output (of long output the first and the last part) and its exit code. \
-                There is no terminal and no standard input. Processes that it leaves in the \
-                background are stopped."
+            description: "Run a shell command in the workspace. Answers with its output (of long \
+                output the first and the last part) and exit code when it ends. One that runs \
+                longer than yieldMs goes on in the background: you get its sessionId for \
+                `process`. Whatever it starts ends with it, and with this run at the latest."
                 .to_owned(),
             input_schema: json!({
                 "type": "object",
                 "properties": {
-                    "command": { "type": "string", "description": "The command, as for `sh -c`." },
-                    "title": {
-                        "type": "string",
-                        "description": "A few words for people: what the command is for.",
+                    "command": { "type": "string", "description": "As for `sh -c`." },
+                    "title": { "type": "string", "description": "For people: what it is for." },
+                    "workdir": { "type": "string", "description": "Relative to the workspace." },
+                    "env": { "type": "object", "additionalProperties": { "type": "string" } },
+                    "yieldMs": {
+                        "type": "number",
+                        "description": format!("Default {}.", config.exec_yield.as_millis()),
                     },
-                    "workdir": {
-                        "type": "string",
-                        "description": "The folder to run in, relative to the workspace.",
-                    },
-                    "env": {
-                        "type": "object",
-                        "additionalProperties": { "type": "string" },
-                        "description": "Environment variables to add.",
+                    "background": {
+                        "type": "boolean",
+                        "description": "Do not wait; its input stays open.",
                     },
                     "timeoutSeconds": {
                         "type": "number",
                         "exclusiveMinimum": 0,
                         "maximum": config.exec_timeout_max.as_secs(),
-                        "description": format!("Stop it after so long; {timeout} if left out."),
+                        "description": format!("Stop it after so long; default {timeout}."),
                     },
+                    "pty": { "type": "boolean", "description": "Give it a terminal." },
                 },
                 "required": ["command"],
                 "additionalProperties": false,
@@ -133,8 +109,9 @@ impl Exec {
             shell: if Path::new(bash).exists() { bash } else { "/bin/sh" },
             timeout: config.exec_timeout,
             timeout_max: config.exec_timeout_max,
+            wait: config.exec_yield,
             grace: config.exec_grace,
-            output_bytes_max: config.result_bytes_max.saturating_sub(ENDING_BYTES_MAX),
+            table,
         }
     }
 
@@ -151,11 +128,15 @@ impl Exec {
         if !folder.is_dir() {
             return Err(format!("`workdir` is not a folder: `{}`", excerpt(workdir)));
         }
+        let background = arguments.flag("background")?.unwrap_or(false);
         Ok(Request {
             command: command.to_owned(),
             folder,
-            env: env(arguments.value("env"))?,
+            env: env::env(arguments.value("env"))?,
             timeout: self.timeout(arguments.number("timeoutSeconds")?)?,
+            wait: self.wait(context, background, arguments.number("yieldMs")?)?,
+            background,
+            terminal: arguments.flag("pty")?.unwrap_or(false),
         })
     }
 
@@ -171,126 +152,148 @@ impl Exec {
         Ok(timeout)
     }
 
-    fn command(&self, context: &ToolContext, request: &Request) -> Command {
-        let mut command = Command::new(self.shell);
-        command
-            .arg("-c")
-            .arg(&request.command)
-            .current_dir(&request.folder)
-            .env_clear()
-            .envs(inherited(std::env::vars_os()))
-            .envs(context.env.iter().map(|(name, value)| (name, value)))
-            .envs(request.env.iter().map(|(name, value)| (name, value)))
-            // Last: no one else may say which run a process belongs to.
-            .env(RUN_VARIABLE, context.run.to_string());
-        command
-    }
-
-    async fn run(&self, context: &ToolContext, request: &Request) -> io::Result<ToolOutput> {
-        let started = Instant::now();
-        let command = self.command(context, request);
-        let mut running = Running::start(command, HeadTail::new(self.output_bytes_max))?;
-        let ending = tokio::select! {
-            status = running.exited() => Ending::Exited(status?),
-            () = tokio::time::sleep(request.timeout) => Ending::TimedOut,
-            () = context.cancel.cancelled() => Ending::Cancelled,
-        };
-        let remains = match ending {
-            Ending::Exited(_) => running.clear(self.grace).await,
-            Ending::TimedOut | Ending::Cancelled => running.stop(self.grace).await,
-        };
-        let text = running.into_output().await.into_text();
-        Ok(self.report(text, request, &ending, remains, started.elapsed()))
-    }
-
-    /// What the command wrote, and below it how it ended.
-    fn report(
+    fn wait(
         &self,
-        mut text: String,
-        request: &Request,
-        ending: &Ending,
-        remains: Remains,
-        took: Duration,
-    ) -> ToolOutput {
-        if text.is_empty() {
-            text.push_str("[no output]");
-        }
-        if !text.ends_with('\n') {
-            text.push('\n');
-        }
-        let took = format!("{:.1} s", took.as_secs_f64());
-        let last = match ending {
-            Ending::Exited(status) => match (status.code(), status.signal()) {
-                (Some(code), _) => format!("[exit code {code} after {took}]"),
-                (None, Some(signal)) => format!("[killed by signal {signal} after {took}]"),
-                (None, None) => format!("[ended as {status} after {took}]"),
-            },
-            Ending::TimedOut => format!(
-                "[timed out: stopped after timeoutSeconds {}, with all it had started]",
-                request.timeout.as_secs_f64()
-            ),
-            Ending::Cancelled => format!("[the run was stopped: the command ended after {took}]"),
+        context: &ToolContext,
+        background: bool,
+        ms: Option<f64>,
+    ) -> Result<Option<Duration>, String> {
+        let max = self.timeout_max.as_millis() as f64;
+        let wait = match ms {
+            None if background => FIRST_LOOK,
+            None => self.wait,
+            Some(ms) if (0.0..=max).contains(&ms) => Duration::from_millis(ms as u64),
+            Some(ms) => return Err(format!("`yieldMs` must be from 0 to {max}; got {ms}")),
         };
-        text.push_str(&last);
-        let exited = matches!(ending, Ending::Exited(_));
-        match remains {
-            Remains::Stopped if exited => {
-                text.push_str("\n[it left processes in the background; they were stopped]");
+        match context.background {
+            true => Ok(Some(wait)),
+            // Nobody could look at it there.
+            false if background => {
+                Err("`background` needs the tool `process`, which this session \
+                                        does not have: `windlass tools explain` says why"
+                    .to_owned())
             }
-            Remains::None | Remains::Stopped => {}
-            Remains::Alive(pids) => {
-                let seconds = self.grace.as_secs_f64();
-                let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
-                // Writing to a string cannot fail.
-                let _ = write!(
-                    text,
-                    "\n[some of its processes live on, {seconds} s after SIGTERM and in spite of \
-                     SIGKILL: {}]",
-                    pids.join(", ")
-                );
-            }
+            false => Ok(None),
         }
-        let is_error = !matches!(ending, Ending::Exited(status) if status.success());
-        ToolOutput { text, is_error }
+    }
+
+    /// The one place where a call that is understood becomes a command about to start. Whoever has
+    /// to agree to it is asked here, and says why not.
+    async fn prepare(&self, context: &ToolContext, request: &Request) -> Result<Launch, String> {
+        if request.background
+            && let Some(why) = self.table.refusal(&context.session)
+        {
+            return Err(why);
+        }
+        let mut env = env::all(context, &request.env);
+        let wants = match (request.terminal, request.background) {
+            (true, _) => Wants::Terminal,
+            (false, true) => Wants::Pipe,
+            (false, false) => Wants::Nothing,
+        };
+        if request.terminal && !request.env.iter().any(|(name, _)| name == "TERM") {
+            env.push(("TERM".into(), "xterm-256color".into()));
+        }
+        Ok(Launch {
+            program: self.shell.into(),
+            arguments: vec![OsString::from("-c"), OsString::from(&request.command)],
+            folder: request.folder.clone(),
+            env,
+            wants,
+        })
+    }
+
+    async fn run(&self, context: &ToolContext, arguments: &str) -> Result<ToolOutput, String> {
+        let request = self.request(context, arguments)?;
+        let launch = self.prepare(context, &request).await?;
+        if context.cancel.is_cancelled() {
+            return Err("the run was stopped: the command was not started".to_owned());
+        }
+        let about = About {
+            id: Table::id_of(&context.idempotency_key),
+            session: context.session.clone(),
+            run: context.run,
+            command: request.command.clone(),
+            terminal: request.terminal,
+            timeout: request.timeout,
+            grace: self.grace,
+        };
+        let entry = self.table.start(launch, about);
+        let entry = entry.map_err(|error| format!("cannot run the command: {error}"))?;
+        let mut held = Held { table: &self.table, entry: &entry, done: false };
+        let output = self.wait_for(context, &request, &entry).await;
+        held.done = true;
+        Ok(output)
+    }
+
+    /// Waits for the end, or until the command goes on without the call.
+    async fn wait_for(
+        &self,
+        context: &ToolContext,
+        request: &Request,
+        entry: &Arc<Entry>,
+    ) -> ToolOutput {
+        let patience = async {
+            match request.wait {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => std::future::pending().await,
+            }
+        };
+        let end = tokio::select! {
+            // A command that has ended is not said to go on.
+            biased;
+            end = entry.ended() => end,
+            () = context.cancel.cancelled() => {
+                entry.stop(Why::RunStopped);
+                entry.ended().await
+            }
+            () = patience => {
+                // As many as may are there already: this one is waited for.
+                if !request.background && self.table.refusal(&context.session).is_some() {
+                    tokio::select! {
+                        end = entry.ended() => end,
+                        () = context.cancel.cancelled() => {
+                            entry.stop(Why::RunStopped);
+                            entry.ended().await
+                        }
+                    }
+                } else {
+                    let so_far = entry.so_far();
+                    self.table.release(entry);
+                    return goes_on(entry, so_far);
+                }
+            }
+        };
+        self.over(entry, &end)
+    }
+
+    /// What a command wrote, and below it how it ended.
+    fn over(&self, entry: &Arc<Entry>, end: &End) -> ToolOutput {
+        let text = above(entry.so_far(), &end.words());
+        self.table.remove(entry);
+        ToolOutput { text, is_error: !end.is_success() }
     }
 }
 
-/// Reads the `env` argument.
-fn env(value: Option<&Value>) -> Result<Vec<(String, String)>, String> {
-    let Some(value) = value else { return Ok(Vec::new()) };
-    let Some(fields) = value.as_object() else {
-        return Err(wrong("env", "an object of strings", value));
-    };
-    if fields.len() > ENV_COUNT_MAX {
-        let count = fields.len();
-        return Err(format!("`env` has {count} variables; at most {ENV_COUNT_MAX} are allowed"));
-    }
-    fields.iter().map(|(name, value)| variable(name, value)).collect()
+fn goes_on(entry: &Entry, so_far: String) -> ToolOutput {
+    let advice = "[it goes on in the background until this run ends: see `process`]";
+    ToolOutput::ok(above(so_far, &format!("{}\n{advice}", state(entry))))
 }
 
-fn variable(name: &str, value: &Value) -> Result<(String, String), String> {
-    if name.is_empty() || name.contains(['=', '\0']) {
-        return Err(format!("`env` has no valid variable name in `{}`", excerpt(name)));
-    }
-    if [RUN_VARIABLE, CALL_VARIABLE].contains(&name) {
-        return Err(format!("`env` must not set {name}: the gateway does"));
-    }
-    // The value may be a secret: an error shows its name alone.
-    match value.as_str() {
-        Some(value) if !value.contains('\0') => Ok((name.to_owned(), value.to_owned())),
-        Some(_) => Err(format!("`env.{}` holds a NUL character", excerpt(name))),
-        None => Err(format!("`env.{}` must be a string", excerpt(name))),
-    }
+/// A command that a call waits for. A call that is dropped takes it along.
+struct Held<'a> {
+    table: &'a Table,
+    entry: &'a Arc<Entry>,
+    done: bool,
 }
 
-/// Returns what of the gateway's environment a command may see.
-fn inherited(
-    all: impl Iterator<Item = (OsString, OsString)>,
-) -> impl Iterator<Item = (OsString, OsString)> {
-    let safe = |name: &OsStr| {
-        name.to_str().is_some_and(|name| INHERITED.contains(&name) || name.starts_with("LC_"))
-    };
-    all.filter(move |(name, _)| safe(name))
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.entry.stop(Why::Dropped);
+            self.table.remove(self.entry);
+        }
+    }
 }
 
 #[async_trait]
@@ -305,19 +308,9 @@ impl Tool for Exec {
     }
 
     async fn call(&self, context: &ToolContext, arguments: &str) -> ToolOutput {
-        let request = match self.request(context, arguments) {
-            Ok(request) => request,
-            Err(error) => return ToolOutput::error(error),
-        };
-        if context.cancel.is_cancelled() {
-            return ToolOutput::error("the run was stopped: the command was not started");
-        }
-        match self.run(context, &request).await {
+        match self.run(context, arguments).await {
             Ok(output) => output,
-            Err(error) => ToolOutput::error(format!("cannot run the command: {error}")),
+            Err(error) => ToolOutput::error(error),
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -5,21 +5,21 @@
 //! which every process has in its environment, and ended with the others. It can keep the pipe
 //! open, so nothing waits for the end of the pipe without a bound.
 
+use std::ffi::OsString;
 use std::future::pending;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
-use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe::Receiver;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::bound::HeadTail;
+use crate::launch::{Input, Launch, Source, Started};
+use crate::output::Output;
 use crate::processes::{self, CALL_VARIABLE, Process};
 
 /// What is read at once; a pipe holds as much.
@@ -60,21 +60,19 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts `command` with nothing to read, and keeps of its output what `kept` keeps.
-    pub(crate) fn start(mut command: Command, kept: HeadTail) -> io::Result<Running> {
-        let (reader, writer) = io::pipe()?;
-        let pipe = Receiver::from_owned_fd(OwnedFd::from(reader))?;
-        // One pipe for both keeps what the command wrote in the order in which it wrote it.
-        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    /// Starts a command whose output goes to `output`, and returns what it reads from.
+    pub(crate) fn start(
+        mut launch: Launch,
+        output: Arc<Output>,
+    ) -> io::Result<(Running, Option<Input>)> {
         let mark = format!("{}-{}", std::process::id(), CALLS.fetch_add(1, Ordering::Relaxed));
-        command.env(CALL_VARIABLE, &mark);
-        let child = command.process_group(0).kill_on_drop(true).spawn()?;
-        // The command holds our ends for writing: while they are open, the pipe has no end.
-        drop(command);
+        launch.env.push((OsString::from(CALL_VARIABLE), OsString::from(&mark)));
+        let Started { child, source, input } = launch.start()?;
         let leader = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         let leader = leader.ok_or_else(|| io::Error::other("the process has no id"))?;
-        let intake = Intake { pipe: Some(pipe), buffer: vec![0; READ_BYTES], kept };
-        Ok(Running { child, status: None, group: Group { leader, mark, gone: false }, intake })
+        let intake = Intake { source: Some(source), buffer: vec![0; READ_BYTES], output };
+        let group = Group { leader, mark, gone: false };
+        Ok((Running { child, status: None, group, intake }, input))
     }
 
     /// Waits for the child, not for what it started. May be dropped and called again.
@@ -125,12 +123,10 @@ impl Running {
         }
     }
 
-    /// Returns what was kept of the output, with what is still in the pipe.
-    pub(crate) async fn into_output(mut self) -> HeadTail {
+    /// Takes in what is still in the pipe.
+    pub(crate) async fn rest(&mut self) {
         // Late only if a process outside the group holds the pipe open.
         let _late = timeout(LINGER, self.intake.rest()).await;
-        let empty = HeadTail::new(0);
-        std::mem::replace(&mut self.intake.kept, empty)
     }
 
     /// Waits until nothing is left of what was started. May be dropped and called again.
@@ -212,23 +208,23 @@ impl Drop for Group {
 /// The reading end of a command's output.
 #[derive(Debug)]
 struct Intake {
-    pipe: Option<Receiver>,
+    source: Option<Source>,
     buffer: Vec<u8>,
-    kept: HeadTail,
+    output: Arc<Output>,
 }
 
 impl Intake {
     /// Takes in what is there, and waits for ever after the end. May be dropped at any time.
     async fn some(&mut self) {
-        let Some(pipe) = &mut self.pipe else { return pending().await };
-        match pipe.read(&mut self.buffer).await {
-            Ok(count) if count > 0 => self.kept.push(&self.buffer[..count]),
-            Ok(_) | Err(_) => self.pipe = None,
+        let Some(source) = &mut self.source else { return pending().await };
+        match source.read(&mut self.buffer).await {
+            Ok(count) if count > 0 => self.output.push(&self.buffer[..count]),
+            Ok(_) | Err(_) => self.source = None,
         }
     }
 
     async fn rest(&mut self) {
-        while self.pipe.is_some() {
+        while self.source.is_some() {
             self.some().await;
         }
     }

@@ -15,8 +15,10 @@
 //! - The file tools touch nothing outside the workspace, whatever the path says.
 //! - `web_fetch` connects to no address of a private network, unless the operator says so.
 //! - A file is replaced as a whole or not at all.
-//! - When an `exec` call has returned, all that it has started is dead, also what has left its
-//!   process group, or the result says what is not. One that was dropped has killed its group.
+//! - When a command has ended, all that it has started is dead, also what has left its process
+//!   group, or the result says what is not. A call that was dropped has killed its command.
+//! - A command belongs to the session that has started it. What goes on in the background ends with
+//!   its run, and with the gateway.
 //!
 //! # Not here
 //!
@@ -30,9 +32,13 @@ pub mod conformance;
 mod edit;
 mod exec;
 mod group;
+mod launch;
 pub mod leftover;
 mod matching;
 mod memory;
+mod output;
+mod plain;
+mod process;
 mod processes;
 mod read;
 mod replace;
@@ -52,7 +58,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
-use types::{EffectClass, RunId, ToolSpec};
+use types::{EffectClass, RunId, SessionKey, ToolSpec};
+
+pub use crate::process::Table as Processes;
 
 /// One thing that an agent can do.
 #[async_trait]
@@ -61,6 +69,11 @@ pub trait Tool: Send + Sync + fmt::Debug {
 
     /// May a call run again when a crash cut it?
     fn effect(&self) -> EffectClass;
+
+    /// As [`Tool::effect`], of one call, where it depends on what is asked for.
+    fn effect_of(&self, _arguments: &str) -> EffectClass {
+        self.effect()
+    }
 
     /// Does it. Never fails: an error is an output with `is_error`.
     async fn call(&self, context: &ToolContext, arguments: &str) -> ToolOutput;
@@ -76,7 +89,10 @@ pub trait Tool: Send + Sync + fmt::Debug {
 pub struct ToolContext {
     /// The tool's root and working folder.
     pub workspace: PathBuf,
+    pub session: SessionKey,
     pub run: RunId,
+    /// May a command go on in the background? Not where nobody could look at it.
+    pub background: bool,
     /// The same again when the call is repeated after a crash.
     pub idempotency_key: String,
     /// Fires when the run is stopped.
@@ -91,7 +107,9 @@ impl fmt::Debug for ToolContext {
         let names: Vec<&String> = self.env.iter().map(|(name, _)| name).collect();
         f.debug_struct("ToolContext")
             .field("workspace", &self.workspace)
+            .field("session", &self.session)
             .field("run", &self.run)
+            .field("background", &self.background)
             .field("idempotency_key", &self.idempotency_key)
             .field("cancelled", &self.cancel.is_cancelled())
             .field("env", &names)
@@ -149,6 +167,10 @@ pub struct Config {
     /// How long a stopped command has between SIGTERM and SIGKILL. Five seconds after a stop
     /// nothing of it may live: this leaves time for the SIGKILL, and to see that it has worked.
     pub exec_grace: Duration,
+    /// How long a call waits for its command before it goes on in the background.
+    pub exec_yield: Duration,
+    /// The folder for what commands in the background write; none keeps the last of it in memory.
+    pub processes: Option<PathBuf>,
     pub read_lines_max: usize,
     pub read_bytes_max: usize,
     /// Longest part of one line that is shown: a minified file must not fill the result.
@@ -171,6 +193,8 @@ impl Default for Config {
             exec_timeout: Duration::from_secs(1_800),
             exec_timeout_max: Duration::from_secs(86_400),
             exec_grace: Duration::from_secs(3),
+            exec_yield: Duration::from_secs(10),
+            processes: None,
             read_lines_max: 2_000,
             read_bytes_max: 50 * 1024,
             read_line_bytes_max: 4_000,
@@ -183,17 +207,29 @@ impl Default for Config {
     }
 }
 
+/// Room in a result for the lines about a command's end.
+const ENDING_BYTES_MAX: usize = 1_024;
+
+impl Config {
+    fn processes(&self) -> Processes {
+        let ends = self.result_bytes_max.saturating_sub(ENDING_BYTES_MAX);
+        Processes::new(self.processes.clone(), self.exec_grace, ends)
+    }
+}
+
 /// The tools of an agent, in the order in which the model sees them.
 #[derive(Clone, Debug)]
 pub struct Toolbox {
     tools: Vec<Arc<dyn Tool>>,
+    processes: Arc<Processes>,
     result_bytes_max: usize,
 }
 
 impl Toolbox {
     /// No tools yet; what they answer will be cut to `result_bytes_max`.
     pub fn empty(result_bytes_max: usize) -> Toolbox {
-        Toolbox { tools: Vec::new(), result_bytes_max }
+        let config = Config { result_bytes_max, ..Config::default() };
+        Toolbox { tools: Vec::new(), processes: Arc::new(config.processes()), result_bytes_max }
     }
 
     /// The tools of every agent, but for those that are switched off.
@@ -206,7 +242,11 @@ impl Toolbox {
         if config.apply_patch {
             toolbox = toolbox.with(Arc::new(apply_patch::ApplyPatch::new(config)));
         }
-        toolbox = toolbox.with(Arc::new(exec::Exec::new(config)));
+        let processes = Arc::new(config.processes());
+        toolbox = toolbox
+            .with(Arc::new(exec::Exec::new(config, Arc::clone(&processes))))
+            .with(Arc::new(process::Process::new(Arc::clone(&processes))));
+        toolbox.processes = processes;
         if config.web_fetch.enabled {
             toolbox = toolbox.with(Arc::new(web_fetch::Fetch::new(config)));
         }
@@ -222,6 +262,11 @@ impl Toolbox {
             None => self.tools.push(tool),
         }
         self
+    }
+
+    /// The commands that its `exec` has started.
+    pub fn processes(&self) -> &Processes {
+        &self.processes
     }
 
     pub fn get(&self, name: &str) -> Option<Arc<dyn Tool>> {
@@ -257,6 +302,10 @@ impl Tool for Bounded {
 
     fn effect(&self) -> EffectClass {
         self.inner.effect()
+    }
+
+    fn effect_of(&self, arguments: &str) -> EffectClass {
+        self.inner.effect_of(arguments)
     }
 
     async fn call(&self, context: &ToolContext, arguments: &str) -> ToolOutput {

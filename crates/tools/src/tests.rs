@@ -19,6 +19,8 @@ fn fixture_with(config: &Config) -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let context = ToolContext {
         workspace: folder.path().to_owned(),
+        session: "agent:main:main".parse().unwrap(),
+        background: true,
         run: RunId::new(Uuid::from_u128(7)),
         idempotency_key: "k".to_owned(),
         cancel: CancellationToken::new(),
@@ -69,6 +71,7 @@ async fn every_builtin_tool_keeps_the_rules() {
         ("memory_search", EffectClass::Pure, json!({"query": "one"})),
         ("memory_get", EffectClass::Pure, json!({"path": "MEMORY.md"})),
         ("exec", EffectClass::Opaque, json!({"command": "echo x > out"})),
+        ("process", EffectClass::Opaque, json!({"action": "list"})),
     ] {
         let fixture = fixture();
         fixture.put("file", "one\ntwo\n");
@@ -93,6 +96,7 @@ fn a_toolbox_has_an_order_and_one_tool_of_a_name() {
             "edit",
             "apply_patch",
             "exec",
+            "process",
             "web_fetch",
             "memory_search",
             "memory_get"

@@ -205,6 +205,7 @@ fn runtime_config(setup: &Setup, limits: Arc<Limits>) -> anyhow::Result<runtime:
     let config = &setup.config;
     let tools = tools::Config {
         memory_index: Some(setup.state_dir().join("memory")),
+        processes: Some(setup.state_dir().join("processes")),
         ..tools_config(config)
     };
     let agents = config.agents.entries.iter();
@@ -234,6 +235,7 @@ fn bootstrap(config: &Config, agent: &config::Agent) -> runtime::Bootstrap {
 fn tools_config(config: &Config) -> tools::Config {
     tools::Config {
         exec_timeout: Duration::from_secs(config.tools.exec.timeout_seconds),
+        exec_yield: Duration::from_millis(config.tools.exec.background_ms),
         apply_patch: config.tools.exec.apply_patch.enabled,
         web_fetch: rules::web_fetch(&config.tools.web.fetch),
         ..tools::Config::default()

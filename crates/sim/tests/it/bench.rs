@@ -159,9 +159,18 @@ impl Bench {
     /// The one tool of `run` that is out comes to its end.
     pub fn tool_done(&mut self, run: RunId) -> Answer {
         let (token, step) = (self.token(run), self.open_step(run, StepKind::Tool));
-        let result = ToolDone { text: "done".to_owned(), is_error: false, unknown: false };
-        self.apply(Event::ToolFinished { run, token, step, result })
+        self.apply(Event::ToolFinished { run, token, step, result: done(false) })
     }
+
+    /// As [`Bench::tool_done`], and something that it has started goes on.
+    pub fn tool_left(&mut self, run: RunId) -> Answer {
+        let (token, step) = (self.token(run), self.open_step(run, StepKind::Tool));
+        self.apply(Event::ToolFinished { run, token, step, result: done(true) })
+    }
+}
+
+fn done(background: bool) -> ToolDone {
+    ToolDone { text: "done".to_owned(), is_error: false, unknown: false, background }
 }
 
 fn node(n: u128) -> NodeId {

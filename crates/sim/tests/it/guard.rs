@@ -31,7 +31,8 @@ fn ends_with(bench: &mut Bench, run: RunId, text: &str) {
         step.run == run && step.kind == StepKind::Tool && step.state == StepState::Intent
     };
     let (step, token) = (steps.find(open).expect("a tool is out").n, bench.token(run));
-    let result = ToolDone { text: text.to_owned(), is_error: false, unknown: false };
+    let result =
+        ToolDone { text: text.to_owned(), is_error: false, unknown: false, background: false };
     bench.apply(Event::ToolFinished { run, token, step, result });
 }
 

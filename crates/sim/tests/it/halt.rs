@@ -2,7 +2,7 @@
 
 use machine::event::{Act, Command};
 use machine::halt::{LOOK_AGAIN, LOOK_AT_REST};
-use machine::rows::{Halt, HaltState};
+use machine::rows::{Halt, HaltState, Outcome};
 use machine::{Action, Answer, Event};
 use sim::plan::limits;
 use sim::script::{external, internal, spawn, wait};
@@ -133,4 +133,28 @@ fn an_agent_is_told_what_is_stopping_and_what_could_not_be_proved() {
     let unproved = &replies[1]["stop"]["unproved"][0];
     assert_eq!(unproved["runId"], bench.tasks()[0].run.to_string());
     assert_eq!(unproved["pids"][0], 9);
+}
+
+/// Commands in the background end with their run, however it ends; until then they are its own.
+#[test]
+fn what_goes_on_in_the_background_is_looked_after_at_the_end() {
+    let (mut bench, top, child) = pair();
+    bench.tool_left(child);
+    assert_eq!(halt(&bench, child), None);
+    bench.restart();
+    bench.answer(child, "done", Vec::new());
+    assert_eq!(bench.run(child).phase.outcome(), Some(Outcome::Completed));
+    assert!(is_looked_at(&bench, child));
+    halted(&mut bench, child, &[], 0);
+    assert_eq!(halt(&bench, child).unwrap().state, HaltState::Stopped);
+
+    // The other has nothing out when it is stopped: it waits.
+    bench.answer(top, "", vec![external("t", EffectClass::Opaque)]);
+    bench.tool_left(top);
+    bench.call(top, "s", InternalCall::spawn(spawn("another part")));
+    bench.answer(top, "", vec![internal("y", InternalCall::Yield(wait(WaitFor::All)))]);
+    assert_eq!((halt(&bench, top), bench.run(top).slot), (None, None));
+    stop(&mut bench, "first");
+    assert!(is_looked_at(&bench, top));
+    assert_eq!(halt(&bench, top).unwrap().state, HaltState::Stopping);
 }

@@ -33,7 +33,8 @@ fn heard(limits: Limits, text: &str) -> (Bench, RunId, String) {
     let run = bench.open(&main_session());
     bench.answer(run, "", vec![external("c", EffectClass::Pure)]);
     let (token, step) = (bench.token(run), bench.open_step(run, StepKind::Tool));
-    let result = ToolDone { text: text.to_owned(), is_error: false, unknown: false };
+    let result =
+        ToolDone { text: text.to_owned(), is_error: false, unknown: false, background: false };
     bench.apply(Event::ToolFinished { run, token, step, result });
     let Value::String(read) = bench.result(run, "c") else { panic!("a text") };
     (bench, run, read)
@@ -75,7 +76,8 @@ fn what_is_kept_goes_when_it_is_old_and_stays_while_it_comes_again() {
     bench.pass(keep / 2);
     bench.answer(run, "", vec![external("again", EffectClass::Pure)]);
     let (token, step) = (bench.token(run), bench.open_step(run, StepKind::Tool));
-    let result = ToolDone { text: text.clone(), is_error: false, unknown: false };
+    let result =
+        ToolDone { text: text.clone(), is_error: false, unknown: false, background: false };
     bench.apply(Event::ToolFinished { run, token, step, result });
     bench.pass(keep / 2 + bench.limits.retention.every);
     assert_eq!(bench.disk.world.kept.len(), 1, "it has come again meanwhile");

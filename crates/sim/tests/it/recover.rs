@@ -67,7 +67,8 @@ fn results_of_a_lost_life_are_fenced() {
     bench.answer(run, "", vec![external("t", EffectClass::Pure)]);
     let token = bench.token(run);
     bench.restart();
-    let result = ToolDone { text: "late".to_owned(), is_error: false, unknown: false };
+    let result =
+        ToolDone { text: "late".to_owned(), is_error: false, unknown: false, background: false };
     let event = Event::ToolFinished { run, token, step: 1, result };
     assert_eq!(bench.apply(event), Answer::Fenced);
     assert_eq!(bench.tool_done(run), Answer::Done);

@@ -53,7 +53,7 @@ macro_rules! columns {
          outcome, wait_need, rank, slot, node_id, gen, nonce, next_step, recoveries, retries, \
          model, origin, timeout_ms, deadline_ms, usage_input, usage_output, usage_cache_read, \
          usage_cache_write, error_class, error, queued_ms, started_ms, ended_ms, hops, lined_ms, \
-         cost_micro_usd, budget"
+         cost_micro_usd, budget, background"
     };
     (steps) => {
         "run_id, n, kind, asked_by, name, call_id, args_hash, effect, state, result_hash, model, \
@@ -403,6 +403,7 @@ pub fn run(c: &mut Columns<'_, '_>) -> Result<Run> {
         lined: c.time_or_none()?,
         cost: MicroUsd(c.count()?),
         budget: c.parsed_or_none()?,
+        background: c.get()?,
     })
 }
 

@@ -229,6 +229,7 @@ pub fn run(link: Link<'_>, row: &Run) -> Put {
         row.lined.map(|at| at.ms()),
         int(row.cost.0),
         row.budget.as_ref().map(Text),
+        row.background,
     ];
     one(RUNS.put(link, params)?, || format!("{} would go back in its life", row.id))
 }

@@ -179,7 +179,12 @@ impl Twins {
             Action::StartTool(start) => {
                 let (run, token, step) = (start.run, start.token, start.step);
                 let unknown = self.below(9) == 0;
-                let result = ToolDone { text: "42".to_owned(), is_error: unknown, unknown };
+                let result = ToolDone {
+                    text: "42".to_owned(),
+                    is_error: unknown,
+                    unknown,
+                    background: false,
+                };
                 Event::ToolFinished { run, token, step, result }
             }
             Action::Check(check) => {

@@ -200,6 +200,7 @@ pub fn run(n: u128) -> Run {
         usage: Usage { input: 1, output: 2, cache_read: 3, cache_write: 4 },
         cost: MicroUsd(5),
         budget: None,
+        background: n % 2 == 1,
         error_class: None,
         error: None,
         queued: Timestamp(110),

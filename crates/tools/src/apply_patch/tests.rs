@@ -19,6 +19,8 @@ fn fixture() -> Fixture {
     let folder = TempDir::new().unwrap();
     let context = ToolContext {
         workspace: folder.path().to_owned(),
+        session: "agent:main:main".parse().unwrap(),
+        background: true,
         run: RunId::new(Uuid::from_u128(7)),
         idempotency_key: "k".to_owned(),
         cancel: CancellationToken::new(),

@@ -1,12 +1,17 @@
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::time::Instant;
 
 use rustix::process::{Pid, test_kill_process};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use types::RunId;
 use uuid::Uuid;
 
+use super::env::{INHERITED, inherited};
 use super::*;
+use crate::processes::{CALL_VARIABLE, RUN_VARIABLE};
 
 struct Fixture {
     folder: tempfile::TempDir,
@@ -18,13 +23,16 @@ fn fixture() -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let context = ToolContext {
         workspace: folder.path().to_owned(),
+        session: "agent:main:main".parse().unwrap(),
+        background: true,
         run: RunId::new(Uuid::from_u128(7)),
         idempotency_key: "k".to_owned(),
         cancel: CancellationToken::new(),
         env: vec![("FROM_OPERATOR".to_owned(), "o".to_owned())],
     };
     let grace = Duration::from_millis(200);
-    let exec = Exec::new(&Config { exec_grace: grace, ..Config::default() });
+    let config = Config { exec_grace: grace, ..Config::default() };
+    let exec = Exec::new(&config, Arc::new(config.processes()));
     Fixture { folder, context, exec }
 }
 
@@ -133,7 +141,9 @@ async fn bad_arguments_start_nothing() {
         (json!({"command": "true", "timeoutSeconds": 0}), "`timeoutSeconds` must be more than 0"),
         (json!({"command": "true", "timeoutSeconds": -1}), "got -1"),
         (json!({"command": "true", "timeoutSeconds": 1e300}), "at most 86400"),
-        (json!({"command": "true", "background": true}), "does not take `background`"),
+        (json!({"command": "true", "run_in_background": true}), "use `background`"),
+        (json!({"command": "true", "background": 1}), "`background` must be true or false"),
+        (json!({"command": "true", "yieldMs": -1}), "`yieldMs` must be from 0"),
         (json!({"command": "true", "env": ["A=b"]}), "`env` must be an object of strings"),
         (json!({"command": "true", "env": {"A": 1}}), "`env.A` must be a string"),
         (json!({"command": "true", "env": {"A=": "1"}}), "no valid variable name in `A=`"),
@@ -250,6 +260,31 @@ async fn a_stop_ends_what_has_left_the_group_and_nothing_of_another_call() {
     };
     let (_, theirs) = tokio::join!(other.call(arguments.clone()), first);
     assert!(!runs(theirs));
+}
+
+/// Where nobody could look at it, a command is waited for to its end.
+#[tokio::test]
+async fn without_process_nothing_goes_on_in_the_background() {
+    let mut fixture = fixture();
+    fixture.context.background = false;
+    let output = fixture.call(json!({"command": "true", "background": true})).await;
+    assert!(output.is_error && output.text.contains("needs the tool `process`"), "{}", output.text);
+    let output = fixture.call(json!({"command": "sleep 0.3; echo late", "yieldMs": 10})).await;
+    assert!(output.text.starts_with("late\n[exit code 0"), "{}", output.text);
+}
+
+#[tokio::test]
+async fn a_terminal_is_one() {
+    let fixture = fixture();
+    let command = "[ -t 0 ] && [ -t 1 ] && stty size; printf '\\033[1mbold\\033[0m on\\n'";
+    let output = fixture.call(json!({"command": command, "pty": true})).await;
+    assert!(output.text.starts_with("40 120\nbold on\n[exit code 0"), "{}", output.text);
+    assert!(!output.text.contains('\u{1b}') && !output.is_error, "{}", output.text);
+    let output = fixture
+        .call(json!({"command": format!("{STUBBORN}"), "pty": true, "timeoutSeconds": 0.5}))
+        .await;
+    assert!(output.text.contains("timed out"), "{}", output.text);
+    assert_ends(fixture.pid_in("pid").await).await;
 }
 
 /// Largest resident size that this process has had, in KiB.

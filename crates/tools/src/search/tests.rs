@@ -23,6 +23,8 @@ fn fixture() -> Fixture {
     fs::create_dir(&workspace).unwrap();
     let context = ToolContext {
         workspace,
+        session: "agent:main:main".parse().unwrap(),
+        background: true,
         run: RunId::new(Uuid::from_u128(7)),
         idempotency_key: "k".to_owned(),
         cancel: CancellationToken::new(),

@@ -79,6 +79,8 @@ async fn call_with(config: &crate::Config, arguments: Value) -> ToolOutput {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let context = ToolContext {
         workspace: "/".into(),
+        session: "agent:main:main".parse().unwrap(),
+        background: true,
         run: RunId::new(Uuid::from_u128(7)),
         idempotency_key: "k".to_owned(),
         cancel: CancellationToken::new(),
@@ -271,6 +273,8 @@ async fn it_keeps_the_rules() {
     let tool = Fetch::new(&config());
     let context = ToolContext {
         workspace: "/".into(),
+        session: "agent:main:main".parse().unwrap(),
+        background: true,
         run: RunId::new(Uuid::from_u128(7)),
         idempotency_key: "k".to_owned(),
         cancel: CancellationToken::new(),

@@ -107,6 +107,8 @@ pub struct Tools {
 pub struct Exec {
     /// Longest time of one command.
     pub timeout_seconds: u64,
+    /// How long a command is waited for before it goes on in the background.
+    pub background_ms: u64,
     pub apply_patch: ApplyPatch,
 }
 
@@ -124,6 +126,9 @@ impl Tools {
         Tools {
             exec: s.section("exec", |s| Exec {
                 timeout_seconds: s.integer("timeoutSeconds", 1..=EXEC_SECONDS_MAX).unwrap_or(1_800),
+                background_ms: s
+                    .integer("backgroundMs", 0..=EXEC_SECONDS_MAX * 1_000)
+                    .unwrap_or(10_000),
                 apply_patch: s.section("applyPatch", |s| ApplyPatch {
                     enabled: s.flag("enabled").unwrap_or(true),
                 }),

@@ -175,7 +175,7 @@ fn every_default_of_a_provider() {
 #[test]
 fn every_default_of_tools() {
     assert_snapshot!(defaults(|line| line.starts_with("tools.")), @r#"
-    tools.exec {"timeoutSeconds":1800,"applyPatch":{"enabled":true}}
+    tools.exec {"timeoutSeconds":1800,"backgroundMs":10000,"applyPatch":{"enabled":true}}
     tools.profile null
     tools.allow null
     tools.alsoAllow []

@@ -185,7 +185,7 @@ async fn a_command_does_not_outlive_its_gateway() {
 }
 
 /// Counts the processes that sleep for so long.
-fn sleeping(seconds: &str) -> usize {
+pub fn sleeping(seconds: &str) -> usize {
     let all = std::fs::read_dir("/proc").unwrap().flatten();
     let lines = all.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
     let line = format!("sleep\0{seconds}\0");

@@ -27,6 +27,7 @@ mod main_job;
 mod orchestra;
 mod person;
 mod policy;
+mod process;
 mod receipt;
 mod report_b;
 mod restart;

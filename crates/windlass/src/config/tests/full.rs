@@ -140,7 +140,7 @@ fn a_full_file() {
     models.providers.stub.limits {"rpm":null,"tpm":null,"concurrent":null}
     session {"scope":"per-sender","agentToAgent":{"maxPingPongTurns":5}}
     messages {"queue":{"mode":"collect","debounceMs":0,"cap":20,"drop":"summarize"}}
-    tools.exec {"timeoutSeconds":60,"applyPatch":{"enabled":true}}
+    tools.exec {"timeoutSeconds":60,"backgroundMs":10000,"applyPatch":{"enabled":true}}
     tools.profile null
     tools.allow ["read"]
     tools.alsoAllow []
