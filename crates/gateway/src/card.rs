@@ -13,7 +13,7 @@ use types::{AgentId, ScopeKind, SessionKey, TaskId, Timestamp};
 
 use crate::gateway::Title;
 use crate::methods::sessions::full_row;
-use crate::methods::{history, tasks};
+use crate::methods::{history, models, tasks};
 use crate::view::{self, Excerpts, clip};
 
 /// How long a task that has ended stays in the list of sub-agents. OpenClaw's time.
@@ -86,6 +86,8 @@ impl Card<'_> {
             "model {model}, context {} of {window} tokens ({share} %)",
             row.total_tokens
         ));
+        lines.extend(session.newest_run().and_then(models::elsewhere));
+        lines.extend(models::thinking_line(self.limits, session));
         lines.push(format!(
             "{}, last turn {}, task {}",
             word(&row.activity),
@@ -256,7 +258,8 @@ impl Card<'_> {
             ));
         }
         if let Some(run) = run {
-            lines.push(format!("model: {}, {} tokens", run.model, run.usage.total()));
+            lines.push(format!("model: {}, {} tokens", run.facts.model, run.usage.total()));
+            lines.extend(models::elsewhere(&run.facts));
             lines.extend(run.facts.error.map(|error| format!("error: {error}")));
         }
         lines.extend(result.map(|text| format!("result: {}", one_line(&text))));

@@ -10,6 +10,7 @@ pub mod history;
 pub mod flows;
 pub mod health;
 pub mod last_restart;
+pub mod models;
 pub mod runs;
 pub mod sessions;
 pub mod spawn;

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use machine::person;
-use machine::rows::{EntryKind, Outcome};
+use machine::rows::{EntryKind, GateKey, Outcome};
 use machine::run::Phase;
 use protocol::message::{ChatMessage, ChatRole, Provenance, ProvenanceKind};
 use protocol::receipt::WaitsFor;
-use protocol::sessions::{SessionKind, SessionRow, SessionStatus, SubagentRole};
+use protocol::sessions::{Fallback, SessionKind, SessionRow, SessionStatus, SubagentRole};
 use runtime::redact::redact;
 use serde_json::Value;
 use store::StoreError;
@@ -46,6 +46,13 @@ pub fn row(view: &SessionView, now: Timestamp) -> SessionRow {
     row.status = newest.map(|run| session_status(run, now));
     row.last_run_id = newest.map(|run| run.wire_id.clone());
     row.last_run_error = newest.and_then(|run| run.error.clone());
+    row.thinking_level = view.thinking.map(|level| level.to_string());
+    row.fallback =
+        newest.filter(|run| GateKey::base(&run.model) != run.asked).map(|run| Fallback {
+            asked: run.asked.clone(),
+            model: run.model.clone(),
+            reason: run.switched.clone().unwrap_or_default(),
+        });
     row.spawned_by = view.parent_key.clone();
     if view.depth > 0 {
         let leads = view.open_children > 0;

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use types::{
     AgentId, Deliverables, FlowId, Hash, MessageId, MicroUsd, NodeId, NodeName, RunId, SessionId,
-    SessionKey, Spend, TaskId, Timestamp,
+    SessionKey, Spend, TaskId, Thinking, Timestamp,
 };
 
 use crate::event::Token;
+use crate::limits::NoSuchModel;
 use crate::policy::Role;
 use crate::rows::{
     Base, BudgetKey, EpisodeReason, FlowNodeState, GateKey, GateKind, LaneName, Outcome,
@@ -55,6 +56,8 @@ pub struct ModelCall {
     /// The run's name on the wire, for the draft that viewers see.
     pub wire_id: String,
     pub model: String,
+    /// How long it is to think; its provider's own default if none.
+    pub thinking: Option<Thinking>,
     /// What a branch begins with: entries of other transcripts, in order.
     pub bases: Vec<Base>,
     /// First entry of its own that is sent.
@@ -163,8 +166,8 @@ pub enum Refusal {
     SessionArchived(SessionKey),
     #[error("session `{session}` is not archived: {why}")]
     NotArchived { session: SessionKey, why: String },
-    #[error("no model `{model}` is configured; known: {known}")]
-    UnknownModel { model: String, known: String },
+    #[error(transparent)]
+    UnknownModel(NoSuchModel),
     #[error(
         "a run of session `{0}` is open, so its task is in progress; wait for its end, or stop it"
     )]
@@ -268,6 +271,23 @@ pub enum Notice {
         budget: BudgetKey,
         by: String,
         more: Spend,
+    },
+    /// Its calls go to another model or account from here on.
+    ModelSwitched {
+        run: RunId,
+        session: SessionKey,
+        /// The model that was chosen for it.
+        asked: String,
+        from: String,
+        to: String,
+        reason: String,
+    },
+    /// The provider has answered in the name of another model than was asked for.
+    ModelDiffers {
+        run: RunId,
+        session: SessionKey,
+        asked: String,
+        answered: String,
     },
     ModelCallFailed {
         run: RunId,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use types::{
     EffectClass, FailureClass, FlowId, InternalCall, NodeId, RunId, SessionKey, Spend, TaskId,
-    Usage,
+    Thinking, Usage,
 };
 
 use crate::attempt::Retry;
@@ -298,6 +298,7 @@ pub enum Change {
 pub struct Patch {
     pub label: Option<Option<String>>,
     pub model: Option<Option<String>>,
+    pub thinking: Option<Option<Thinking>>,
     /// Changes what is given of it.
     pub queue: Option<Option<QueueWish>>,
     pub declared: Option<Option<TaskStatus>>,

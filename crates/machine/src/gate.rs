@@ -26,6 +26,7 @@ use types::{FailureClass, RunId, Timestamp};
 
 use crate::effect::Notice;
 use crate::event::ModelFailure;
+use crate::failover;
 use crate::limits::{ProviderLimits, SWEEP_PAGE};
 use crate::retry;
 use crate::rows::{Gate, GateKey, GateKind, GateState, TimerKind};
@@ -44,6 +45,17 @@ const GUARD: Duration = Duration::from_secs(5);
 /// hour has to pass.
 const QUOTA_MS_MIN: u64 = 60_000;
 const QUOTA_MS_MAX: u64 = 15 * 60_000;
+
+/// First wait for a provider that cannot be reached, while another is asked.
+const NETWORK_MS_MIN: u64 = 15_000;
+
+/// How long a key that is refused or a model that is unknown is not asked again, while others are:
+/// somebody has to mend the configuration.
+const LASTING_MS_MIN: u64 = 5 * 60_000;
+const LASTING_MS_MAX: u64 = 60 * 60_000;
+
+/// Runs that are sent elsewhere by one closing. More go when the gate is looked at.
+const LET_GO_MAX: usize = 512;
 
 /// Longest wait that a provider can ask for. More is taken for a mistake, and asked again after.
 const RETRY_AFTER_MS_MAX: i64 = 24 * 60 * 60_000;
@@ -75,9 +87,8 @@ pub fn pass(state: &mut State<'_>, run: RunId) -> bool {
         // Nobody will be asked: the call itself says that there is no such model.
         return true;
     }
-    let now = state.now();
     let gate = GateKey::of_model(&model);
-    let says = state.find_gate(&gate).map_or(Says::Go, |gate| says(gate, now));
+    let says = asked(state, &gate);
     if let Says::Wait(until) = says {
         wait(state, run, gate, until);
         return false;
@@ -93,6 +104,45 @@ pub fn pass(state: &mut State<'_>, run: RunId) -> bool {
         (row.state, row.probe, row.reopen) = (GateState::Probing, Some(run), None);
     }
     true
+}
+
+/// What a place says to a call that could go there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stands {
+    Free,
+    /// Our own limits of its account are reached.
+    Full,
+    Closed {
+        kind: GateKind,
+        /// It is looked at again then.
+        until: Timestamp,
+        reason: String,
+    },
+}
+
+/// How a place stands, for a prompt of so many tokens.
+pub fn stands(state: &mut State<'_>, target: &str, tokens: u64) -> Stands {
+    let key = GateKey::of_model(target);
+    if let Says::Wait(until) = asked(state, &key) {
+        let gate = state.gate(&key);
+        let (kind, reason) = (gate.kind.unwrap_or(GateKind::Rate), gate.reason.clone());
+        return Stands::Closed { kind, until, reason: reason.unwrap_or_default() };
+    }
+    if room_for(state, &key.account_wide(), tokens).is_ok() { Stands::Free } else { Stands::Full }
+}
+
+/// What the gate of a model says now.
+fn asked(state: &mut State<'_>, key: &GateKey) -> Says {
+    let now = state.now();
+    let born = state.this_node().map(|node| node.started);
+    let Some(gate) = state.find_gate(key) else { return Says::Go };
+    // Somebody may have mended the configuration before this start.
+    let lasts = gate.kind.is_some_and(GateKind::lasts);
+    let before = born.is_some_and(|born| gate.closed.is_some_and(|closed| closed < born));
+    if gate.state == GateState::Closed && lasts && before {
+        return Says::GoFirst;
+    }
+    says(gate, now)
 }
 
 fn says(gate: &Gate, now: Timestamp) -> Says {
@@ -114,11 +164,23 @@ fn wait(state: &mut State<'_>, run: RunId, gate: GateKey, until: Timestamp) {
 
 /// Takes one call and its prompt out of what the account may have, or says when to look again.
 fn take_room(state: &mut State<'_>, account: &GateKey, tokens: u64) -> Result<(), Timestamp> {
+    if !state.limits.providers.contains_key(&account.provider) {
+        return Ok(());
+    }
+    room_for(state, account, tokens)?;
+    let row = window(state, account);
+    row.requests += 1;
+    row.tokens = row.tokens.saturating_add(tokens);
+    Ok(())
+}
+
+/// Has the account room for one call and its prompt? If not, when to look again.
+fn room_for(state: &mut State<'_>, account: &GateKey, tokens: u64) -> Result<(), Timestamp> {
     let Some(limits) = state.limits.providers.get(&account.provider).copied() else {
         return Ok(());
     };
     let now = state.now();
-    if limits.concurrent.is_some_and(|most| state.tx().open_calls(&account.provider) >= most) {
+    if limits.concurrent.is_some_and(|most| state.tx().open_calls(account) >= most) {
         ensure(state, account);
         return Err(now + GUARD);
     }
@@ -130,8 +192,6 @@ fn take_room(state: &mut State<'_>, account: &GateKey, tokens: u64) -> Result<()
     if over(row.requests.into(), 1, limits.rpm.map(u64::from)) || tokens_over {
         return Err(end);
     }
-    row.requests += 1;
-    row.tokens = row.tokens.saturating_add(tokens);
     Ok(())
 }
 
@@ -212,6 +272,9 @@ pub fn on_failed(
         FailureClass::RateLimit => GateKind::Rate,
         FailureClass::Quota => GateKind::Quota,
         FailureClass::Overload => GateKind::Overload,
+        FailureClass::Network if gives_up_on(state, run) => GateKind::Network,
+        FailureClass::Auth if failover::has_others(state, run) => GateKind::Auth,
+        FailureClass::UnknownModel if failover::has_others(state, run) => GateKind::UnknownModel,
         // Nobody has answered: the next one may try.
         FailureClass::Network | FailureClass::Budget | FailureClass::Internal => return None,
         // The provider has answered, and its answer is about this one call.
@@ -227,6 +290,11 @@ pub fn on_failed(
         }
     };
     Some(close(state, run, gate, kind, failure))
+}
+
+/// Has the run tried often enough to reach a provider, and is there another place to go to?
+fn gives_up_on(state: &mut State<'_>, run: RunId) -> bool {
+    state.run(&run).retries >= retry::RETRIES_BEFORE_ANOTHER && failover::has_others(state, run)
 }
 
 /// Closes a gate for everyone. Calls that were out together are refused together, which counts
@@ -255,8 +323,22 @@ fn close(
     row.reason = Some(failure.message.clone());
     state.set_timer(TimerKind::Gate, &gate, reopen);
     let reason = failure.message.clone();
+    let key = gate.clone();
     state.notices.push(Notice::GateClosed { gate, kind, reopen, reason });
+    if kind.lasts() || reopen > now + failover::PATIENCE {
+        let_go(state, &key, kind.lasts());
+    }
     reopen
+}
+
+/// Sends those who wait at a gate on their way again, if they have another or nobody should wait
+/// here.
+fn let_go(state: &mut State<'_>, gate: &GateKey, all: bool) {
+    for run in state.tx().gated_runs(&gate.reference(), LET_GO_MAX) {
+        if all || failover::has_others(state, run) {
+            back_in_line(state, run);
+        }
+    }
 }
 
 /// How long a gate stays closed.
@@ -269,12 +351,14 @@ fn close(
 /// | `jitter`  | a draw from the uniform distribution              | `[0, 1)`      |
 fn closed_for(kind: GateKind, strikes: u32, asked: u64, jitter: f64) -> Duration {
     let strikes = strikes.saturating_sub(1);
+    let doubled = |min: u64, max: u64| {
+        Duration::from_millis(min.saturating_mul(2_u64.saturating_pow(strikes)).min(max))
+    };
     let ours = match kind {
         GateKind::Rate | GateKind::Overload => retry::delay(strikes, Duration::ZERO, jitter),
-        GateKind::Quota => {
-            let doubled = QUOTA_MS_MIN.saturating_mul(2_u64.saturating_pow(strikes));
-            Duration::from_millis(doubled.min(QUOTA_MS_MAX))
-        }
+        GateKind::Quota => doubled(QUOTA_MS_MIN, QUOTA_MS_MAX),
+        GateKind::Network => doubled(NETWORK_MS_MIN, QUOTA_MS_MAX),
+        GateKind::Auth | GateKind::UnknownModel => doubled(LASTING_MS_MIN, LASTING_MS_MAX),
     };
     // Many gateways of one account must not come back in the same instant.
     let spread = (asked as f64 * JITTER_SHARE).min(JITTER_MS_MAX) * jitter;
@@ -296,7 +380,7 @@ pub fn on_due(state: &mut State<'_>, key: &GateKey) {
     }
     let now = state.now();
     let known = state.limits.models.contains_key(&key.reference());
-    let says = state.find_gate(key).filter(|_| known).map_or(Says::Go, |gate| says(gate, now));
+    let says = if known { asked(state, key) } else { Says::Go };
     match says {
         Says::Go => release(state, key),
         // Whoever calls first is the probe; this one is sent to.
@@ -325,7 +409,7 @@ fn wake_some(state: &mut State<'_>, gate: &GateKey, most: usize, again: Timestam
     }
 }
 
-fn back_in_line(state: &mut State<'_>, run: RunId) {
+pub fn back_in_line(state: &mut State<'_>, run: RunId) {
     if state.run(&run).phase == Phase::Waiting(WaitKind::Gate) {
         requeue(state, run, Turn::InLine);
     }
@@ -333,7 +417,6 @@ fn back_in_line(state: &mut State<'_>, run: RunId) {
 
 /// Sends as many as an account has room for back in line, of those whose model is not closed.
 fn let_in(state: &mut State<'_>, account: &GateKey) {
-    let now = state.now();
     let prefix = account.prefix();
     let models = state.limits.models.keys().filter(|model| model.starts_with(&prefix));
     let models: Vec<String> = models.cloned().collect();
@@ -341,15 +424,15 @@ fn let_in(state: &mut State<'_>, account: &GateKey) {
     let mut left = false;
     for model in models {
         let gate = GateKey::of_model(&model);
-        let may = match state.find_gate(&gate).map_or(Says::Go, |gate| says(gate, now)) {
+        if gate.account_wide() != *account {
+            continue;
+        }
+        let may = match asked(state, &gate) {
             Says::Go => room,
             Says::GoFirst => room.min(1),
             // It is looked at again at a time of its own.
             Says::Wait(_) => continue,
         };
-        if gate.account_wide() != *account {
-            continue;
-        }
         let mut waiting = state.tx().gated_runs(&model, may + 1);
         left |= waiting.len() > may;
         waiting.truncate(may);
@@ -370,7 +453,7 @@ fn room(state: &mut State<'_>, account: &GateKey) -> (usize, Timestamp) {
         return (SWEEP_PAGE, now);
     };
     let ProviderLimits { rpm, tpm, concurrent } = limits;
-    let out = state.tx().open_calls(&account.provider);
+    let out = state.tx().open_calls(account);
     let row = window(state, account);
     let in_window = rpm.map_or(u32::MAX, |most| most.saturating_sub(row.requests));
     let spent = tpm.is_some_and(|most| row.tokens >= most);
@@ -412,6 +495,11 @@ mod tests {
             (Quota,    3,      0,       0.0,    240_000),
             (Quota,    40,     0,       0.0,    900_000),
             (Quota,    1,      3_600_000, 0.0,  3_600_000),
+            (Network,  1,      0,       0.5,    15_000),
+            (Network,  9,      0,       0.5,    900_000),
+            (Auth,     1,      0,       0.5,    300_000),
+            (Auth,     9,      0,       0.5,    3_600_000),
+            (UnknownModel, 1,  0,       0.5,    300_000),
         ];
 
         for (kind, strikes, asked, jitter, ms) in table {

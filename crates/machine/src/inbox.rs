@@ -37,9 +37,10 @@ fn try_accept(state: &mut State<'_>, inbound: Inbound) -> Result<Accepted, Refus
     }
     check_bounds(state, &inbound)?;
     if open_session(state, &inbound.session, &inbound.owner)? {
+        let model = inbound.model.as_ref().and_then(|name| state.limits.model_named(name).ok());
         let session = state.session_mut(&inbound.session);
         session.label = inbound.label.clone();
-        session.model = inbound.model.clone();
+        session.model = model;
     }
 
     let key = inbound.session.clone();
@@ -104,11 +105,8 @@ pub fn check_bounds(state: &mut State<'_>, inbound: &Inbound) -> Result<(), Refu
     if bytes > limit {
         return Err(Refusal::TooLarge { bytes, limit });
     }
-    if let Some(model) = &inbound.model
-        && !state.limits.models.contains_key(model)
-    {
-        let known: Vec<&str> = state.limits.models.keys().map(String::as_str).collect();
-        return Err(Refusal::UnknownModel { model: model.clone(), known: known.join(", ") });
+    if let Some(model) = &inbound.model {
+        state.limits.model_named(model).map_err(Refusal::UnknownModel)?;
     }
     Ok(())
 }
@@ -150,6 +148,7 @@ pub fn open_session(state: &mut State<'_>, key: &SessionKey, owner: &str) -> Res
             open_run: None,
             label: None,
             model: None,
+            thinking: None,
             cwd: None,
             access: Access::Full,
             policy_hash: None,

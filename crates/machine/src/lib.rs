@@ -46,6 +46,7 @@ mod circle;
 mod spawn;
 pub mod flow;
 mod gate;
+pub mod failover;
 pub mod halt;
 pub mod budget;
 mod stop;

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use types::{AgentId, Budget, Name, Price, Reuse, SessionKey, word_enum};
+use types::{AgentId, Budget, Name, Price, Reuse, SessionKey, Thinking, word_enum};
 
 use crate::policy::ToolRules;
 use crate::queue::{Drop, QueueMode};
-use crate::rows::{LaneName, Session};
+use crate::rows::{GateKey, LaneName, Session};
 
 /// Events in one transaction at most: one fsync covers them, and their answers wait for it.
 pub const BATCH: usize = 64;
@@ -66,8 +66,18 @@ pub struct Limits {
     pub agents: BTreeMap<AgentId, AgentLimits>,
     /// `models.providers.<id>.limits`, of those providers that have some.
     pub providers: BTreeMap<String, ProviderLimits>,
-    /// Usable models, and the context window of each in tokens.
+    /// Usable models, and the context window of each in tokens. Those at an account of their own
+    /// too, as `provider/model#account`.
     pub models: BTreeMap<String, u64>,
+    /// Other names of models, in small letters.
+    pub aliases: BTreeMap<String, String>,
+    /// `auth.order`: accounts of a provider, in the order in which they are tried; its own key if
+    /// it has none.
+    pub accounts: BTreeMap<String, Vec<String>>,
+    /// What is known of single models.
+    pub traits: BTreeMap<String, Traits>,
+    /// `agents.defaults.thinkingDefault`
+    pub thinking: Option<Thinking>,
     /// What a call of each of them can cost.
     pub rates: BTreeMap<String, Rate>,
     pub budgets: Budgets,
@@ -108,6 +118,15 @@ pub struct ProviderLimits {
     pub tpm: Option<u64>,
     /// Calls at a time.
     pub concurrent: Option<u32>,
+}
+
+/// What is known of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traits {
+    /// Can it be told how long to think?
+    pub thinks: bool,
+    /// `models.<model>.params.thinking`
+    pub thinking: Option<Thinking>,
 }
 
 /// What one call of a model can cost.
@@ -202,8 +221,15 @@ impl Visibility {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentLimits {
     pub model: String,
+    /// What its calls go to when `model` cannot be asked, in order.
+    pub fallbacks: Vec<String>,
     /// `subagents.model`: of its children; its own if none.
     pub child_model: Option<String>,
+    pub child_fallbacks: Vec<String>,
+    /// `thinkingDefault`
+    pub thinking: Option<Thinking>,
+    /// `subagents.thinking`
+    pub child_thinking: Option<Thinking>,
     /// `subagents.allowAgents`: whom it may spawn; itself always.
     pub allow_agents: AllowAgents,
     /// `subagents.requireAgentId`
@@ -233,7 +259,11 @@ impl AgentLimits {
     pub fn of(model: &str) -> AgentLimits {
         AgentLimits {
             model: model.to_owned(),
+            fallbacks: Vec::new(),
             child_model: None,
+            child_fallbacks: Vec::new(),
+            thinking: None,
+            child_thinking: None,
             allow_agents: AllowAgents::These(Vec::new()),
             require_agent: false,
             child_timeout: None,
@@ -254,6 +284,36 @@ pub enum AllowAgents {
     These(Vec<AgentId>),
 }
 
+/// A name that means no model.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no model `{model}` is configured{hint}; known: {known}")]
+pub struct NoSuchModel {
+    pub model: String,
+    pub known: String,
+    hint: String,
+}
+
+/// Models that an error names at most: more are not read.
+const NAMES_MAX: usize = 40;
+
+impl NoSuchModel {
+    fn of(text: &str, limits: &Limits) -> NoSuchModel {
+        let aliases = limits.aliases.keys().map(String::as_str);
+        let names: Vec<&str> = limits.model_names().chain(aliases).collect();
+        let slips_max = text.chars().count().div_ceil(3).min(3);
+        let slips = |name: &str| strsim::damerau_levenshtein(text, name);
+        let near = names.iter().min_by_key(|name| slips(name));
+        let near = near.filter(|name| slips(name) <= slips_max);
+        let hint = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+        let more = names.len().saturating_sub(NAMES_MAX);
+        let mut known = names.into_iter().take(NAMES_MAX).collect::<Vec<_>>().join(", ");
+        if more > 0 {
+            known += &format!(" and {more} more");
+        }
+        NoSuchModel { model: text.to_owned(), known, hint }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
@@ -264,6 +324,10 @@ impl Default for Limits {
             ]),
             agents: BTreeMap::new(),
             models: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            accounts: BTreeMap::new(),
+            traits: BTreeMap::new(),
+            thinking: None,
             rates: BTreeMap::new(),
             budgets: Budgets::default(),
             providers: BTreeMap::new(),
@@ -301,6 +365,29 @@ impl Limits {
     /// Rows that may wait in one inbox: inputs up to their bound, and the results of a whole tree.
     pub fn inbox_rows_max(&self) -> usize {
         self.queued_rows_max + self.tasks_per_tree_max as usize
+    }
+
+    /// The model that is meant: by its own name, an alias, or `provider/model@account`.
+    ///
+    /// # Errors
+    ///
+    /// There is none: the names that there are, and the one that is nearest.
+    pub fn model_named(&self, text: &str) -> Result<String, NoSuchModel> {
+        if self.models.contains_key(text) {
+            return Ok(text.to_owned());
+        }
+        let at_account = text.rsplit_once('@').map(|(model, account)| {
+            let model = self.aliases.get(&model.to_lowercase()).map_or(model, String::as_str);
+            GateKey::target(model, account)
+        });
+        let alias = self.aliases.get(&text.to_lowercase()).cloned();
+        let meant = alias.or(at_account).filter(|model| self.models.contains_key(model));
+        meant.ok_or_else(|| NoSuchModel::of(text, self))
+    }
+
+    /// Usable models as a person names them: without accounts.
+    pub fn model_names(&self) -> impl Iterator<Item = &str> {
+        self.models.keys().map(String::as_str).filter(|model| GateKey::base(model) == *model)
     }
 
     /// Tokens of announces that enter at one boundary: a quarter of the window, so that the

@@ -16,6 +16,14 @@ impl Notice {
                 run.to_string(),
                 json!({ "error": error, "retryInMs": retry_in_ms }),
             ),
+            Notice::ModelSwitched { run, asked, from, to, reason, .. } => (
+                "model.switched",
+                run.to_string(),
+                json!({ "asked": asked, "from": from, "to": to, "reason": reason }),
+            ),
+            Notice::ModelDiffers { run, asked, answered, .. } => {
+                ("model.differs", run.to_string(), json!({ "asked": asked, "answered": answered }))
+            }
             Notice::RunQueued { .. }
             | Notice::GaveWay { .. }
             | Notice::RunStarted { .. }

@@ -16,6 +16,10 @@ const DELAY_MS_MAX: u64 = 30_000;
 /// Retries of a call whose failure passes by itself: with the delays above, about two minutes.
 const RETRIES_PASSING: u32 = 6;
 
+/// Retries of a call whose provider cannot be reached, before another is asked: about three
+/// seconds.
+pub const RETRIES_BEFORE_ANOTHER: u32 = 2;
+
 /// Retries of a call whose failure may be chance: a model that has written nonsense.
 const RETRIES_CHANCE: u32 = 2;
 

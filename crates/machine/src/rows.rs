@@ -6,7 +6,8 @@
 
 use types::{
     Access, AgentId, Announce, Cleanup, Deliverables, EffectClass, FailureClass, FlowId, Hash,
-    MessageId, MicroUsd, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp, Usage, word_enum,
+    MessageId, MicroUsd, NodeId, RunId, SessionId, SessionKey, TaskId, Thinking, Timestamp, Usage,
+    word_enum,
 };
 
 use crate::queue::QueueWish;
@@ -256,6 +257,8 @@ pub struct Session {
     pub open_run: Option<RunId>,
     pub label: Option<String>,
     pub model: Option<String>,
+    /// What is configured if none.
+    pub thinking: Option<Thinking>,
     pub cwd: Option<String>,
     /// What its tools may do to the world, and those of all that it spawns.
     pub access: Access,
@@ -395,7 +398,15 @@ pub struct Run {
     pub recoveries: u32,
     /// Failed model calls in a row.
     pub retries: u32,
+    /// The model that was chosen for it.
+    pub asked: String,
+    /// What its calls go to now: that model, or one in its place, with its account if the provider
+    /// has several (see [`crate::failover`]).
     pub model: String,
+    /// The model that gave its last answer, as the provider named it.
+    pub answered: Option<String>,
+    /// Why a call of it went elsewhere than to the first choice, if one did.
+    pub switched: Option<String>,
     pub origin: String,
     /// The most hops of a message that it has taken in.
     pub hops: u32,

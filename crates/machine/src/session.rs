@@ -5,16 +5,17 @@
 //! | change | a run that is open | its children | the transcript |
 //! |---|---|---|---|
 //! | reset | is stopped | are stopped | ends; another begins under the key |
-//! | patch | goes on, as it was begun | go on | goes on |
+//! | patch | goes on; its next call is by what holds now | go on | goes on |
 //! | archive | must be over | must be over | is kept, and read only |
 //! | restore | - | - | goes on |
 //! | delete | is stopped | are stopped | is in no list any more |
 
-use types::{Access, SessionId, SessionKey};
+use types::{Access, SessionId, SessionKey, Thinking};
 
 use crate::archive::{archive_session, reopen, restore_session};
 use crate::effect::{Answer, Changed, Notice, Refusal, Stopped};
 use crate::event::{Change, Patch};
+use crate::failover;
 use crate::policy;
 use crate::queue::{QueueMode, QueueWish};
 use crate::reply;
@@ -76,14 +77,16 @@ pub fn reset(state: &mut State<'_>, key: &SessionKey, reason: EndReason, by: &st
     stopped
 }
 
-/// Changes what is given; the run that is open goes on as it was begun.
+/// Changes what is given. The run that is open goes on, with its next call to the model that is
+/// chosen then.
 pub fn patch(state: &mut State<'_>, key: &SessionKey, patch: &Patch) -> Result<(), Refusal> {
-    if let Some(Some(model)) = &patch.model
-        && !state.limits.models.contains_key(model)
-    {
-        let known: Vec<&str> = state.limits.models.keys().map(String::as_str).collect();
-        return Err(Refusal::UnknownModel { model: model.clone(), known: known.join(", ") });
-    }
+    let model = match &patch.model {
+        Some(Some(name)) => {
+            Some(Some(state.limits.model_named(name).map_err(Refusal::UnknownModel)?))
+        }
+        Some(None) => Some(None),
+        None => None,
+    };
     if let Some(Some(word)) = patch.declared {
         // It would say that work is in progress where nobody works.
         if word == TaskStatus::InProgress {
@@ -93,13 +96,13 @@ pub fn patch(state: &mut State<'_>, key: &SessionKey, patch: &Patch) -> Result<(
             return Err(Refusal::RunOpen(key.clone()));
         }
     }
-    let Patch { label, model, queue, declared } = patch.clone();
+    let Patch { label, thinking, queue, declared, .. } = patch.clone();
     let session = state.session_mut(key);
     if let Some(label) = label {
         session.label = label;
     }
-    if let Some(model) = model {
-        session.model = model;
+    if let Some(thinking) = thinking {
+        session.thinking = thinking;
     }
     if let Some(wish) = queue {
         session.queue = wish.map_or_else(QueueWish::default, |new| session.queue.changed_by(new));
@@ -108,6 +111,10 @@ pub fn patch(state: &mut State<'_>, key: &SessionKey, patch: &Patch) -> Result<(
         session.declared = declared;
     }
     session.rev += 1;
+    if let Some(model) = model {
+        session.model = model;
+        failover::on_chosen(state, key);
+    }
     note(state, key, "patch");
     Ok(())
 }
@@ -137,6 +144,7 @@ pub fn begin_again(state: &mut State<'_>, key: &SessionKey, owner: &str) {
     session.lifecycle = Lifecycle::Open;
     (session.archived, session.deleted) = (None, None);
     (session.label, session.model, session.cwd) = (None, None, None);
+    session.thinking = None;
     (session.declared, session.queue) = (None, QueueWish::default());
     // What a spawn once left it was for that task: whoever begins now has a session like any other.
     (session.access, session.pool_key) = (Access::Full, None);
@@ -221,6 +229,9 @@ impl Patch {
             if let Some(value) = value {
                 words.push(format!("{name}: {}.", value.as_deref().unwrap_or("default")));
             }
+        }
+        if let Some(level) = self.thinking {
+            words.push(format!("thinking: {}.", level.map_or("default", Thinking::as_str)));
         }
         if let Some(declared) = self.declared {
             let word = declared.map_or("as its runs end", TaskStatus::as_str);

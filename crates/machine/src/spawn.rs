@@ -33,6 +33,7 @@ use crate::again;
 use crate::budget::{self, Asker};
 use crate::deliver;
 use crate::effect::Notice;
+use crate::failover;
 use crate::inbox;
 use crate::internal::{Caller, Reply};
 use crate::limits::AgentLimits;
@@ -303,6 +304,7 @@ fn draft(
         open_run: None,
         label: request.label.clone().or_else(|| request.task_name.clone()),
         model: Some(model.to_owned()),
+        thinking: request.thinking,
         cwd: request.cwd.clone().or_else(|| requester.cwd.clone()),
         access: policy.access,
         policy_hash: Some(policy.hash),
@@ -431,7 +433,8 @@ fn accepted_reply(
         "reused": chosen.reused,
         "reuseReason": chosen.why,
         "context": context,
-        "resolvedModel": model_of(state, session),
+        "resolvedModel": failover::model_of(state.limits, session),
+        "resolvedThinking": failover::thinking_words(state.limits, session),
         "lane": { "name": lane, "ahead": ahead_of(state, task, lane) },
         "expectsCompletionMessage": task.announce.reaches_requester(),
         "note": "The result will come as a message marked as a sub-agent's result. Do not poll: \
@@ -455,9 +458,4 @@ fn ahead_of(state: &mut State<'_>, task: &Task, lane: LaneName) -> usize {
         None => 0,
     };
     held + ahead as usize
-}
-
-fn model_of(state: &State<'_>, session: &Session) -> Option<String> {
-    let agent = state.limits.agents.get(&session.agent);
-    session.model.clone().or_else(|| agent.map(|agent| agent.model.clone()))
 }

@@ -8,6 +8,7 @@ use crate::deadline;
 use crate::deliver;
 use crate::effect::{Action, Answer, ModelCall, Notice, ToolStart};
 use crate::event::{CallPlan, Event, ModelFailure, ModelReply, PlannedCall, Token, ToolDone};
+use crate::failover;
 use crate::finish::{End, finish};
 use crate::internal::is_yield;
 use crate::lane::token;
@@ -51,9 +52,11 @@ pub fn call(state: &mut State<'_>, run: RunId) {
         state.actions.push(Action::Pin { run, token, session, agent, role, tools });
         return;
     };
-    if !budget::pass(state, run) || !gate::pass(state, run) {
+    if !failover::choose(state, run) || !budget::pass(state, run) || !gate::pass(state, run) {
         return;
     }
+    // It may have been sent to another model than before.
+    let row = state.run(&run).clone();
     transition(state, run, RunEvent::Calls);
     let step = new_step(state, run, StepKind::Model);
     budget::reserve(state, run);
@@ -65,6 +68,7 @@ pub fn call(state: &mut State<'_>, run: RunId) {
         session: row.session_key,
         session_id: row.session_id,
         wire_id: row.wire_id,
+        thinking: failover::thinking(state.limits, &session, &row.model),
         model: row.model,
         bases: spawn::fork::bases(state, row.session_id),
         first_seq: episode.first_seq,
@@ -212,6 +216,7 @@ fn record_reply(state: &mut State<'_>, run: RunId, step: u32, reply: &ModelReply
     close_model_step(state, run, step, StepState::Done);
     book(state, run, step, &reply.model, reply.usage, false);
     budget::release(state, run);
+    note_model(state, run, &asked, &reply.model);
     let row = state.run_mut(&run);
     row.recoveries = 0;
     row.retries = 0;
@@ -229,6 +234,17 @@ fn record_reply(state: &mut State<'_>, run: RunId, step: u32, reply: &ModelReply
     );
     // From here on the provider's count is known, and estimates start from it.
     state.transcript_mut(&session_id).context_tokens = reply.usage.total();
+}
+
+/// Keeps the name of the model that has answered, and says so if it is another than was asked.
+fn note_model(state: &mut State<'_>, run: RunId, asked: &str, answered: &str) {
+    let row = state.run_mut(&run);
+    let before = row.answered.replace(answered.to_owned());
+    let session = row.session_key.clone();
+    if failover::differs(asked, answered) && before.as_deref() != Some(answered) {
+        let (asked, answered) = (asked.to_owned(), answered.to_owned());
+        state.notices.push(Notice::ModelDiffers { run, session, asked, answered });
+    }
 }
 
 fn close_model_step(state: &mut State<'_>, run: RunId, n: u32, to: StepState) {
@@ -507,7 +523,11 @@ pub fn on_model_failed(
     if ends_here(state, run) {
         return Answer::Done;
     }
-    let next = next_attempt(state, run, failure, reopens);
+    let elsewhere = reopens.is_some()
+        && state.run(&run).retries < gate::REFUSALS_MAX
+        && failover::leads_elsewhere(state, run);
+    let next =
+        if elsewhere { Some(state.now()) } else { next_attempt(state, run, failure, reopens) };
     let (now, session) = (state.now(), state.run(&run).session_key.clone());
     state.notices.push(Notice::ModelCallFailed {
         run,
@@ -526,7 +546,9 @@ pub fn on_model_failed(
         return Answer::Done;
     };
     state.run_mut(&run).retries += 1;
-    if reopens.is_some() {
+    if elsewhere {
+        call(state, run);
+    } else if reopens.is_some() {
         gate::wait_until(state, run, due);
     } else {
         suspend(state, run, WaitKind::Retry);

@@ -167,8 +167,8 @@ pub trait Tx: Rows {
     fn gated_runs(&mut self, model: &str, limit: usize) -> Vec<RunId>;
     /// Models for which runs wait at a gate.
     fn gated_models(&mut self) -> Vec<String>;
-    /// Model calls of a provider that are out.
-    fn open_calls(&mut self, provider: &str) -> u32;
+    /// Model calls of an account that are out.
+    fn open_calls(&mut self, account: &GateKey) -> u32;
     /// Deletes inbox rows that were done with before `before`, by runs that had ended by then, but
     /// none of an open task. Returns how many.
     fn forget_inbox(&mut self, before: Timestamp, limit: usize) -> usize;

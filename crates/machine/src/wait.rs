@@ -15,6 +15,7 @@ use crate::circle;
 use crate::deadline;
 use crate::effect::Notice;
 use crate::event::{Event, Inbound};
+use crate::failover;
 use crate::finish::{End, finish};
 use crate::inbox;
 use crate::internal::Reply;
@@ -80,8 +81,7 @@ pub fn open_run(state: &mut State<'_>, key: &SessionKey, seq: i64) {
     };
     let wire_id = wire_id(state, &row.idem_key, row.kind, id);
     let lane = lane_of(row.kind, session.depth);
-    let of_agent = || state.limits.agents.get(&session.agent).map(|agent| agent.model.clone());
-    let model = session.model.or_else(of_agent).unwrap_or_default();
+    let model = failover::model_of(state.limits, &session);
     let run = Run {
         id,
         wire_id: wire_id.clone(),
@@ -101,7 +101,10 @@ pub fn open_run(state: &mut State<'_>, key: &SessionKey, seq: i64) {
         next_step: 0,
         recoveries: 0,
         retries: 0,
+        asked: model.clone(),
         model,
+        answered: None,
+        switched: None,
         origin: row.origin,
         hops: row.hops,
         timeout_ms: row.timeout_ms,

@@ -2,7 +2,7 @@
 //! conversation as a whole.
 
 use serde::{Deserialize, Serialize};
-use types::{AgentId, SessionId, SessionKey, Timestamp, word_enum};
+use types::{AgentId, SessionId, SessionKey, Thinking, Timestamp, word_enum};
 
 use crate::chat::QueueMode;
 use crate::fields::{Fields, InvalidField, SessionRef};
@@ -57,13 +57,14 @@ pub struct PatchParams {
     pub archived: Option<bool>,
     /// Ours: what becomes of a message while the session is busy.
     pub queue_mode: Option<Option<QueueMode>>,
+    pub thinking_level: Option<Option<Thinking>>,
     /// Ours: how the task of the session stands, until its next run opens.
     pub task_status: Option<Option<Declared>>,
 }
 
 /// Fields of OpenClaw's `sessions.patch` that would have to be honoured. One that is ignored would
 /// be a change that nobody makes.
-const PATCH_UNSUPPORTED: [&str; 30] = [
+const PATCH_UNSUPPORTED: [&str; 29] = [
     "autoLabel",
     "icon",
     "color",
@@ -76,7 +77,6 @@ const PATCH_UNSUPPORTED: [&str; 30] = [
     "pinned",
     "unread",
     "contextWindow",
-    "thinkingLevel",
     "fastMode",
     "toolOverrides",
     "verboseLevel",
@@ -106,12 +106,14 @@ impl Params for PatchParams {
         let text =
             |name: &str| Ok(fields.text(name)?.map(Some).or_else(|| cleared(name).then_some(None)));
         let mode = fields.word("queueMode", QueueMode::ALL)?.map(Some);
+        let level = fields.word("thinkingLevel", Thinking::ALL)?.map(Some);
         let status = fields.word("taskStatus", Declared::ALL)?.map(Some);
         Ok(PatchParams {
             session: fields.required_session("key")?,
             expected_session_id: fields.parsed("expectedSessionId", SESSION_ID)?,
             label: text("label")?,
             model: text("model")?,
+            thinking_level: level.or_else(|| cleared("thinkingLevel").then_some(None)),
             archived: fields.boolean("archived")?,
             queue_mode: mode.or_else(|| cleared("queueMode").then_some(None)),
             task_status: status.or_else(|| cleared("taskStatus").then_some(None)),

@@ -9,7 +9,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use types::{AgentId, word_enum};
+use types::{AgentId, Thinking, word_enum};
 
 use crate::chat::QueueMode;
 
@@ -29,6 +29,10 @@ pub enum Command {
     Retry(Handle),
     Queue(Queue),
     Context(Context),
+    Model(Model),
+    /// Of one provider, or of all.
+    Models(Option<String>),
+    Think(Think),
     Subagents(Subagents),
 }
 
@@ -40,6 +44,24 @@ word_enum! {
         Json = "json",
         Refresh = "refresh",
     }
+}
+
+/// `/model`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Model {
+    Show,
+    /// A model or an alias: it holds for this conversation from its next call on.
+    Set(String),
+    /// What is configured holds.
+    Default,
+}
+
+/// `/think`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Think {
+    Show,
+    /// What is configured if none.
+    Set(Option<Thinking>),
 }
 
 /// `/queue`
@@ -110,7 +132,7 @@ const LOG_LINES: u32 = 20;
 const LOG_LINES_MAX: u32 = 200;
 
 /// Every command: its form, and what it does.
-pub const TABLE: [(&str, &str); 21] = [
+pub const TABLE: [(&str, &str); 27] = [
     ("/help", "Show this list"),
     ("/status", "Show how this conversation stands"),
     ("/stop", "Stop the run of this conversation, what waits in it, and all its sub-agents"),
@@ -134,6 +156,15 @@ pub const TABLE: [(&str, &str); 21] = [
         "Show what is sent before and with this conversation, and what takes how much",
     ),
     ("/context refresh", "Read files and tools anew at the next call, and say what that costs"),
+    ("/model", "Show which model is asked here, and which has answered"),
+    ("/model <name>", "Ask this model from the next call on: `provider/model`, or an alias"),
+    ("/model default", "Ask the configured model again"),
+    ("/models [provider]", "List the models that can be asked"),
+    ("/think", "Show how long the model thinks before it answers"),
+    (
+        "/think off|minimal|low|medium|high|xhigh|max|default",
+        "Set how long the model thinks, in this conversation",
+    ),
     ("/agents", "List the agents that are configured"),
     ("/threads", "List the named conversations, and what they are about"),
     ("/tasks", "List the tasks of this conversation"),
@@ -191,8 +222,30 @@ fn read(name: &str, rest: &str) -> Result<Command, WrongForm> {
             let word = rest.to_ascii_lowercase().parse();
             word.map(Command::Context).map_err(|_| form_of("context"))
         }
+        "model" => model(rest).map(Command::Model),
+        "models" if rest.is_empty() => Ok(Command::Models(None)),
+        "models" if one_word(rest) => Ok(Command::Models(Some(rest.to_owned()))),
+        "models" => Err(form_of("models")),
+        "think" | "thinking" | "t" => think(rest).map(Command::Think),
         "subagents" => subagents(rest).map(Command::Subagents),
         _ => Err(unknown(name)),
+    }
+}
+
+fn model(rest: &str) -> Result<Model, WrongForm> {
+    match rest.to_ascii_lowercase().as_str() {
+        "" | "status" => Ok(Model::Show),
+        "default" | "reset" => Ok(Model::Default),
+        _ if one_word(rest) => Ok(Model::Set(rest.to_owned())),
+        _ => Err(form_of("model")),
+    }
+}
+
+fn think(rest: &str) -> Result<Think, WrongForm> {
+    match rest.to_ascii_lowercase().as_str() {
+        "" | "status" => Ok(Think::Show),
+        "default" | "reset" => Ok(Think::Set(None)),
+        word => word.parse().map(|level| Think::Set(Some(level))).map_err(|_| form_of("think")),
     }
 }
 
@@ -432,6 +485,15 @@ mod tests {
             ("/queue debounce:500",         Queue(Set(QueueSettings { debounce_ms: Some(500), ..plain }))),
             ("/queue default",              Queue(Configured)),
             ("/queue reset",                Queue(Configured)),
+            ("/model",                      Command::Model(Model::Show)),
+            ("/model Opus",                 Command::Model(Model::Set("Opus".to_owned()))),
+            ("/model: openai/gpt-5",        Command::Model(Model::Set("openai/gpt-5".to_owned()))),
+            ("/model Default",              Command::Model(Model::Default)),
+            ("/models",                     Command::Models(None)),
+            ("/models openai",              Command::Models(Some("openai".to_owned()))),
+            ("/think",                      Command::Think(Think::Show)),
+            ("/t High",                     Command::Think(Think::Set(Some(Thinking::High)))),
+            ("/thinking default",           Command::Think(Think::Set(None))),
             ("/subagents",                  sub(List)),
             ("/subagents list",             sub(List)),
             ("/subagents info #2",          sub(Info(Handle::Number(2)))),
@@ -522,7 +584,10 @@ mod tests {
             ("/subagents spawn -x do it",   "/subagents spawn <agentId> <brief>"),
             ("/subagents spawn ops --model a/b", "/subagents spawn <agentId> <brief>"),
             ("/subagents spawn ops x --model",   "/subagents spawn <agentId> <brief>"),
-            ("/model",                      "There is no command /model"),
+            ("/model a b",                  "/model <name>"),
+            ("/models a b",                 "/models [provider]"),
+            ("/think hard",                 "/think off|minimal|low|medium|high|xhigh|max|default"),
+            ("/mode",                       "There is no command /mode"),
             ("/tmp is full",                "There is no command /tmp"),
         ];
         for (text, form) in table {
@@ -543,6 +608,9 @@ mod tests {
                 .replace("[debounce:2s] [cap:25] [drop:summarize|old|new]", "debounce:2s cap:25")
                 .replace("<task>|all", "all")
                 .replace("spawn <agentId> <brief> [--model <provider/model>]", "spawn ops do it")
+                .replace("off|minimal|low|medium|high|xhigh|max|default", "xhigh")
+                .replace("[provider]", "openai")
+                .replace("<name>", "opus")
                 .replace("[lines]", "3")
                 .replace("<task>", "#1")
                 .replace("<message>", "words");

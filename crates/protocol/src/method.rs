@@ -174,7 +174,7 @@ mod tests {
             ("sessions.reset", json!({})),
             ("sessions.reset", json!({"key": key, "reason": "bored"})),
             ("sessions.patch", json!({"key": key, "label": 7})),
-            ("sessions.patch", json!({"key": key, "thinkingLevel": "high"})),
+            ("sessions.patch", json!({"key": key, "thinkingLevel": "loud"})),
             ("sessions.patch", json!({"key": key, "queueMode": "shout"})),
             ("sessions.patch", json!({"key": key, "taskStatus": "in_progress"})),
             ("sessions.delete", json!({"key": key, "expectedSessionId": "x"})),
@@ -188,7 +188,7 @@ mod tests {
         invalid sessions.reset params: `key` is missing: expected a session key such as `agent:main:main` or `thread:budget`
         invalid sessions.reset params: `reason`: expected one of "new", "reset", got the string "bored"
         invalid sessions.patch params: `label`: expected a string, got 7
-        invalid sessions.patch params: `thinkingLevel`: expected nothing, it is not supported yet, got a string
+        invalid sessions.patch params: `thinkingLevel`: expected one of "off", "minimal", "low", "medium", "high", "xhigh", "max", got the string "loud"
         invalid sessions.patch params: `queueMode`: expected one of "steer", "followup", "collect", "interrupt", got the string "shout"
         invalid sessions.patch params: `taskStatus`: expected one of "completed", "failed", "cancelled", "unknown", got the string "in_progress"
         invalid sessions.delete params: `expectedSessionId`: expected a session id: `ses_` and 32 hex digits, got the string "x"

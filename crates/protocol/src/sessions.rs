@@ -189,6 +189,12 @@ pub struct SessionRow {
     pub model_provider: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// Its own level; what is configured holds if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thinking_level: Option<String>,
+    /// Ours: who has answered in the place of the model that was asked, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
     pub queued_inputs: u64,
     /// What it does now: `idle`, `queued`, `running`, `waiting`, `recovering`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -215,6 +221,17 @@ pub struct SessionRow {
     /// If it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<WaitsFor>,
+}
+
+/// Calls of a session's newest run go elsewhere than to its model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fallback {
+    /// The model that was chosen.
+    pub asked: String,
+    /// What is called in its place.
+    pub model: String,
+    pub reason: String,
 }
 
 impl SessionRow {
@@ -244,6 +261,8 @@ impl SessionRow {
             context_tokens: None,
             model_provider: None,
             model: None,
+            thinking_level: None,
+            fallback: None,
             queued_inputs: 0,
             activity: None,
             lifecycle: None,

@@ -35,6 +35,7 @@ pub mod openai_chat;
 pub mod openai_responses;
 pub mod scripted;
 pub mod replay;
+pub mod thinking;
 
 #[cfg(test)]
 mod requests;
@@ -45,7 +46,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use types::{AssistantMessage, Message, Prefix, Usage, Wire};
+use types::{AssistantMessage, Message, Prefix, Thinking, Usage, Wire};
 
 pub use anthropic::Anthropic;
 pub use error::ProviderError;
@@ -79,6 +80,8 @@ pub struct ModelRequest {
     pub prefix: Arc<Prefix>,
     pub messages: Vec<Message>,
     pub max_output_tokens: u32,
+    /// How long to think before the answer; the provider's own default if none.
+    pub thinking: Option<Thinking>,
     /// The same for every retry of one call.
     pub idempotency_key: String,
     /// The same for every call of one session: tells a provider where its cache of it is.

@@ -40,7 +40,8 @@ impl Provider for OpenaiChat {
             _ => request::Limit::MaxTokens,
         };
         let asked = self.endpoint.asked(&request.model);
-        let body = request::body(request, &asked, limit)
+        let dialect = request::Dialect::of_host(self.endpoint.host());
+        let body = request::body(request, &asked, limit, dialect)
             .map_err(|fault| ProviderError::new(self.endpoint.id(), fault, false))?;
         let mut headers = HeaderMap::new();
         headers.extend(self.endpoint.key_header(AUTHORIZATION));

@@ -2,6 +2,7 @@
 
 mod google;
 mod responses;
+mod thinking;
 
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use types::{AssistantMessage, Message, Prefix, StopReason, ToolCall, ToolResult, ToolSpec, Wire};
 
+use crate::openai_chat::request::Dialect;
 use crate::{ModelRequest, anthropic, openai_chat};
 
 /// Who is asked in these tests.
@@ -29,6 +31,7 @@ fn request(messages: Vec<Message>) -> ModelRequest {
         prefix: Arc::new(prefix()),
         messages,
         max_output_tokens: 1_000,
+        thinking: None,
         idempotency_key: "k-1".to_owned(),
         conversation: "s-1".to_owned(),
     }
@@ -94,8 +97,10 @@ fn anthropic(messages: Vec<Message>) -> String {
 
 fn openai(messages: Vec<Message>) -> String {
     let limit = openai_chat::request::Limit::MaxTokens;
-    String::from_utf8(openai_chat::request::body(&request(messages), ASKED, limit).unwrap())
-        .unwrap()
+    String::from_utf8(
+        openai_chat::request::body(&request(messages), ASKED, limit, Dialect::Openai).unwrap(),
+    )
+    .unwrap()
 }
 
 /// Prints a body with a line for each message, block and tool, so that a difference is one line.
@@ -258,7 +263,7 @@ fn an_empty_prefix_and_empty_words_are_left_out() {
         )
     );
     let limit = openai_chat::request::Limit::MaxCompletionTokens;
-    let body = openai_chat::request::body(&bare, ASKED, limit).unwrap();
+    let body = openai_chat::request::body(&bare, ASKED, limit, Dialect::Openai).unwrap();
     assert_eq!(
         String::from_utf8(body).unwrap(),
         concat!(

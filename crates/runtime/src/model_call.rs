@@ -107,6 +107,7 @@ async fn assemble(
         prefix,
         messages: prompt::in_order(messages),
         max_output_tokens,
+        thinking: call.thinking,
         idempotency_key: format!("{}-{}", call.run, call.step),
         conversation: call.session_id.to_string(),
     })

@@ -371,7 +371,9 @@ impl Asked<'_> {
         let task = self.find(target).await?;
         let mut row = task_row(&task, self.now());
         if let Some(run) = self.store().run(task.run_id).await? {
-            row["model"] = json!(run.model);
+            row["model"] = json!(run.facts.model);
+            row["askedModel"] = json!(run.facts.asked);
+            row["fallbackReason"] = json!(run.facts.switched);
             row["usage"] = json!(run.usage);
             row["steps"] = json!(run.steps);
         }

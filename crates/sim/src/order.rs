@@ -351,6 +351,7 @@ fn patch(rng: &mut Rng) -> Patch {
     Patch {
         label: rng.chance(300).then(|| Some("a title".to_owned())),
         model: rng.chance(300).then(|| Some((*rng.pick(&["m", "no-such-model"])).to_owned())),
+        thinking: None,
         queue: rng
             .chance(600)
             .then(|| mode.map(|mode| QueueWish { mode: Some(mode), ..QueueWish::default() })),

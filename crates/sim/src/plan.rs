@@ -98,6 +98,7 @@ impl Plan {
         keep_for_a_while(&mut plan.limits, seed);
         cap(&mut plan.limits, seed);
         keep_ends(&mut plan.limits, seed);
+        fall_back(&mut plan.limits, seed);
         for n in 0..1 + rng.below(8) {
             let letter = letter(&mut rng, n);
             plan.letters.push(letter);
@@ -154,6 +155,42 @@ fn fact(name: &str, effect: EffectClass, group: &str) -> ToolFact {
 /// Does this life have budgets? Lives that older seeds have found stay as they were.
 pub fn has_budgets(seed: u64) -> bool {
     seed / 100 % 5 == 4
+}
+
+/// Can calls of this life go to other models and accounts? Lives that older seeds have found stay
+/// as they were.
+pub fn has_fallbacks(seed: u64) -> bool {
+    seed.is_multiple_of(10)
+}
+
+/// Agents whose calls may go elsewhere: to two accounts of one provider, to another, or both.
+fn fall_back(limits: &mut Limits, seed: u64) {
+    if !has_fallbacks(seed) {
+        return;
+    }
+    let mut rng = Rng::about(seed, "fallbacks");
+    for model in ["p/a", "p/a#one", "p/a#two", "q/b", "q/b#one", "r/c"] {
+        limits.models.insert(model.to_owned(), 2_000);
+    }
+    if rng.chance(600) {
+        let accounts = ["one", "two"].map(str::to_owned).to_vec();
+        limits.accounts.insert("p".to_owned(), accounts);
+    }
+    if rng.chance(300) {
+        let concurrent = Some(1 + rng.below(3) as u32);
+        limits
+            .providers
+            .insert("p".to_owned(), ProviderLimits { concurrent, ..Default::default() });
+    }
+    for agent in limits.agents.values_mut() {
+        agent.model = "p/a".to_owned();
+        let others = ["q/b", "r/c"].iter().filter(|_| rng.chance(600));
+        agent.fallbacks = others.map(|model| (*model).to_owned()).collect();
+        if rng.chance(300) {
+            agent.child_model = Some("r/c".to_owned());
+            agent.child_fallbacks = vec!["p/a".to_owned()];
+        }
+    }
 }
 
 /// Prices, and caps of the operator, tight enough that lives run into them.

@@ -5,6 +5,7 @@
 //! it spawns, yields, sends, kills and steers, names what is not there, says nothing, and fails.
 
 mod budget;
+mod failover;
 mod warm;
 
 use std::fmt;
@@ -20,7 +21,7 @@ use types::{
 };
 use uuid::Uuid;
 
-use crate::plan::has_budgets;
+use crate::plan::{has_budgets, has_fallbacks};
 use crate::rng::Rng;
 
 /// Tasks of one simulated life. Agents that could spawn for ever would never come to rest.
@@ -132,6 +133,9 @@ pub fn random(seed: u64) -> Script {
         }
         if has_budgets(seed) {
             budget::vary(&mut Rng::about(seed, &format!("budget {place}")), &mut said);
+        }
+        if has_fallbacks(seed) {
+            failover::vary(&mut Rng::about(seed, &format!("failover {place}")), &mut said);
         }
         said
     })

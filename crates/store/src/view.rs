@@ -13,7 +13,7 @@ use machine::status::{Standing, TaskStatus, Words};
 use serde::{Serialize, Serializer};
 use types::{
     Access, AgentId, Announce, Cleanup, Deliverables, FailureClass, FlowId, Hash, MessageId,
-    MicroUsd, NodeId, RunId, ScopeKind, SessionId, SessionKey, TaskId, Timestamp, Usage,
+    MicroUsd, NodeId, RunId, ScopeKind, SessionId, SessionKey, TaskId, Thinking, Timestamp, Usage,
 };
 
 mod flow;
@@ -131,6 +131,7 @@ pub struct SessionView {
     pub lifecycle: Lifecycle,
     pub label: Option<String>,
     pub model: Option<String>,
+    pub thinking: Option<Thinking>,
     pub cwd: Option<String>,
     pub rev: i64,
     pub created: Timestamp,
@@ -189,6 +190,14 @@ pub struct RunFacts {
     /// How long the node that holds its slot has a lease. None if it holds none, or if the node
     /// has said that it is down.
     pub lease_until: Option<Timestamp>,
+    /// The model that was chosen for it.
+    pub asked: String,
+    /// What its calls go to.
+    pub model: String,
+    /// Who gave its last answer, as the provider says.
+    pub answered: Option<String>,
+    /// Why a call went elsewhere than to the first choice.
+    pub switched: Option<String>,
     pub error_class: Option<FailureClass>,
     pub error: Option<String>,
     pub queued: Timestamp,
@@ -207,6 +216,10 @@ impl RunFacts {
             outcome: run.phase.outcome(),
             lane: run.lane,
             lease_until,
+            asked: run.asked,
+            model: run.model,
+            answered: run.answered,
+            switched: run.switched,
             error_class: run.error_class,
             error: run.error,
             queued: run.queued,
@@ -239,7 +252,6 @@ pub struct RunView {
     pub steps: u32,
     pub recoveries: u32,
     pub retries: u32,
-    pub model: String,
     pub origin: String,
     pub timeout_ms: Option<i64>,
     pub deadline: Option<Timestamp>,
@@ -261,7 +273,6 @@ impl RunView {
             steps: run.next_step,
             recoveries: run.recoveries,
             retries: run.retries,
-            model: run.model.clone(),
             origin: run.origin.clone(),
             timeout_ms: run.timeout_ms,
             deadline: run.deadline,
@@ -448,6 +459,10 @@ fn facts_without_run(task: &Task) -> RunFacts {
         outcome: task.outcome,
         lane: LaneName::Subagent,
         lease_until: None,
+        asked: String::new(),
+        model: String::new(),
+        answered: None,
+        switched: None,
         error_class: None,
         error: None,
         queued: task.created,

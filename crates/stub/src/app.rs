@@ -334,6 +334,7 @@ fn describe(prompt: &Prompt, entry: &mut Entry) {
     entry.prefix_hash = talk.prefix.clone();
     entry.conversation = talk.digest.clone();
     entry.messages = talk.messages;
+    entry.thinking.clone_from(&prompt.thinking);
     entry.newest_text = bounded(talk.newest_text().unwrap_or(""));
     entry.tools = talk.tools.clone();
     let results: Vec<&Event> =

@@ -46,6 +46,8 @@ pub struct Entry {
     pub conversation: String,
     pub messages: usize,
     pub newest_text: String,
+    /// What was said of thinking, as JSON in the words of the wire; empty if nothing was.
+    pub thinking: String,
     /// The tools that were offered.
     pub tools: Vec<String>,
     pub tool_results: Vec<SeenToolResult>,

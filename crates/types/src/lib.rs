@@ -15,6 +15,7 @@ pub mod message;
 pub mod money;
 pub mod request;
 pub mod session_key;
+pub mod thinking;
 pub mod time;
 pub mod tool;
 pub mod usage;
@@ -34,6 +35,7 @@ pub use request::{
     YieldRequest,
 };
 pub use session_key::{AgentId, Name, ParseSessionKeyError, Scope, ScopeKind, SessionKey};
+pub use thinking::Thinking;
 pub use time::Timestamp;
 pub use tool::{EffectClass, ToolSpec};
 pub use usage::Usage;

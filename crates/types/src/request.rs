@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::session_key::ParseSessionKeyError;
 use crate::{
-    AgentId, Budget, FlowRequest, FlowTarget, Name, Scope, SessionKey, TaskId, serde_as_str,
-    word_enum,
+    AgentId, Budget, FlowRequest, FlowTarget, Name, Scope, SessionKey, TaskId, Thinking,
+    serde_as_str, word_enum,
 };
 
 /// A tool call that the machine carries out itself, in the commit that records its result.
@@ -102,6 +102,9 @@ pub struct SpawnRequest {
     /// The caller's own agent if none.
     pub agent: Option<AgentId>,
     pub model: Option<String>,
+    /// What is configured if none.
+    #[serde(default)]
+    pub thinking: Option<Thinking>,
     /// Zero means none; absent means the configured default.
     pub run_timeout: Option<Duration>,
     pub cleanup: Cleanup,
@@ -136,6 +139,7 @@ impl SpawnRequest {
             task_name: None,
             agent: None,
             model: None,
+            thinking: None,
             run_timeout: None,
             cleanup: Cleanup::Keep,
             announce: Announce::Parent,

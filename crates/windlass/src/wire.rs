@@ -270,6 +270,10 @@ pub fn limits(config: &Config) -> anyhow::Result<Limits> {
             .collect(),
         models: models::windows(config),
         rates: models::rates(config),
+        aliases: models::aliases(config),
+        accounts: models::accounts(config),
+        traits: models::traits(config),
+        thinking: defaults.thinking_default,
         budgets: Budgets {
             day: config.budget.day,
             agent: config.budget.agent,
@@ -305,6 +309,10 @@ fn send_limits(config: &Config) -> SendLimits {
     }
 }
 
+fn fallbacks(choice: &config::ModelChoice) -> Vec<String> {
+    choice.fallbacks.iter().map(ToString::to_string).collect()
+}
+
 fn agent_limits(config: &Config, agent: &config::Agent) -> AgentLimits {
     let defaults = &config.agents.defaults;
     let seconds = |seconds: u64| (seconds > 0).then(|| Duration::from_secs(seconds));
@@ -312,6 +320,10 @@ fn agent_limits(config: &Config, agent: &config::Agent) -> AgentLimits {
     let model = agent.model.as_ref().or(defaults.model.as_ref());
     let child_model = agent.subagents.model.as_ref().or(defaults.subagents.model.as_ref());
     AgentLimits {
+        fallbacks: model.map(fallbacks).unwrap_or_default(),
+        child_fallbacks: child_model.map(fallbacks).unwrap_or_default(),
+        thinking: agent.thinking_default,
+        child_thinking: agent.subagents.thinking,
         model: model
             .map(|choice| choice.primary.clone())
             .or_else(|| models::by_key(config))

@@ -87,6 +87,7 @@ pub async fn patch(gateway: &Gateway, params: PatchParams) -> Result<ChangedResu
     let patch = Patch {
         label: params.label,
         model: params.model,
+        thinking: params.thinking_level,
         queue: params.queue_mode.map(|mode| mode.map(only_mode)),
         declared: params.task_status.map(|word| word.map(declared)),
     };

@@ -13,7 +13,8 @@ use machine::rows::EndReason;
 use machine::{Answer, Limits};
 use protocol::ErrorShape;
 use protocol::command::{
-    self, Command, Context, Handle, Queue, QueueDrop, QueueSettings, Subagents, Victims, WrongForm,
+    self, Command, Context, Handle, Model, Queue, QueueDrop, QueueSettings, Subagents, Think,
+    Victims, WrongForm,
 };
 use store::StoreError;
 use store::query::{Query, ask};
@@ -27,6 +28,7 @@ use crate::card::{self, Card};
 use crate::gateway::{Gateway, unreadable};
 use crate::methods::chat::{ORIGIN, OWNER, queue_mode};
 use crate::methods::context;
+use crate::methods::models;
 use crate::refusal::{not_submitted, refused, unexpected};
 
 /// Commands among which the last list is looked for.
@@ -104,6 +106,16 @@ async fn act(gateway: &Gateway, session: &SessionKey, command: Command) -> Resul
         Command::Queue(Queue::Default) => {
             return Ok(Act::Patch(Patch { queue: Some(None), ..Patch::default() }));
         }
+        Command::Model(Model::Set(name)) => return Ok(patch_model(Some(name))),
+        Command::Model(Model::Default) => return Ok(patch_model(None)),
+        Command::Think(Think::Set(level)) => {
+            let thinking = Some(level);
+            return Ok(Act::Patch(Patch { thinking, ..Patch::default() }));
+        }
+        Command::Models(provider) => {
+            let limits = &gateway.handle.config().limits;
+            return Ok(tell(models::list(limits, provider.as_deref())));
+        }
         Command::Subagents(Subagents::Kill(Victims::All)) => return Ok(Act::StopChildren),
         Command::Subagents(Subagents::Spawn { agent, task, model }) => {
             let request = SpawnRequest { agent: Some(agent), model, ..SpawnRequest::of(&task) };
@@ -138,6 +150,10 @@ async fn context_act(
         Context::Json => serde_json::to_string(&account).expect("an account is JSON"),
         shown => account.lines(shown == Context::Detail, gateway.now()).join("\n"),
     }))
+}
+
+fn patch_model(model: Option<String>) -> Act {
+    Act::Patch(Patch { model: Some(model), ..Patch::default() })
 }
 
 fn wish(settings: QueueSettings) -> QueueWish {
@@ -184,6 +200,17 @@ impl Asked<'_> {
             Command::Status => tell(card.status(self.key, session.as_ref(), self.running)?),
             Command::Threads => tell(card.threads(&self.key.agent)?),
             Command::Queue(_) => tell(card.queue(session.as_ref())?),
+            Command::Model(_) => {
+                let agent = self.limits.agents.get(&self.key.agent);
+                let of_agent = agent.map_or("", |agent| agent.model.as_str());
+                tell(models::card(self.limits, session.as_ref(), of_agent))
+            }
+            Command::Think(_) => {
+                let line = session.as_ref();
+                let line = line.and_then(|session| models::thinking_line(self.limits, session));
+                let line = line.unwrap_or_else(|| "thinking: as the provider likes".to_owned());
+                tell(format!("{line}\n/think {}|default sets it", models::levels()))
+            }
             Command::Tasks => listed(card.tasks(self.key)?),
             Command::Retry(handle) => match self.find(session.as_ref(), &handle)? {
                 Ok(task) => Act::Retry(task.id),
@@ -217,6 +244,7 @@ impl Asked<'_> {
             // Those are no questions.
             Command::Help
             | Command::Agents
+            | Command::Models(_)
             | Command::Stop
             | Command::New(_)
             | Command::Reset(_)

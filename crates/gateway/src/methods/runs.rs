@@ -162,9 +162,9 @@ fn why_lost(sight: &Sight) -> String {
 fn meta(run: &RunView, outcome: Outcome) -> AgentMeta {
     let began = run.facts.started.unwrap_or(run.facts.queued);
     let duration = run.facts.ended.unwrap_or(began).since(began);
-    let (provider, model) = match run.model.split_once('/') {
+    let (provider, model) = match run.facts.model.split_once('/') {
         Some((provider, model)) => (Some(provider.to_owned()), model.to_owned()),
-        None => (None, run.model.clone()),
+        None => (None, run.facts.model.clone()),
     };
     AgentMeta {
         duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),

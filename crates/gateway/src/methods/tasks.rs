@@ -354,7 +354,7 @@ fn subagent(rows: &dyn Query, task: TaskView, now: Timestamp) -> Result<Subagent
         last_turn: Some(words.last_turn.to_string()),
         note: Some(words.note.to_owned()),
         open_children: session.as_ref().map_or(0, |session| session.open_children),
-        model: row.as_ref().map(|row| row.model.clone()),
+        model: row.as_ref().map(|row| row.facts.model.clone()),
         usage: row.as_ref().map(|row| row.usage.into()),
         agent_id: task.session_key.agent.clone(),
         depth: task.depth,

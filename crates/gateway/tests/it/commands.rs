@@ -43,7 +43,10 @@ async fn every_command_is_answered_and_none_by_a_model() {
         ("/new", "A new conversation has begun"),
         ("/reset", "The conversation has been reset"),
         ("/subagents dance", "Not understood. The form is:\n  /subagents list"),
-        ("/model", "There is no command /model"),
+        ("/model", "model: scripted/demo (configured)"),
+        ("/models", "scripted/demo: "),
+        ("/think", "thinking: as the provider likes"),
+        ("/mode", "There is no command /mode"),
     ]
     .into_iter()
     .enumerate()

@@ -44,15 +44,15 @@ fn one_probe(gate: &Gate, calls: &[&Step], found: &mut Found) {
 }
 
 fn in_flight(limits: &Limits, calls: &[&Step], found: &mut Found) {
-    let mut out: BTreeMap<String, u32> = BTreeMap::new();
+    let mut out: BTreeMap<GateKey, u32> = BTreeMap::new();
     for step in calls {
         let model = step.model.as_deref().unwrap_or_default();
-        *out.entry(GateKey::of_model(model).provider).or_default() += 1;
+        *out.entry(GateKey::of_model(model).account_wide()).or_default() += 1;
     }
-    for (provider, of_provider) in &limits.providers {
-        let calls = out.get(provider).copied().unwrap_or(0);
-        found.unless(of_provider.concurrent.is_none_or(|most| calls <= most), "gates", || {
-            format!("{calls} calls of `{provider}` are out, and {of_provider:?}")
+    for (account, calls) in out {
+        let Some(limits) = limits.providers.get(&account.provider) else { continue };
+        found.unless(limits.concurrent.is_none_or(|most| calls <= most), "gates", || {
+            format!("{calls} calls of `{account}` are out, and {limits:?}")
         });
     }
 }
@@ -69,6 +69,10 @@ fn waits_end(world: &World, found: &mut Found) {
         let gate = GateKey::of_model(&run.model);
         let probed = gates.get(&gate).is_some_and(|gate| gate.state == GateState::Probing);
         let timed = |key: &GateKey| timers.contains(key.to_string().as_str());
+        let lasts = gates.get(&gate).and_then(|gate| gate.kind).filter(|kind| kind.lasts());
+        found.unless(lasts.is_none(), "failover", || {
+            format!("{} waits at {gate}, which only a person can open", run.id)
+        });
         found.unless(probed || timed(&gate) || timed(&gate.account_wide()), "gates", || {
             format!("{} waits at {gate}, and nobody will open it", run.id)
         });

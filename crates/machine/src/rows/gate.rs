@@ -24,13 +24,27 @@ word_enum! {
         Quota = "quota",
         /// The provider is overloaded or broken on its side.
         Overload = "overload",
+        /// It cannot be reached.
+        Network = "network",
+        /// The account's key is refused.
+        Auth = "auth",
+        /// There is no such model there.
+        UnknownModel = "unknown_model",
+    }
+}
+
+impl GateKind {
+    /// It does not pass by itself: somebody has to mend the configuration. Nobody waits for that.
+    pub fn lasts(self) -> bool {
+        matches!(self, GateKind::Auth | GateKind::UnknownModel)
     }
 }
 
 /// Names a gate: one model of an account of a provider, or the account itself.
 ///
-/// The text is `<provider>/<account>/<model>`, with `*` for all models. A provider of the
-/// configuration has one account, its `apiKey`.
+/// The text is `<provider>/<account>/<model>`, with `*` for all models. The account of a
+/// provider's `apiKey` is `default`; its auth profiles are others. A call goes to
+/// `<provider>/<model>` or, at another account, `<provider>/<model>#<account>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GateKey {
     pub provider: String,
@@ -42,12 +56,39 @@ pub struct GateKey {
 impl GateKey {
     const ACCOUNT: &str = "default";
     const ALL: &str = "*";
+    /// No model has it in its name.
+    const AT: char = '#';
 
-    /// The gate of a model, as `provider/model`.
+    /// The gate of what a call goes to: `provider/model`, or `provider/model#account`.
     pub fn of_model(reference: &str) -> GateKey {
         let (provider, model) = reference.split_once('/').unwrap_or(("", reference));
-        let account = GateKey::ACCOUNT.to_owned();
-        GateKey { provider: provider.to_owned(), account, model: model.to_owned() }
+        let (model, account) = model.rsplit_once(GateKey::AT).unwrap_or((model, GateKey::ACCOUNT));
+        let (provider, account) = (provider.to_owned(), account.to_owned());
+        GateKey { provider, account, model: model.to_owned() }
+    }
+
+    /// The gate of all that goes to one account.
+    pub fn of_account(provider: &str, account: &str) -> GateKey {
+        let (provider, account) = (provider.to_owned(), account.to_owned());
+        GateKey { provider, account, model: GateKey::ALL.to_owned() }
+    }
+
+    /// What a call of `model` (as `provider/model`) goes to at `account`.
+    pub fn target(model: &str, account: &str) -> String {
+        match account {
+            GateKey::ACCOUNT => model.to_owned(),
+            account => format!("{model}{}{account}", GateKey::AT),
+        }
+    }
+
+    /// The model of what a call goes to, without its account.
+    pub fn base(target: &str) -> &str {
+        target.rsplit_once(GateKey::AT).map_or(target, |(model, _)| model)
+    }
+
+    /// How what goes to this account ends; nothing for the account of the provider's own key.
+    pub fn suffix(&self) -> String {
+        GateKey::target("", &self.account)
     }
 
     /// The gate of the account that this one belongs to.
@@ -64,9 +105,9 @@ impl GateKey {
         if self.provider.is_empty() { String::new() } else { format!("{}/", self.provider) }
     }
 
-    /// The model as configured: `provider/model`.
+    /// What a call through it goes to.
     pub fn reference(&self) -> String {
-        format!("{}{}", self.prefix(), self.model)
+        format!("{}{}{}", self.prefix(), self.model, self.suffix())
     }
 }
 

@@ -4,7 +4,7 @@ use types::{AgentId, SessionRef, SpawnRequest};
 
 use super::Lineage;
 use crate::internal::{Caller, Reply};
-use crate::limits::{AgentLimits, AllowAgents};
+use crate::limits::{AgentLimits, AllowAgents, NoSuchModel};
 use crate::rows::{NodeState, Session};
 use crate::state::State;
 use crate::step::stopped;
@@ -82,15 +82,12 @@ pub(crate) fn usable_model(
     agent: &AgentLimits,
 ) -> Result<String, Reply> {
     let model = request.model.as_ref().or(agent.child_model.as_ref()).unwrap_or(&agent.model);
-    if state.limits.models.contains_key(model) {
-        return Ok(model.clone());
-    }
-    let known: Vec<&str> = state.limits.models.keys().map(String::as_str).collect();
-    let why = format!(
-        "model \"{model}\" is not configured in models.providers (there are: {})",
-        known.join(", ")
-    );
-    Err(Reply::error("model_unavailable", &why))
+    state.limits.model_named(model).map_err(|none| {
+        let NoSuchModel { model, known, .. } = &none;
+        let why =
+            format!("model \"{model}\" is not configured in models.providers (there are: {known})");
+        Reply::error("model_unavailable", &why)
+    })
 }
 
 /// Depth, children and tree must have room; each refusal names the key and its present value.

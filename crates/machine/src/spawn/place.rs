@@ -14,7 +14,8 @@
 use std::collections::BTreeSet;
 
 use types::{
-    Access, Announce, Cleanup, Name, Reuse, Scope, SessionKey, SpawnContext, SpawnRequest, WhenBusy,
+    Access, Announce, Cleanup, Name, Reuse, Scope, SessionKey, SpawnContext, SpawnRequest,
+    Thinking, WhenBusy,
 };
 
 use super::{Lineage, pool};
@@ -249,10 +250,17 @@ fn check_alike(request: &SpawnRequest, session: &Session, draft: &Session) -> Re
         );
         Err(Reply::error("invalid_argument", &why))
     };
-    if let (Some(asked), Some(has)) = (&request.model, &session.model)
+    let asked = request.model.as_ref().and(draft.model.as_ref());
+    if let (Some(asked), Some(has)) = (asked, &session.model)
         && asked != has
     {
         return differs("model", has, asked);
+    }
+    if let Some(asked) = request.thinking
+        && session.thinking != Some(asked)
+    {
+        let has = session.thinking.map_or("that is configured", Thinking::as_str);
+        return differs("thinking", has, asked.as_str());
     }
     if let Some(asked) = &request.cwd
         && session.cwd.as_ref() != Some(asked)

@@ -30,7 +30,11 @@ pub(super) fn key_of(session: &Session) -> Hash {
         session.owner,
         session.depth,
     ]);
-    Hash::of(alike.to_string())
+    // Said only where it is, so that sessions from before it was known are alike still.
+    match session.thinking {
+        None => Hash::of(alike.to_string()),
+        Some(level) => Hash::of(format!("{alike}{level}")),
+    }
 }
 
 /// May the child of this spawn be taken for other work when it is idle? Not if the spawn says that

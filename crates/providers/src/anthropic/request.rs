@@ -7,15 +7,16 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use types::{FailureClass, ToolSpec, Wire};
+use types::{FailureClass, Thinking, ToolSpec, Wire};
 
 use crate::ModelRequest;
 use crate::anthropic::blocks::{Kept, kept};
 use crate::conversation::{Answer, Said, Turn, object_arguments, portable_name, turns};
 use crate::error::Fault;
+use crate::thinking;
 
 /// Newest turns of the user that end with a cache mark.
 const MARKED_TURNS: usize = 2;
@@ -25,11 +26,72 @@ struct Body<'a> {
     model: &'a str,
     max_tokens: u32,
     stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking: Option<ThinkingConfig>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_config: Option<OutputConfig>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tools: Vec<Tool<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     system: Vec<Block<'a>>,
     messages: Vec<WireMessage<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum ThinkingConfig {
+    Enabled { budget_tokens: u32 },
+    Adaptive,
+}
+
+#[derive(Serialize)]
+struct OutputConfig {
+    effort: &'static str,
+}
+
+/// From here on a model decides itself how long it thinks, and is told how much it is worth.
+const ADAPTIVE_SINCE: (u32, u32) = (4, 6);
+
+fn thinking_config(request: &ModelRequest) -> (Option<ThinkingConfig>, Option<OutputConfig>) {
+    let Some(level) = request.thinking.filter(|level| *level != Thinking::Off) else {
+        return (None, None);
+    };
+    let version = thinking::claude(&request.model).unwrap_or_default();
+    if version < ADAPTIVE_SINCE {
+        let budget = thinking::budget(level, request.max_output_tokens);
+        return (budget.map(|budget_tokens| ThinkingConfig::Enabled { budget_tokens }), None);
+    }
+    let effort = match level {
+        Thinking::Off | Thinking::Minimal | Thinking::Low => "low",
+        Thinking::Medium => "medium",
+        Thinking::High => "high",
+        Thinking::Xhigh if version > ADAPTIVE_SINCE => "xhigh",
+        Thinking::Xhigh => "high",
+        Thinking::Max => "max",
+    };
+    (Some(ThinkingConfig::Adaptive), Some(OutputConfig { effort }))
+}
+
+/// An answer whose calls are answered now must begin with a thought, if thinking is on: one that
+/// was given without, or by another model, has none. So this call is made without.
+fn may_think(turns: &[Turn<'_>]) -> bool {
+    let Some(Turn::User { answers, .. }) = turns.last() else { return true };
+    let before = turns.iter().rev().nth(1);
+    match before {
+        Some(Turn::Assistant(Said::Here(message))) if !answers.is_empty() => {
+            let blocks: Vec<Kind> = serde_json::from_str(message.raw.get()).unwrap_or_default();
+            let first = blocks.first().map(|block| block.kind.as_str());
+            matches!(first, Some("thinking" | "redacted_thinking"))
+        }
+        Some(Turn::Assistant(Said::Elsewhere(_))) => answers.is_empty(),
+        _ => true,
+    }
+}
+
+#[derive(Deserialize)]
+struct Kind {
+    #[serde(rename = "type", default)]
+    kind: String,
 }
 
 #[derive(Serialize)]
@@ -97,13 +159,19 @@ pub(crate) fn body(request: &ModelRequest, asked: &str) -> Result<Vec<u8>, Fault
             cache_control: Some(CacheControl::Ephemeral),
         }],
     };
-    let mut messages: Vec<_> =
-        turns(&request.messages, Wire::AnthropicMessages, asked).into_iter().map(message).collect();
+    let turns = turns(&request.messages, Wire::AnthropicMessages, asked);
+    let (thinking, output_config) = match may_think(&turns) {
+        true => thinking_config(request),
+        false => (None, None),
+    };
+    let mut messages: Vec<_> = turns.into_iter().map(message).collect();
     mark_newest(&mut messages);
     let body = Body {
         model: &request.model,
         max_tokens: request.max_output_tokens,
         stream: true,
+        thinking,
+        output_config,
         tools,
         system,
         messages,

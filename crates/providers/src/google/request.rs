@@ -10,11 +10,12 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use types::{AssistantMessage, FailureClass, ToolSpec, Wire};
+use types::{AssistantMessage, FailureClass, Thinking, ToolSpec, Wire};
 
 use crate::ModelRequest;
 use crate::conversation::{Answer, Said, Turn, object_arguments, portable_name, turns};
 use crate::error::Fault;
+use crate::thinking;
 
 /// Stands for the signature of a thought that was not Gemini's.
 const UNSIGNED: &str = "skip_thought_signature_validator";
@@ -34,6 +35,29 @@ struct Body<'a> {
 #[serde(rename_all = "camelCase")]
 struct GenerationConfig {
     max_output_tokens: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking_config: Option<ThinkingConfig>,
+}
+
+/// Older models are given tokens, newer ones a word; both at once are refused.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+enum ThinkingConfig {
+    ThinkingBudget(u32),
+    ThinkingLevel(&'static str),
+}
+
+fn thinking_config(level: Thinking, model: &str, max: u32) -> Option<ThinkingConfig> {
+    if model.contains("gemini-3") {
+        let low = matches!(level, Thinking::Off | Thinking::Minimal | Thinking::Low);
+        return Some(ThinkingConfig::ThinkingLevel(if low { "low" } else { "high" }));
+    }
+    match level {
+        // The larger models cannot be kept from it.
+        Thinking::Off if model.contains("pro") => Some(ThinkingConfig::ThinkingBudget(128)),
+        Thinking::Off => Some(ThinkingConfig::ThinkingBudget(0)),
+        level => thinking::budget(level, max).map(ThinkingConfig::ThinkingBudget),
+    }
 }
 
 #[derive(Serialize)]
@@ -126,7 +150,12 @@ pub(crate) fn body(request: &ModelRequest, asked: &str) -> Result<Vec<u8>, Fault
             true => Vec::new(),
             false => vec![Tools { function_declarations: functions }],
         },
-        generation_config: GenerationConfig { max_output_tokens: request.max_output_tokens },
+        generation_config: GenerationConfig {
+            max_output_tokens: request.max_output_tokens,
+            thinking_config: request.thinking.and_then(|level| {
+                thinking_config(level, &request.model, request.max_output_tokens)
+            }),
+        },
         contents,
     };
     serde_json::to_vec(&body).map_err(|error| Fault::new(FailureClass::Internal, error.to_string()))

@@ -5,11 +5,12 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use types::{FailureClass, ToolSpec, Wire};
+use types::{FailureClass, Thinking, ToolSpec, Wire};
 
 use crate::ModelRequest;
 use crate::conversation::{Answer, Said, Turn, object_arguments, portable_name, turns};
 use crate::error::Fault;
+use crate::thinking;
 
 /// What the bound on the output is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,11 +28,46 @@ struct Body<'a> {
     max_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_completion_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_effort: Option<&'static str>,
+    /// DashScope's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    enable_thinking: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking_budget: Option<u32>,
+    /// Z.ai's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking: Option<Switch>,
     stream: bool,
     stream_options: StreamOptions,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tools: Vec<Tool<'a>>,
     messages: Vec<WireMessage<'a>>,
+}
+
+/// How a server is told how long to think: everyone has copied the rest of this wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Openai,
+    Dashscope,
+    Zai,
+}
+
+impl Dialect {
+    pub fn of_host(host: &str) -> Dialect {
+        match host {
+            host if host.contains("dashscope") => Dialect::Dashscope,
+            host if host.ends_with("z.ai") || host.ends_with("bigmodel.cn") => Dialect::Zai,
+            _ => Dialect::Openai,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Switch {
+    Enabled,
+    Disabled,
 }
 
 #[derive(Serialize)]
@@ -94,7 +130,12 @@ struct CallFunction<'a> {
 }
 
 /// Writes the body of the request to who is `asked`.
-pub(crate) fn body(request: &ModelRequest, asked: &str, limit: Limit) -> Result<Vec<u8>, Fault> {
+pub(crate) fn body(
+    request: &ModelRequest,
+    asked: &str,
+    limit: Limit,
+    dialect: Dialect,
+) -> Result<Vec<u8>, Fault> {
     let mut messages = Vec::new();
     if !request.prefix.system.trim().is_empty() {
         messages.push(WireMessage::Role(Role::System { content: &request.prefix.system }));
@@ -103,7 +144,15 @@ pub(crate) fn body(request: &ModelRequest, asked: &str, limit: Limit) -> Result<
         extend(&mut messages, turn);
     }
     let max = |name| (limit == name).then_some(request.max_output_tokens);
+    let level = request.thinking;
+    let by = |one: Dialect| level.filter(|_| dialect == one);
+    let on = |level: Thinking| level != Thinking::Off;
+    let budget = |level| thinking::budget(level, request.max_output_tokens);
     let body = Body {
+        reasoning_effort: by(Dialect::Openai).and_then(|l| thinking::effort(l, &request.model)),
+        enable_thinking: by(Dialect::Dashscope).map(on),
+        thinking_budget: by(Dialect::Dashscope).and_then(budget),
+        thinking: by(Dialect::Zai).map(|l| if on(l) { Switch::Enabled } else { Switch::Disabled }),
         model: &request.model,
         max_tokens: max(Limit::MaxTokens),
         max_completion_tokens: max(Limit::MaxCompletionTokens),

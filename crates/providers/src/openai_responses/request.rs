@@ -15,6 +15,7 @@ use types::{FailureClass, ToolSpec, Wire};
 use crate::ModelRequest;
 use crate::conversation::{Answer, Said, Turn, object_arguments, portable_name, turns};
 use crate::error::Fault;
+use crate::thinking;
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -23,6 +24,8 @@ struct Body<'a> {
     stream: bool,
     store: bool,
     prompt_cache_key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning: Option<Reasoning>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     include: &'static [&'static str],
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -30,6 +33,11 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     instructions: Option<&'a str>,
     input: Vec<Item<'a>>,
+}
+
+#[derive(Serialize)]
+struct Reasoning {
+    effort: &'static str,
 }
 
 #[derive(Serialize)]
@@ -65,7 +73,9 @@ pub(crate) fn body(request: &ModelRequest, asked: &str) -> Result<Vec<u8>, Fault
         true => &["reasoning.encrypted_content"],
         false => &[],
     };
+    let effort = request.thinking.and_then(|level| thinking::effort(level, &request.model));
     let body = Body {
+        reasoning: effort.map(|effort| Reasoning { effort }),
         model: &request.model,
         max_output_tokens: request.max_output_tokens,
         stream: true,

@@ -12,6 +12,7 @@ fn request(messages: &[Message]) -> ModelRequest {
         prefix: Arc::new(Prefix { system: "Be brief.".to_owned(), tools: Vec::new() }),
         messages: messages.to_vec(),
         max_output_tokens: 1_000,
+        thinking: None,
         idempotency_key: "k".to_owned(),
         conversation: "s-1".to_owned(),
     }

@@ -41,6 +41,7 @@ fn request(messages: Vec<Message>) -> ModelRequest {
         prefix: Arc::new(Prefix { system: "Be brief.".to_owned(), tools: Vec::new() }),
         messages,
         max_output_tokens: 100,
+        thinking: None,
         idempotency_key: "step-7".to_owned(),
         conversation: "s-1".to_owned(),
     }

@@ -8,7 +8,7 @@ use providers::{HttpConfig, ModelRequest, Provider};
 use serde_json::json;
 use stub::directive::{Call, Step, Stop};
 use stub::{Options, Plan, Stub};
-use types::{FailureClass, Message, Prefix, ToolResult, ToolSpec, Wire};
+use types::{FailureClass, Message, Prefix, Thinking, ToolResult, ToolSpec, Wire};
 
 use crate::provider;
 
@@ -30,6 +30,7 @@ struct Round {
     results: usize,
     is_error: bool,
     words: Vec<&'static str>,
+    thinking: Option<Thinking>,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -57,14 +58,16 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn round() -> impl Strategy<Value = Round> {
     let words = prop::collection::vec(prop::sample::select(vec!["go on", "and?", ""]), 0..3);
-    (0..4_usize, 0..2_usize, step(), 0..4_usize, any::<bool>(), words).prop_map(
-        |(wire, account, step, results, is_error, words)| Round {
+    let thinking = prop::option::of(prop::sample::select(Thinking::ALL));
+    (0..4_usize, 0..2_usize, step(), 0..4_usize, any::<bool>(), words, thinking).prop_map(
+        |(wire, account, step, results, is_error, words, thinking)| Round {
             wire,
             account,
             step,
             results,
             is_error,
             words,
+            thinking,
         },
     )
 }
@@ -93,7 +96,8 @@ fn request(messages: &[Message], number: usize) -> ModelRequest {
             tools: vec![tool("exec"), tool("read")],
         }),
         messages: messages.to_vec(),
-        max_output_tokens: 1_000,
+        max_output_tokens: 4_000,
+        thinking: None,
         idempotency_key: format!("k-{number}"),
         conversation: "s-1".to_owned(),
     }
@@ -105,7 +109,7 @@ async fn live(rounds: &[Round]) -> Result<(), TestCaseError> {
     let plan = Plan { steps: rounds.iter().map(|r| r.step.clone()).collect(), ..Plan::new() };
     let mut messages = vec![Message::User(plan.to_brief())];
     for (number, round) in rounds.iter().enumerate() {
-        let ask = request(&messages, number);
+        let ask = ModelRequest { thinking: round.thinking, ..request(&messages, number) };
         let mut reply = providers[round.wire][round.account].call(&ask, &mut |_| ()).await;
         // A call that cannot be read never leaves Google's provider: another one is asked.
         if reply.as_ref().is_err_and(|error| error.class() == FailureClass::InvalidReply) {

@@ -233,11 +233,11 @@ impl Tx for Disk {
         models.into_iter().collect()
     }
 
-    fn open_calls(&mut self, provider: &str) -> u32 {
+    fn open_calls(&mut self, account: &GateKey) -> u32 {
         let keys = self.open_steps.iter().flat_map(|(run, steps)| steps.iter().map(|n| (*run, *n)));
         let steps = keys.map(|key| &self.world.steps[self.steps[&key]]);
         let models = steps.filter_map(|step| step.model.as_deref());
-        models.filter(|model| GateKey::of_model(model).provider == provider).count() as u32
+        models.filter(|model| GateKey::of_model(model).account_wide() == *account).count() as u32
     }
 
     fn forget_inbox(&mut self, before: Timestamp, limit: usize) -> usize {

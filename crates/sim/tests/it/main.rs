@@ -9,6 +9,7 @@ mod circle;
 mod cut;
 mod deliver;
 mod ends;
+mod failover;
 mod flow;
 mod guard;
 mod halt;

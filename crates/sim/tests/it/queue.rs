@@ -255,7 +255,7 @@ fn refusals() {
     let (bytes, limit) = (limits().message_bytes_max + 1, limits().message_bytes_max);
     let large = "x".repeat(bytes);
     let model = Some("x".to_owned());
-    let unknown = Refusal::UnknownModel { model: "x".to_owned(), known: "m".to_owned() };
+    let unknown = Refusal::UnknownModel(limits().model_named("x").unwrap_err());
 
     let table = [
         (inbound(&main_session(), " "), Refusal::EmptyMessage),

@@ -63,6 +63,7 @@ impl Tables {
             lifecycle: session.lifecycle,
             label: session.label,
             model: session.model,
+            thinking: session.thinking,
             cwd: session.cwd,
             rev: session.rev,
             created: session.created,

@@ -280,12 +280,12 @@ impl Tx for Tables {
         models
     }
 
-    fn open_calls(&mut self, provider: &str) -> u32 {
-        let prefix = GateKey::of_model(&format!("{provider}/")).prefix();
+    fn open_calls(&mut self, account: &GateKey) -> u32 {
+        let of = |model: &String| GateKey::of_model(model).account_wide() == *account;
         let out = |step: &&Step| {
             step.kind == StepKind::Model
                 && step.state == StepState::Intent
-                && step.model.as_ref().is_some_and(|model| model.starts_with(&prefix))
+                && step.model.as_ref().is_some_and(of)
         };
         u32::try_from(self.steps.values().filter(out).count()).unwrap_or(u32::MAX)
     }

@@ -232,6 +232,7 @@ impl Snapshot<'_> {
             lifecycle: session.lifecycle,
             label: session.label,
             model: session.model,
+            thinking: session.thinking,
             cwd: session.cwd,
             rev: session.rev,
             created: session.created,

@@ -27,7 +27,8 @@ macro_rules! columns {
     (sessions) => {
         "key, session_id, agent, owner, parent_key, root_key, depth, lifecycle, open_run, label, \
          model, cwd, rev, created_ms, active_ms, archived_ms, access, policy_hash, pool_key, \
-         declared, queue_mode, deleted_ms, kind, queue_debounce_ms, queue_cap, queue_drop"
+         declared, queue_mode, deleted_ms, kind, queue_debounce_ms, queue_cap, queue_drop, \
+         thinking"
     };
     (repeats) => {
         "session_key, call_hash, root_key, result_hash, count, looks"
@@ -53,7 +54,7 @@ macro_rules! columns {
          outcome, wait_need, rank, slot, node_id, gen, nonce, next_step, recoveries, retries, \
          model, origin, timeout_ms, deadline_ms, usage_input, usage_output, usage_cache_read, \
          usage_cache_write, error_class, error, queued_ms, started_ms, ended_ms, hops, lined_ms, \
-         cost_micro_usd, budget, background"
+         cost_micro_usd, budget, background, asked, answered, switched"
     };
     (steps) => {
         "run_id, n, kind, asked_by, name, call_id, args_hash, effect, state, result_hash, model, \
@@ -270,6 +271,7 @@ pub fn session(c: &mut Columns<'_, '_>) -> Result<Session> {
         declared: c.parsed_or_none()?,
         queue: QueueWish { mode: c.parsed_or_none()?, ..QueueWish::default() },
         deleted: c.time_or_none()?,
+        thinking: None,
     };
     let _kind: String = c.get()?;
     let queue = QueueWish {
@@ -278,7 +280,7 @@ pub fn session(c: &mut Columns<'_, '_>) -> Result<Session> {
         cap: c.get()?,
         drop: c.parsed_or_none()?,
     };
-    Ok(Session { queue, ..row })
+    Ok(Session { queue, thinking: c.parsed_or_none()?, ..row })
 }
 
 pub fn command(c: &mut Columns<'_, '_>) -> Result<CommandRow> {
@@ -404,6 +406,9 @@ pub fn run(c: &mut Columns<'_, '_>) -> Result<Run> {
         cost: MicroUsd(c.count()?),
         budget: c.parsed_or_none()?,
         background: c.get()?,
+        asked: c.get()?,
+        answered: c.get()?,
+        switched: c.get()?,
     })
 }
 

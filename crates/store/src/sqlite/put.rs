@@ -117,6 +117,7 @@ pub fn session(link: Link<'_>, row: &Session) -> Put {
         row.queue.debounce_ms,
         row.queue.cap,
         row.queue.drop.map(|drop| drop.as_str()),
+        row.thinking.map(|level| level.as_str()),
     ];
     SESSIONS.put(link, params).map(drop)
 }
@@ -230,6 +231,9 @@ pub fn run(link: Link<'_>, row: &Run) -> Put {
         int(row.cost.0),
         row.budget.as_ref().map(Text),
         row.background,
+        row.asked,
+        row.answered,
+        row.switched,
     ];
     one(RUNS.put(link, params)?, || format!("{} would go back in its life", row.id))
 }

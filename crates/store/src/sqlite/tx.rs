@@ -497,11 +497,13 @@ impl Tx for SqlTx<'_> {
         self.rows(sql, [], number)
     }
 
-    fn open_calls(&mut self, provider: &str) -> u32 {
+    fn open_calls(&mut self, account: &GateKey) -> u32 {
+        // An account of its own is named at the end, and the provider's own key is not.
         let sql = "select count(*) from steps where state = 'intent' and kind = 'model' \
-                   and substr(model, 1, length(?1)) = ?1";
-        let prefix = GateKey::of_model(&format!("{provider}/")).prefix();
-        self.row(sql, [prefix], number).unwrap_or(0)
+                   and substr(model, 1, length(?1)) = ?1 \
+                   and case ?2 when '' then instr(model, '#') = 0 \
+                   else substr(model, -length(?2)) = ?2 end";
+        self.row(sql, [account.prefix(), account.suffix()], number).unwrap_or(0)
     }
 
     fn forget_inbox(&mut self, before: Timestamp, limit: usize) -> usize {

@@ -111,7 +111,10 @@ fn who_waits_at_a_gate_and_what_is_out() {
         assert_eq!(tx.gated_runs("scripted/m", 1), [run_id(1)]);
         assert_eq!(tx.gated_runs("scripted/other", 9), []);
         assert_eq!(tx.gated_models(), ["scripted/m"]);
-        assert_eq!((tx.open_calls("scripted"), tx.open_calls("script")), (1, 0));
+        let of = |provider: &str, account: &str| GateKey::of_account(provider, account);
+        assert_eq!(tx.open_calls(&of("scripted", "default")), 1);
+        assert_eq!(tx.open_calls(&of("script", "default")), 0);
+        assert_eq!(tx.open_calls(&of("scripted", "work")), 0);
         assert_eq!(tx.slot_holders(LaneName::Main), [run_id(2)]);
 
         let mut gone = tx.run(run_id(1)).unwrap();

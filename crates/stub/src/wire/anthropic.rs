@@ -32,7 +32,7 @@ pub fn read(body: &Value) -> Checked<Prompt> {
     };
     only(top, TOP_LEVEL, "")?;
     let output_limit = read_max_tokens(top)?;
-    read_thinking(top, output_limit)?;
+    let thinking = read_thinking(top, output_limit)?;
     let mut blocks = Vec::new();
     let tools = read_tools(top, &mut blocks)?;
     let system = read_system(top, &mut blocks)?;
@@ -60,6 +60,7 @@ pub fn read(body: &Value) -> Checked<Prompt> {
         stream,
         include_usage: true,
         output_limit: Some(output_limit),
+        thinking,
         talk,
         blocks,
     })
@@ -104,7 +105,46 @@ fn read_max_tokens(top: &Object) -> Checked<u64> {
     }
 }
 
-fn read_thinking(top: &Object, output_limit: u64) -> Checked<()> {
+/// The efforts of models that decide themselves how long they think.
+const EFFORTS: &[&str] = &["low", "medium", "high", "xhigh", "max"];
+
+/// Checks what is said of thinking. A conversation that goes on with results must begin its last
+/// answer with a thought.
+fn read_thinking(top: &Object, output_limit: u64) -> Checked<String> {
+    let effort = top.get("output_config").and_then(|config| config.get("effort"));
+    if effort.is_some_and(|effort| !effort.as_str().is_some_and(|e| EFFORTS.contains(&e))) {
+        return Err(Refusal::bad(
+            "output_config.effort: Input should be 'low', 'medium', 'high', 'xhigh' or 'max'",
+        ));
+    }
+    check_thinking(top, output_limit)?;
+    let Some(thinking) = top.get("thinking") else { return Ok(String::new()) };
+    if thinking["type"] != "disabled" {
+        check_last_answer(top)?;
+    }
+    Ok(format!("{thinking}{}", effort.map(Value::to_string).unwrap_or_default()))
+}
+
+fn check_last_answer(top: &Object) -> Checked<()> {
+    let messages = top.get("messages").and_then(Value::as_array);
+    let [.., answer, newest] = messages.map(Vec::as_slice).unwrap_or_default() else {
+        return Ok(());
+    };
+    let blocks = |message: &Value| message["content"].as_array().cloned().unwrap_or_default();
+    let goes_on = blocks(newest).iter().any(|block| block["type"] == "tool_result");
+    let first = blocks(answer).first().map(|block| block["type"].clone()).unwrap_or_default();
+    if !goes_on || first == "thinking" || first == "redacted_thinking" {
+        return Ok(());
+    }
+    Err(Refusal::bad(format!(
+        "messages.{}.content.0.type: Expected `thinking` or `redacted_thinking`, but found {first}. \
+         When `thinking` is enabled, a final `assistant` message must start with a thinking block \
+         (preceeding the lastmost set of `tool_use` and `tool_result` blocks).",
+        messages.map_or(0, Vec::len).saturating_sub(2)
+    )))
+}
+
+fn check_thinking(top: &Object, output_limit: u64) -> Checked<()> {
     let Some(thinking) = top.get("thinking") else { return Ok(()) };
     let thinking = object(thinking, "thinking")?;
     match (thinking.get("type").and_then(Value::as_str), thinking.get("budget_tokens")) {

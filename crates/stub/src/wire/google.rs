@@ -77,7 +77,9 @@ pub fn read(method: &str, body: &Value) -> Checked<Prompt> {
         messages: contents.len(),
         tools,
     };
-    Ok(Prompt { model: model.to_owned(), stream, include_usage: true, output_limit, talk, blocks })
+    let thinking = body.pointer("/generationConfig/thinkingConfig").map(Value::to_string);
+    let (model, thinking) = (model.to_owned(), thinking.unwrap_or_default());
+    Ok(Prompt { model, stream, include_usage: true, output_limit, thinking, talk, blocks })
 }
 
 /// The provider takes its own names in both spellings, and ends there: what is inside of these is
@@ -162,6 +164,16 @@ fn read_config(top: &Object) -> Checked<Option<u64>> {
             return Err(bad_request(
                 "You can only set only one of thinking budget and thinking level.",
             ));
+        }
+        if thinking.get("thinkingBudget").is_some_and(|budget| budget.as_i64().is_none()) {
+            let path = format!("{path}.thinking_budget");
+            return Err(wrong(&path, "TYPE_INT32", &thinking["thinkingBudget"]));
+        }
+        let level = thinking.get("thinkingLevel");
+        let known = |word: &str| ["minimal", "low", "medium", "high"].contains(&word);
+        if level.is_some_and(|level| !level.as_str().is_some_and(|l| known(&l.to_lowercase()))) {
+            let path = format!("{path}.thinking_level");
+            return Err(wrong(&path, "TYPE_ENUM", &thinking["thinkingLevel"]));
         }
     }
     match config.get("maxOutputTokens") {

@@ -55,6 +55,8 @@ pub struct Prompt {
     pub include_usage: bool,
     /// Most tokens of the answer.
     pub output_limit: Option<u64>,
+    /// What is said of thinking, as the wire says it; empty if nothing is.
+    pub thinking: String,
     pub talk: Conversation,
     /// The prompt in the order in which it is cached.
     pub blocks: Vec<Block>,

@@ -41,6 +41,7 @@ pub fn read(body: &Value) -> Checked<Prompt> {
     let stream = flag(top, "stream")?;
     let include_usage = read_stream_options(top, stream)?;
     let output_limit = read_limits(top)?;
+    let thinking = read_thinking(top)?;
     let mut blocks = Vec::new();
     let mut prefix = Chain::default();
     let tools = read_tools(top, &mut blocks)?;
@@ -77,7 +78,7 @@ pub fn read(body: &Value) -> Checked<Prompt> {
         messages: messages.len(),
         tools,
     };
-    Ok(Prompt { model, stream, include_usage, output_limit, talk, blocks })
+    Ok(Prompt { model, stream, include_usage, output_limit, thinking, talk, blocks })
 }
 
 pub(super) fn wrong_type(path: &str, expected: &str, got: &Value) -> Refusal {
@@ -116,6 +117,25 @@ pub(super) fn flag(map: &Object, key: &str) -> Checked<bool> {
         None | Some(Value::Null) => Ok(false),
         Some(Value::Bool(value)) => Ok(*value),
         Some(other) => Err(wrong_type(key, "a boolean", other)),
+    }
+}
+
+/// OpenAI's efforts, and what is written next to this wire in DashScope's and Z.ai's names.
+const EFFORTS: &[&str] = &["none", "minimal", "low", "medium", "high", "xhigh"];
+
+fn read_thinking(top: &Object) -> Checked<String> {
+    let Some(effort) = top.get("reasoning_effort").filter(|v| !v.is_null()) else {
+        return Ok(String::new());
+    };
+    match effort.as_str().filter(|word| EFFORTS.contains(word)) {
+        Some(word) => Ok(word.to_owned()),
+        None => {
+            let text = format!(
+                "Invalid value: {effort}. Supported values are: '{}'.",
+                EFFORTS.join("', '")
+            );
+            Err(Refusal::bad(text).param("reasoning_effort").code("invalid_value"))
+        }
     }
 }
 

@@ -90,7 +90,9 @@ pub fn read(body: &Value) -> Checked<Prompt> {
         messages: items.len(),
         tools,
     };
-    Ok(Prompt { model, stream, include_usage: true, output_limit, talk, blocks })
+    let thinking = top.get("reasoning").and_then(|reasoning| reasoning["effort"].as_str());
+    let thinking = thinking.unwrap_or_default().to_owned();
+    Ok(Prompt { model, stream, include_usage: true, output_limit, thinking, talk, blocks })
 }
 
 /// Checks what does not change the answer of a stub.

@@ -79,6 +79,9 @@ fn spawn() -> ToolSpec {
         "label": text("A title for people."),
         "agentId": text("The agent to run it; you yourself if left out."),
         "model": text("Another model than the agent's own."),
+        "thinking": word(
+            &["off", "minimal", "low", "medium", "high", "xhigh", "max"],
+            "How long its model thinks before it answers."),
         "runTimeoutSeconds": integer(
             0, SECONDS_MAX, "Stop the sub-agent after so long; 0 means never."),
         "cwd": text("The folder it works in; its workspace if left out."),

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
-use types::{AgentId, Budget};
+use types::{AgentId, Budget, Thinking};
 
 use super::bootstrap::{Bootstrap, BootstrapBounds};
 use super::inventory;
-use super::model_choice::{self, ModelWish, model};
+use super::model_choice::{self, ModelWish, model, thinking};
 use super::model_ref::{ModelChoice, ModelRef};
 use super::money::{self, or_default};
 use super::section::{Section, Spot};
@@ -29,6 +29,8 @@ pub struct AgentDefaults {
     pub model: Option<ModelChoice>,
     /// What is said of single models.
     pub models: BTreeMap<ModelRef, ModelWish>,
+    /// How long models think before they answer; as their providers like if none.
+    pub thinking_default: Option<Thinking>,
     pub workspace: PathBuf,
     #[serde(flatten)]
     pub bootstrap: Bootstrap,
@@ -56,6 +58,8 @@ pub struct Subagents {
     pub run_timeout_seconds: u64,
     /// Of children; their agent's own model if none.
     pub model: Option<ModelChoice>,
+    /// Of children.
+    pub thinking: Option<Thinking>,
     pub allow_agents: AllowAgents,
     /// Must a spawn name its agent?
     pub require_agent_id: bool,
@@ -74,6 +78,7 @@ pub struct Agent {
     pub description: Option<String>,
     pub model: Option<ModelChoice>,
     pub models: BTreeMap<ModelRef, ModelWish>,
+    pub thinking_default: Option<Thinking>,
     pub workspace: PathBuf,
     #[serde(flatten)]
     pub bootstrap: BootstrapBounds,
@@ -86,6 +91,7 @@ pub struct Agent {
 #[serde(rename_all = "camelCase")]
 pub struct AgentSubagents {
     pub model: Option<ModelChoice>,
+    pub thinking: Option<Thinking>,
     pub allow_agents: AllowAgents,
     pub require_agent_id: bool,
     pub budget: Budget,
@@ -215,11 +221,13 @@ impl Draft {
             description: s.text("description"),
             model: model(s, "model").or_else(|| defaults.model.clone()),
             models,
+            thinking_default: thinking(s, "thinkingDefault"),
             workspace: PathBuf::new(),
             bootstrap: BootstrapBounds::read(s, defaults.bootstrap.bounds),
             budget: or_default(money::budget(s, "budget"), defaults.budget),
             subagents: s.section("subagents", |s| AgentSubagents {
                 model: model(s, "model").or_else(|| defaults.subagents.model.clone()),
+                thinking: thinking(s, "thinking").or(defaults.subagents.thinking),
                 allow_agents: allow_agents(s)
                     .unwrap_or_else(|| defaults.subagents.allow_agents.clone()),
                 require_agent_id: s
@@ -273,6 +281,7 @@ impl AgentDefaults {
         AgentDefaults {
             model: model(s, "model"),
             models,
+            thinking_default: thinking(s, "thinkingDefault"),
             workspace: workspace.unwrap_or_else(|| s.cx.paths.state.join("workspace")),
             bootstrap: Bootstrap::read(s),
             max_concurrent: s.count("maxConcurrent", 1..=1_000).unwrap_or(4),
@@ -293,6 +302,7 @@ impl Subagents {
             max_tasks_per_tree: s.count("maxTasksPerTree", 1..=10_000).unwrap_or(200),
             run_timeout_seconds: s.integer("runTimeoutSeconds", 0..=u64::MAX).unwrap_or(0),
             model: model(s, "model"),
+            thinking: thinking(s, "thinking"),
             allow_agents: allow_agents(s).unwrap_or(AllowAgents::Own),
             require_agent_id: s.flag("requireAgentId").unwrap_or(false),
             budget: money::budget(s, "budget"),
@@ -310,11 +320,13 @@ impl Agent {
             description: None,
             model: defaults.model.clone(),
             models: BTreeMap::new(),
+            thinking_default: None,
             workspace: defaults.workspace.clone(),
             bootstrap: defaults.bootstrap.bounds,
             budget: defaults.budget,
             subagents: AgentSubagents {
                 model: defaults.subagents.model.clone(),
+                thinking: defaults.subagents.thinking,
                 allow_agents: defaults.subagents.allow_agents.clone(),
                 require_agent_id: defaults.subagents.require_agent_id,
                 budget: defaults.subagents.budget,

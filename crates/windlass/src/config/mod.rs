@@ -18,6 +18,7 @@
 //! - Without a file, every default stands.
 
 mod agents;
+mod auth;
 mod between;
 mod bootstrap;
 pub(crate) mod document;
@@ -53,7 +54,7 @@ pub use agents::{
 pub use between::{AgentToAgent, Exchange, SessionTools};
 pub use bootstrap::{Bootstrap, BootstrapBounds};
 pub use gateway::{Auth, AuthMode, Bind, ControlUi, Gateway, Mode, Remote};
-pub use model_choice::ModelWish;
+pub use model_choice::{ModelParams, ModelWish};
 pub use model_ref::{ModelChoice, ModelRef};
 pub use models::{ModelEntry, Models, Provider};
 pub use money::Budgets;
@@ -136,8 +137,9 @@ impl Config {
         root.ignore("$schema");
         // Agents come first: a provider that no agent uses may lack its secrets.
         let agents = root.section("agents", Agents::read);
-        let models = root.section("models", Models::read);
-        let has_key = models.providers.values().any(|provider| provider.api_key.is_some());
+        let mut models = root.section("models", Models::read);
+        root.section("auth", |s| auth::read(s, &mut models));
+        let has_key = models.providers.values().any(Provider::has_key);
         if agents.entries.values().all(|agent| agent.model.is_none()) && !has_key {
             let mut spot = root.spot();
             spot.path = KeyPath::parse("agents.defaults.model").unwrap_or_default();

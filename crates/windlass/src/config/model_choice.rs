@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use types::Thinking;
 
 use super::document::Value;
 use super::inventory;
@@ -14,6 +15,14 @@ use super::section::{Section, Spot};
 pub struct ModelWish {
     /// Another name for it, in commands and wherever this file names a model.
     pub alias: Option<String>,
+    pub params: ModelParams,
+}
+
+/// `params` of a model.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ModelParams {
+    /// How long it thinks, unless its agent or a conversation says it.
+    pub thinking: Option<Thinking>,
 }
 
 /// Reads what is said of single models. Their aliases hold from here on.
@@ -22,7 +31,8 @@ pub fn wishes(s: &mut Section<'_>) -> BTreeMap<ModelRef, ModelWish> {
     s.section("models", |s| {
         s.each(|key, s| {
             let spot = s.spot();
-            let wish = ModelWish { alias: alias(s) };
+            let params = |s: &mut Section<'_>| ModelParams { thinking: thinking(s, "thinking") };
+            let wish = ModelWish { alias: alias(s), params: s.section("params", params) };
             let model = match key.parse::<ModelRef>() {
                 Ok(model) => model,
                 Err(error) => return s.cx.error(&spot, error.to_string()),
@@ -38,6 +48,11 @@ pub fn wishes(s: &mut Section<'_>) -> BTreeMap<ModelRef, ModelWish> {
         });
     });
     wishes
+}
+
+/// Reads a level of thinking.
+pub fn thinking(s: &mut Section<'_>, key: &str) -> Option<Thinking> {
+    s.word(key, Thinking::ALL, &["adaptive", "ultra"])
 }
 
 fn alias(s: &mut Section<'_>) -> Option<String> {

@@ -33,6 +33,12 @@ pub struct Provider {
     pub timeout_seconds: Option<u64>,
     /// What all runs together may ask this account for.
     pub limits: ProviderLimits,
+    /// Its accounts besides `apiKey`, by name, from `auth.profiles`.
+    #[serde(skip)]
+    pub accounts: BTreeMap<String, Secret>,
+    /// In which order they are asked, `default` for that of `apiKey`. None if there is but that.
+    #[serde(skip)]
+    pub order: Vec<String>,
 }
 
 /// `limits` of a provider.
@@ -63,6 +69,8 @@ pub struct ModelEntry {
     /// The provider's own name of it.
     pub id: String,
     pub name: Option<String>,
+    /// Can it be told how long to think? Its name tells if nothing is said.
+    pub reasoning: Option<bool>,
     /// Tokens that a prompt and its answer may have together.
     pub context_window: u64,
     /// Tokens that one answer may have.
@@ -127,7 +135,6 @@ impl Models {
         let used: BTreeSet<&str> = used.map(|named| named.model.provider.as_str()).collect();
         let (written, providers) = s.section("providers", |s| (s.keys(), read_providers(s, &used)));
         check_refs(s, &refs, &written, &providers);
-        warn_of_keys(s, &providers, &used);
         Models { providers }
     }
 }
@@ -182,14 +189,14 @@ fn missing(used: bool) -> Missing {
 }
 
 /// Warns of a built-in provider that is used and has no key: its calls will be refused.
-fn warn_of_keys(
-    s: &mut Section<'_>,
-    providers: &BTreeMap<String, Provider>,
-    used: &BTreeSet<&str>,
-) {
+pub(super) fn warn_of_keys(root: &mut Section<'_>, providers: &BTreeMap<String, Provider>) {
+    let refs = root.cx.model_refs();
+    let used = refs.iter().filter(|named| named.used);
+    let used: BTreeSet<&str> = used.map(|named| named.model.provider.as_str()).collect();
+    let s = root;
     for preset in PRESETS.iter().filter(|preset| used.contains(preset.id)) {
         if providers.get(preset.id).is_some_and(|provider| preset.lacks_key(provider)) {
-            let mut spot = s.spot();
+            let mut spot = s.spot_of("models");
             spot.path = spot.path.key("providers").key(preset.id).key("apiKey");
             let variables = preset.key_words();
             s.cx.warn(&spot, format!("no key: set it, or the variable {variables}"));
@@ -198,6 +205,11 @@ fn warn_of_keys(
 }
 
 impl Provider {
+    /// Can it be asked with a key?
+    pub fn has_key(&self) -> bool {
+        self.api_key.is_some() || !self.accounts.is_empty()
+    }
+
     /// Reads one provider. `None` if it has no address or no dialect.
     fn read(id: &str, s: &mut Section<'_>) -> Option<Provider> {
         let preset = presets::find(id);
@@ -242,6 +254,8 @@ impl Provider {
             headers,
             timeout_seconds,
             limits,
+            accounts: BTreeMap::new(),
+            order: Vec::new(),
         })
     }
 }
@@ -288,9 +302,10 @@ impl ModelEntry {
             s.cx.error(&s.spot(), "`id` is missing: expected the provider's name of the model");
         }
         let name = s.text("name");
+        let reasoning = s.flag("reasoning");
         let context_window = s.integer("contextWindow", 1..=u64::MAX).unwrap_or(CONTEXT_WINDOW);
         let max_tokens = s.integer("maxTokens", 1..=u64::MAX).unwrap_or(MAX_TOKENS);
         let cost = money::cost(s);
-        Some(ModelEntry { id: id?, name, context_window, max_tokens, cost })
+        Some(ModelEntry { id: id?, name, reasoning, context_window, max_tokens, cost })
     }
 }

@@ -71,7 +71,7 @@ pub fn find(id: &str) -> Option<&'static Preset> {
 impl Preset {
     /// Would its calls be refused for want of a key?
     pub fn lacks_key(&self, provider: &Provider) -> bool {
-        !self.local && provider.api_key.is_none() && provider.base_url == self.base_url
+        !self.local && !provider.has_key() && provider.base_url == self.base_url
     }
 
     /// The variables of its key, as a person reads them.

@@ -214,6 +214,7 @@ fn every_other_default() {
     gateway.http {"endpoints":{"chatCompletions":{"enabled":false}}}
     agents.defaults.model null
     agents.defaults.models {}
+    agents.defaults.thinkingDefault null
     agents.defaults.workspace "/home/anna/.windlass/workspace"
     agents.defaults.skipBootstrap false
     agents.defaults.bootstrapMaxChars 20000
@@ -227,6 +228,7 @@ fn every_other_default() {
     agents.defaults.subagents.maxTasksPerTree 200
     agents.defaults.subagents.runTimeoutSeconds 0
     agents.defaults.subagents.model null
+    agents.defaults.subagents.thinking null
     agents.defaults.subagents.allowAgents []
     agents.defaults.subagents.requireAgentId false
     agents.defaults.subagents.budget {}
@@ -239,11 +241,13 @@ fn every_other_default() {
     agents.entries.main.description null
     agents.entries.main.model null
     agents.entries.main.models {}
+    agents.entries.main.thinkingDefault null
     agents.entries.main.workspace "/home/anna/.windlass/workspace"
     agents.entries.main.bootstrapMaxChars 20000
     agents.entries.main.bootstrapTotalMaxChars 60000
     agents.entries.main.budget {}
     agents.entries.main.subagents.model null
+    agents.entries.main.subagents.thinking null
     agents.entries.main.subagents.allowAgents []
     agents.entries.main.subagents.requireAgentId false
     agents.entries.main.subagents.budget {}
@@ -338,7 +342,7 @@ fn what_openclaw_has_and_we_do_not_is_a_warning() {
   gateway: { reload: { mode: "off" } },
   models: { providers: { stub: {
     baseUrl: "http://h", api: "openai-completions",
-    models: [{ id: "m", reasoning: false, cost: { input: 1, output: 5 } }],
+    models: [{ id: "m", compat: {}, cost: { input: 1, output: 5 } }],
   } } },
 }"#,
     );
@@ -349,7 +353,7 @@ fn what_openclaw_has_and_we_do_not_is_a_warning() {
     line 6, column 26: `agents.list[0].identity`: is a key of OpenClaw's that has no effect here yet
     line 6, column 51: `agents.list[0].sandbox`: is a key of OpenClaw's that has no effect here yet
     line 8, column 14: `gateway.reload`: is a key of OpenClaw's that has no effect here yet
-    line 11, column 25: `models.providers.stub.models[0].reasoning`: is a key of OpenClaw's that has no effect here yet
+    line 11, column 25: `models.providers.stub.models[0].compat`: is a key of OpenClaw's that has no effect here yet
     "#);
 }
 

@@ -1,19 +1,21 @@
 //! Providers and models, from the configuration.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use machine::limits::{ProviderLimits, Rate};
+use machine::limits::{ProviderLimits, Rate, Traits};
+use machine::rows::GateKey;
 use providers::{
     Anthropic, ApiKey, Endpoint, Google, HttpConfig, OpenaiChat, OpenaiResponses, Script, Scripted,
+    thinking,
 };
 use runtime::Model;
 use types::Wire;
 
 use windlass::config::presets::PRESETS;
-use windlass::config::{Config, ModelEntry, ModelRef, Provider};
+use windlass::config::{Config, ModelEntry, ModelRef, Provider, Secret};
 
 /// Tokens of a model of which nothing is known.
 const CONTEXT_WINDOW: u64 = 200_000;
@@ -23,7 +25,7 @@ const MAX_TOKENS: u64 = 8_192;
 pub fn by_key(config: &Config) -> Option<ModelRef> {
     let has_key = |id: &str| {
         let provider = config.models.providers.get(id);
-        provider.is_some_and(|provider| provider.api_key.is_some())
+        provider.is_some_and(Provider::has_key)
     };
     let preset = PRESETS.iter().find(|preset| preset.model.is_some() && has_key(preset.id))?;
     Some(ModelRef { provider: preset.id.to_owned(), model: preset.model?.to_owned() })
@@ -56,6 +58,7 @@ fn named(config: &Config) -> BTreeMap<String, (ModelRef, ModelEntry)> {
                 let entry = ModelEntry {
                     id: reference.model.clone(),
                     name: None,
+                    reasoning: None,
                     context_window: CONTEXT_WINDOW,
                     max_tokens: MAX_TOKENS,
                     cost: None,
@@ -69,13 +72,60 @@ fn named(config: &Config) -> BTreeMap<String, (ModelRef, ModelEntry)> {
 
 /// The context window of each model.
 pub fn windows(config: &Config) -> BTreeMap<String, u64> {
-    named(config).into_iter().map(|(name, (_, entry))| (name, entry.context_window)).collect()
+    let windows = targets(config).into_iter();
+    windows.map(|(target, at)| (target, at.entry.context_window)).collect()
 }
 
 /// What a call of each model can cost.
 pub fn rates(config: &Config) -> BTreeMap<String, Rate> {
     let rate = |entry: &ModelEntry| Rate { price: entry.cost, output_max: entry.max_tokens };
-    named(config).into_iter().map(|(name, (_, entry))| (name, rate(&entry))).collect()
+    targets(config).into_iter().map(|(target, at)| (target, rate(&at.entry))).collect()
+}
+
+/// What a call may go to: a model, at the provider's own key or at another account of it.
+struct Place {
+    reference: ModelRef,
+    entry: ModelEntry,
+    account: Option<String>,
+}
+
+fn targets(config: &Config) -> BTreeMap<String, Place> {
+    let mut targets = BTreeMap::new();
+    for (name, (reference, entry)) in named(config) {
+        let provider = &config.models.providers[&reference.provider];
+        let place = |account| Place { reference: reference.clone(), entry: entry.clone(), account };
+        for account in provider.accounts.keys() {
+            targets.insert(GateKey::target(&name, account), place(Some(account.clone())));
+        }
+        targets.insert(name, place(None));
+    }
+    targets
+}
+
+/// Other names of models.
+pub fn aliases(config: &Config) -> BTreeMap<String, String> {
+    let aliases = config.agents.aliases().into_iter();
+    aliases.map(|(alias, model)| (alias, model.to_string())).collect()
+}
+
+/// In which order the accounts of providers are asked, of those that have several.
+pub fn accounts(config: &Config) -> BTreeMap<String, Vec<String>> {
+    let providers = config.models.providers.iter();
+    let several = providers.filter(|(_, provider)| !provider.order.is_empty());
+    several.map(|(id, provider)| (id.clone(), provider.order.clone())).collect()
+}
+
+/// Which models can be told how long to think, and what is said of that.
+pub fn traits(config: &Config) -> BTreeMap<String, Traits> {
+    let wishes = &config.agents.defaults.models;
+    let of = |(name, (reference, entry)): (String, (ModelRef, ModelEntry))| {
+        let wire = config.models.providers[&reference.provider].api;
+        let known = || thinking::is_known(wire, &entry.id);
+        let thinks = entry.reasoning.unwrap_or_else(known);
+        let thinking = wishes.get(&reference).and_then(|wish| wish.params.thinking);
+        (name, Traits { thinks, thinking })
+    };
+    named(config).into_iter().map(of).collect()
 }
 
 /// What the accounts of providers may be asked for, of those that have limits.
@@ -92,34 +142,43 @@ pub fn limits(config: &Config) -> BTreeMap<String, ProviderLimits> {
 
 /// The models, each with the provider that answers for it.
 pub fn usable(config: &Config) -> anyhow::Result<BTreeMap<String, Model>> {
-    let named = named(config);
-    let mut built: BTreeMap<String, Arc<dyn providers::Provider>> = BTreeMap::new();
-    // No connection, and no command for a key, for a provider that nobody can ask for.
-    let wanted: BTreeSet<&str> = named.values().map(|(model, _)| model.provider.as_str()).collect();
-    for (id, provider) in &config.models.providers {
-        if wanted.contains(id.as_str()) {
-            let client = client(id, provider).with_context(|| format!("models.providers.{id}"))?;
-            built.insert(id.clone(), client);
-        }
-    }
-    let models = named.into_iter().map(|(name, (reference, entry))| {
-        let model = Model {
-            provider: Arc::clone(&built[&reference.provider]),
-            name: entry.id,
-            max_output_tokens: u32::try_from(entry.max_tokens).unwrap_or(u32::MAX),
+    let mut built: BTreeMap<(String, Option<String>), Arc<dyn providers::Provider>> =
+        BTreeMap::new();
+    let mut models = BTreeMap::new();
+    for (target, Place { reference, entry, account }) in targets(config) {
+        // No connection, and no command for a key, for a provider that nobody can ask for.
+        let id = &reference.provider;
+        let provider = match built.get(&(id.clone(), account.clone())) {
+            Some(provider) => Arc::clone(provider),
+            None => {
+                let provider = &config.models.providers[id];
+                let key = match &account {
+                    Some(name) => provider.accounts.get(name),
+                    None => provider.api_key.as_ref(),
+                };
+                let place = || format!("models.providers.{id}, account {account:?}");
+                let client = client(id, provider, key).with_context(place)?;
+                built.insert((id.clone(), account), Arc::clone(&client));
+                client
+            }
         };
-        (name, model)
-    });
-    Ok(models.collect())
+        let max_output_tokens = u32::try_from(entry.max_tokens).unwrap_or(u32::MAX);
+        models.insert(target, Model { provider, name: entry.id, max_output_tokens });
+    }
+    Ok(models)
 }
 
-fn client(id: &str, provider: &Provider) -> anyhow::Result<Arc<dyn providers::Provider>> {
+fn client(
+    id: &str,
+    provider: &Provider,
+    key: Option<&Secret>,
+) -> anyhow::Result<Arc<dyn providers::Provider>> {
     if provider.api == Wire::Scripted {
         // It is in this process and has no address.
         return Ok(Arc::new(Scripted::new(Script::built_in())));
     }
     let mut http = HttpConfig::new(id, provider.base_url.clone());
-    if let Some(key) = &provider.api_key {
+    if let Some(key) = key {
         http = http.api_key(ApiKey::new(key.expose()?));
     }
     http.bearer = provider.auth_header;

@@ -115,3 +115,64 @@ fn a_key_may_be_told_by_a_command() {
     line 2, column 51: `models.providers.anthropic.apiKey.command`: expected a list of strings, got the string "pass"
     "#);
 }
+
+/// Several accounts of one provider: each with a key of its own, and an order.
+#[test]
+fn a_provider_may_have_several_accounts() {
+    let (config, warnings) = loaded(
+        r#"{
+  agents: { defaults: { model: "openai/x" } },
+  auth: {
+    profiles: {
+      "openai:work": { provider: "openai", mode: "api_key", apiKey: "sk-work" },
+      "openai:me@example.com": { apiKey: "${STUB_KEY}", email: "me@example.com" },
+      other: { provider: "anthropic", apiKey: "sk-other" },
+    },
+    order: { openai: ["openai:me@example.com", "work"] },
+  },
+}"#,
+    );
+    assert_eq!(warnings, "");
+    let openai = &config.models.providers["openai"];
+    assert_eq!(openai.order, ["me@example.com", "work"]);
+    assert_eq!(openai.accounts["work"].expose(), Ok("sk-work"));
+    let anthropic = &config.models.providers["anthropic"];
+    assert_eq!(anthropic.order, ["other", "default"], "its own key comes last");
+    assert!(!config.get("").unwrap().to_string().contains("sk-"));
+
+    assert_snapshot!(refused(r#"{ auth: {
+  profiles: { "x:a": { apiKey: "k" }, "openai:b": {}, "openai:c": { mode: "oauth", apiKey: "k" },
+              "openai:default": { apiKey: "k" }, nobody: { apiKey: "k" } },
+  order: { openai: ["d"], opnai: ["c"] },
+} }"#), @r#"
+    line 2, column 22: `auth.profiles.x:a`: no provider `x` in `models.providers`
+    line 2, column 51: `auth.profiles.openai:b`: `apiKey` is missing: expected a secret, as in `models.providers`
+    line 2, column 75: `auth.profiles.openai:c.mode`: `oauth` is not supported yet; expected `api_key`
+    line 3, column 33: `auth.profiles.openai:default`: expected the name of an account of letters, digits and `._-+@`, and not `default`; got `default`
+    line 3, column 58: `auth.profiles.nobody`: `provider` is missing: expected the id of a provider
+    line 4, column 20: `auth.order.openai`: no profile `d` of `openai` in `auth.profiles`; did you mean `c`?
+    line 4, column 34: `auth.order.opnai`: no provider `opnai` in `models.providers`
+    "#);
+}
+
+#[test]
+fn levels_of_thinking() {
+    let (config, _) = loaded(
+        r#"{ agents: {
+  defaults: { thinkingDefault: "low", subagents: { thinking: "off" },
+              models: { "anthropic/x": { params: { thinking: "max" } } } },
+  entries: { main: { thinkingDefault: "high" }, ops: {} },
+}, models: { providers: { stub: { baseUrl: "http://h", api: "openai",
+  models: [{ id: "m", reasoning: true }] } } } }"#,
+    );
+    for (path, level) in [
+        ("agents.defaults.thinkingDefault", json!("low")),
+        ("agents.entries.main.thinkingDefault", json!("high")),
+        ("agents.entries.ops.thinkingDefault", json!(null)),
+        ("agents.entries.ops.subagents.thinking", json!("off")),
+        ("models.providers.stub.models[0].reasoning", json!(true)),
+    ] {
+        assert_eq!(config.get(path), Some(level), "{path}");
+    }
+    assert_snapshot!(refused(r#"{ agents: { defaults: { thinkingDefault: "ultra" } } }"#), @"line 1, column 42: `agents.defaults.thinkingDefault`: `ultra` is not supported yet; expected one of `off`, `minimal`, `low`, `medium`, `high`, `xhigh`, `max`");
+}

@@ -1,0 +1,173 @@
+//! Which model is asked: another in the middle of a conversation, and another in one's place.
+
+use serde_json::{Value, json};
+use stub::{Options, Plan, Stub};
+
+use crate::house::House;
+use crate::judge;
+
+const WIRES: [&str; 4] =
+    ["anthropic-messages", "openai-completions", "openai-responses", "google-generative-ai"];
+
+/// A house whose one stub is a provider on each wire, by the wire's name.
+async fn house(change: impl FnOnce(&mut Value)) -> House {
+    let stub = Stub::start(Options { cache_min: 64, ..Options::default() }).await.unwrap();
+    let url = stub.url();
+    let mut house = House::build_with(stub, WIRES[0], |config| {
+        let providers = &mut config["models"]["providers"];
+        for wire in WIRES {
+            let base = if wire.starts_with("openai") { format!("{url}/v1") } else { url.clone() };
+            providers[wire] = json!({
+                "baseUrl": base, "api": wire, "apiKey": "sk-test-0123456789",
+                "models": [{ "id": "stub-1", "reasoning": true }],
+            });
+        }
+        change(config);
+    });
+    house.start().await;
+    house
+}
+
+/// What was said of thinking in the newest request.
+fn thinking(house: &House) -> String {
+    house.stub.journal().requests.last().unwrap().thinking.clone()
+}
+
+fn newest_wire(house: &House) -> String {
+    house.stub.journal().requests.last().unwrap().wire.clone()
+}
+
+/// Thoughts, two calls and words of each wire are taken by each other one, with thinking on.
+#[tokio::test]
+async fn a_conversation_goes_from_each_wire_to_each_other() {
+    let house = house(|_| {}).await;
+    let look = json!({ "command": "printf '%s' seen" });
+    for from in WIRES {
+        for to in WIRES {
+            let key = format!("thread:{from}.{to}");
+            let say = |message: String| {
+                let (house, key) = (&house, key.clone());
+                async move { house.ok(&["agent", "--session-key", &key, "--message", &message]).await }
+            };
+            say(format!("/model {from}/stub-1")).await;
+            say("/think high".to_owned()).await;
+            let plan = json!([
+                { "think": "look", "say": "I look.", "call": [
+                    { "name": "exec", "arguments": look }, { "name": "exec", "arguments": look },
+                ] },
+                { "think": "hm", "say": "both are there" },
+            ]);
+            let answer = say(format!("<<stub {plan}>>")).await;
+            assert_eq!(answer.trim(), "both are there", "{from}\n{}", house.log());
+            let told = say(format!("/model {to}/stub-1")).await;
+            assert!(told.contains(&format!("model: {to}/stub-1")), "{told}");
+            let answer = say(Plan::new().say("taken").to_brief()).await;
+            assert_eq!(answer.trim(), "taken", "{from} to {to}\n{}", house.log());
+            assert_ne!(thinking(&house), "", "{from} to {to}");
+        }
+    }
+    assert_eq!(house.stub.journal().invalid, 0);
+    judge::all_is_well(&house, &Default::default()).await;
+}
+
+/// A level is said in the words of the wire, an alias names a model, and what is set can be seen
+/// and taken back.
+#[tokio::test]
+async fn a_person_chooses_model_and_thinking() {
+    let house = house(|config| {
+        let alias = json!({ "openai-responses/stub-1": { "alias": "Other" } });
+        config["agents"]["defaults"]["models"] = alias;
+    })
+    .await;
+    house.ask("hello").await;
+    assert_eq!((newest_wire(&house).as_str(), thinking(&house).as_str()), ("anthropic", ""));
+    house.ask("/model OTHER").await;
+    house.ask("/think low").await;
+    house.ask("hello again").await;
+    assert_eq!((newest_wire(&house).as_str(), thinking(&house).as_str()), ("responses", "low"));
+    let card = house.ask("/status").await;
+    assert!(
+        card.contains("model openai-responses/stub-1") && card.contains("thinking low"),
+        "{card}"
+    );
+    let models = house.ask("/models openai-responses").await;
+    assert!(models.contains("openai-responses/stub-1 (other)"), "{models}");
+    house.ask("/model default").await;
+    let told = house.ask("/think").await;
+    assert!(told.contains("thinking low") && told.contains("without effect"), "{told}");
+    house.ask("and now").await;
+    assert_eq!((newest_wire(&house).as_str(), thinking(&house).as_str()), ("anthropic", ""));
+    let output = house.run(&["agent", "--message", "/model othr"]).await;
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("did you mean `other`?"), "{said}");
+}
+
+/// The first choice is refused for a minute: each session is answered by the fallback, the first
+/// is asked once, and whoever looks is told which model has answered, and why.
+#[tokio::test]
+async fn a_fallback_answers_and_is_named() {
+    let house = house(|config| {
+        config["agents"]["defaults"]["model"] = json!({
+            "primary": "anthropic-messages/stub-1",
+            "fallbacks": ["openai-completions/stub-2"],
+        });
+    })
+    .await;
+    let refused =
+        json!([{ "kind": "error", "status": 429, "retry_after_s": 60, "model": "stub-1" }]);
+    house.stub.set_faults(serde_json::from_value(refused).unwrap());
+    for n in 0..5 {
+        let key = format!("thread:t{n}");
+        let args =
+            ["agent", "--session-key", &key, "--message", &Plan::new().say("here").to_brief()];
+        assert_eq!(house.ok(&args).await.trim(), "here", "{}", house.log());
+    }
+    let asked = |model: &str| {
+        let all = house.stub.journal().requests;
+        all.iter().filter(|entry| entry.model == model).count()
+    };
+    assert_eq!((asked("stub-1"), asked("stub-2")), (1, 5));
+    let card = house.ok(&["agent", "--session-key", "thread:t3", "--message", "/status"]).await;
+    assert!(
+        card.contains("asked anthropic-messages/stub-1, answered by openai-completions/stub-2: "),
+        "{card}"
+    );
+    let rows = house.json(&["sessions", "list", "--json"]).await;
+    let row = rows.iter().find(|row| row["key"] == "agent:main:thread:t4").unwrap();
+    assert_eq!(row["fallback"]["model"], "openai-completions/stub-2", "{row}");
+    assert!(row["fallback"]["reason"].as_str().unwrap().contains("429"), "{row}");
+}
+
+/// Two accounts of one provider: the key of one is refused, and the other is asked from then on.
+#[tokio::test]
+async fn a_bad_key_of_one_account_does_not_stop_the_other() {
+    let options = Options { api_keys: vec!["sk-good".to_owned()], ..Options::default() };
+    let stub = Stub::start(options).await.unwrap();
+    let mut house = House::build_with(stub, WIRES[0], |config| {
+        config["models"]["providers"]["stub"].as_object_mut().unwrap().remove("apiKey");
+        config["auth"] = json!({
+            "profiles": {
+                "stub:one": { "apiKey": "sk-bad" },
+                "stub:two": { "apiKey": { "source": "exec", "command": ["echo", "sk-good"] } },
+            },
+            "order": { "stub": ["one", "two"] },
+        });
+    });
+    house.start().await;
+    for n in 0..3 {
+        assert_eq!(
+            house.ask(&Plan::new().say(&format!("here {n}")).to_brief()).await.trim(),
+            format!("here {n}")
+        );
+    }
+    let refused = house.stub.journal().requests;
+    let refused = refused.iter().filter(|entry| entry.status == 401).count();
+    assert_eq!(refused, 1, "it is asked once, not by each run");
+    let card = house.ask("/status").await;
+    assert!(
+        card.contains("answered by stub/stub-1#two") || !card.contains("answered by"),
+        "{card}"
+    );
+    let status = house.ok(&["status"]).await;
+    assert!(status.contains("stub/one/stub-1 is closed (auth)"), "{status}");
+}
