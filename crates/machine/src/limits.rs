@@ -301,7 +301,7 @@ impl NoSuchModel {
         let aliases = limits.aliases.keys().map(String::as_str);
         let names: Vec<&str> = limits.model_names().chain(aliases).collect();
         let slips_max = text.chars().count().div_ceil(3).min(3);
-        let slips = |name: &str| strsim::damerau_levenshtein(text, name);
+        let slips = |name: &str| slips_between(text, name);
         let near = names.iter().min_by_key(|name| slips(name));
         let near = near.filter(|name| slips(name) <= slips_max);
         let hint = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
@@ -312,6 +312,22 @@ impl NoSuchModel {
         }
         NoSuchModel { model: text.to_owned(), known, hint }
     }
+}
+
+/// Characters that have to be added, left out or changed to make one word of the other.
+fn slips_between(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (n, a) in one.chars().enumerate() {
+        let mut corner = row[0];
+        row[0] = n + 1;
+        for (m, b) in other.iter().enumerate() {
+            let changed = corner + usize::from(a != *b);
+            corner = row[m + 1];
+            row[m + 1] = changed.min(corner + 1).min(row[m] + 1);
+        }
+    }
+    row[other.len()]
 }
 
 impl Default for Limits {
@@ -376,13 +392,16 @@ impl Limits {
         if self.models.contains_key(text) {
             return Ok(text.to_owned());
         }
-        let at_account = text.rsplit_once('@').map(|(model, account)| {
+        // An account may be an address.
+        let at_account = text.match_indices('@').map(|(at, _)| {
+            let (model, account) = (&text[..at], &text[at + 1..]);
             let model = self.aliases.get(&model.to_lowercase()).map_or(model, String::as_str);
             GateKey::target(model, account)
         });
         let alias = self.aliases.get(&text.to_lowercase()).cloned();
-        let meant = alias.or(at_account).filter(|model| self.models.contains_key(model));
-        meant.ok_or_else(|| NoSuchModel::of(text, self))
+        let mut meant = alias.into_iter().chain(at_account);
+        let known = |model: &String| self.models.contains_key(model);
+        meant.find(known).ok_or_else(|| NoSuchModel::of(text, self))
     }
 
     /// Usable models as a person names them: without accounts.
@@ -394,5 +413,50 @@ impl Limits {
     /// results of a large fan-in cannot push out the task that they are for.
     pub fn announce_tokens(&self, model: &str) -> u64 {
         self.models.get(model).copied().unwrap_or(128_000) / 4
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> Limits {
+        let models = ["openai/gpt-5-mini", "openai/gpt-5-mini#work", "x/opus-4"];
+        let aliases = [("opus", "x/opus-4"), ("mini", "openai/gpt-5-mini")];
+        Limits {
+            models: models.map(|model| (model.to_owned(), 1)).into(),
+            aliases: aliases.map(|(alias, of)| (alias.to_owned(), of.to_owned())).into(),
+            ..Limits::default()
+        }
+    }
+
+    #[test]
+    fn a_model_by_each_of_its_names() {
+        for (text, model) in [
+            ("openai/gpt-5-mini", Ok("openai/gpt-5-mini")),
+            ("OPUS", Ok("x/opus-4")),
+            ("mini@work", Ok("openai/gpt-5-mini#work")),
+            ("openai/gpt-5-mini@work", Ok("openai/gpt-5-mini#work")),
+            ("openai/gpt-5-mini@home", Err("")),
+            ("opsu", Err("; did you mean `opus`?")),
+            ("openai/gpt5-mini", Err("; did you mean `openai/gpt-5-mini`?")),
+            ("nothing/like/it", Err("")),
+        ] {
+            let known = "openai/gpt-5-mini, x/opus-4, mini, opus";
+            let model = model
+                .map(str::to_owned)
+                .map_err(|hint| format!("no model `{text}` is configured{hint}; known: {known}"));
+            let named = limits().model_named(text).map_err(|none| none.to_string());
+            assert_eq!(named, model, "{text}");
+        }
+    }
+
+    #[test]
+    fn slips_are_counted() {
+        for (one, other, slips) in
+            [("", "", 0), ("a", "", 1), ("opus", "opsu", 2), ("gpt", "get", 1)]
+        {
+            assert_eq!(slips_between(one, other), slips, "{one} {other}");
+        }
     }
 }
