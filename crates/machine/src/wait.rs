@@ -71,13 +71,9 @@ pub fn open_run(state: &mut State<'_>, key: &SessionKey, seq: i64) {
     let row = state.inbox(&seq).clone();
     let session = state.session(key).clone();
     let task = row.task.filter(|_| row.kind == InboxKind::Brief);
-    let id = match task {
-        Some(task) => state.task(&task).run,
-        None => RunId::new(state.at.mint()),
-    };
-    let root = match task {
-        Some(task) => state.task(&task).root_key.clone(),
-        None => session.root_key.clone(),
+    let (id, root) = match task {
+        Some(task) => (state.task(&task).run, state.task(&task).root_key.clone()),
+        None => (RunId::new(state.at.mint()), session.root_key.clone()),
     };
     let wire_id = wire_id(state, &row.idem_key, row.kind, id);
     let lane = lane_of(row.kind, session.depth);

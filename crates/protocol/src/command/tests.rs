@@ -56,15 +56,6 @@ fn every_command() {
         ("/queue debounce:500",         Queue(Set(QueueSettings { debounce_ms: Some(500), ..plain }))),
         ("/queue default",              Queue(Configured)),
         ("/queue reset",                Queue(Configured)),
-        ("/model",                      Command::Model(Model::Show)),
-        ("/model Opus",                 Command::Model(Model::Set("Opus".to_owned()))),
-        ("/model: openai/gpt-5",        Command::Model(Model::Set("openai/gpt-5".to_owned()))),
-        ("/model Default",              Command::Model(Model::Default)),
-        ("/models",                     Command::Models(None)),
-        ("/models openai",              Command::Models(Some("openai".to_owned()))),
-        ("/think",                      Command::Think(Think::Show)),
-        ("/t High",                     Command::Think(Think::Set(Some(Thinking::High)))),
-        ("/thinking default",           Command::Think(Think::Set(None))),
         ("/subagents",                  sub(List)),
         ("/subagents list",             sub(List)),
         ("/subagents info #2",          sub(Info(Handle::Number(2)))),
@@ -107,6 +98,24 @@ fn what_is_said_to_the_agent() {
         "/ñandú",
     ] {
         assert_eq!(parse(text), None, "{text:?}");
+    }
+}
+
+#[test]
+fn models_and_thinking() {
+    let set = |name: &str| Command::Model(Model::Set(name.to_owned()));
+    for (text, command) in [
+        ("/model", Command::Model(Model::Show)),
+        ("/model Opus", set("Opus")),
+        ("/model: openai/gpt-5", set("openai/gpt-5")),
+        ("/model Default", Command::Model(Model::Default)),
+        ("/models", Command::Models(None)),
+        ("/models openai", Command::Models(Some("openai".to_owned()))),
+        ("/think", Command::Think(Think::Show)),
+        ("/t High", Command::Think(Think::Set(Some(Thinking::High)))),
+        ("/thinking default", Command::Think(Think::Set(None))),
+    ] {
+        assert_eq!(parse(text), Some(Ok(command)), "{text}");
     }
 }
 
