@@ -90,6 +90,7 @@ async fn result(gateway: &Gateway, client: &Subscriber, call: Call) -> Result<Va
         Call::SessionsAbort(params) => json(&administer::abort(gateway, params).await?),
         Call::SessionsReset(params) => json(&administer::reset(gateway, params).await?),
         Call::SessionsDelete(params) => json(&administer::delete(gateway, params).await?),
+        Call::SessionsCompact(params) => json(&administer::compact(gateway, params).await?),
         Call::SessionsMessage(params) => json(&sessions::message(gateway, params).await?),
         Call::SessionsSpawn(params) => spawn::spawn(gateway, params).await,
         Call::SessionsContext(params) => json(&context::context(gateway, params).await?),

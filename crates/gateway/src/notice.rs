@@ -1,14 +1,15 @@
-//! What holds work up, as clients are told it: long lines, and gates of providers.
+//! What holds work up, as clients are told it: long lines, gates of providers, compactions.
 
 use machine::Notice;
+use machine::effect::FoldedBy;
 use protocol::Event;
-use protocol::notice::{ProviderGate, QueueWait};
+use protocol::notice::{ProviderGate, QueueWait, SessionOperation};
 use store::view::{GateView, LaneView, LineView};
-use types::{SessionKey, Timestamp};
+use types::{RunId, SessionKey, Timestamp};
 
 use crate::feed::{Audience, Out};
 
-/// Makes the event of a notice that is about a line or a gate.
+/// Makes the event of a notice that is about a line, a gate or a compaction.
 pub fn held_up(notice: &Notice, now: Timestamp) -> Vec<Out> {
     let gate = |gate: String, state: &str| ProviderGate {
         gate,
@@ -43,9 +44,43 @@ pub fn held_up(notice: &Notice, now: Timestamp) -> Vec<Out> {
         Notice::GateOpened { gate: key } => {
             Event::ProviderGate(Box::new(gate(key.to_string(), "open")))
         }
+        Notice::Compacting { run, session } => {
+            Event::SessionOperation(Box::new(compaction(*run, session, "start", now)))
+        }
+        Notice::Compacted { run, session, why, by, entries, before, after } => {
+            let what = match by {
+                FoldedBy::Summary => format!("{entries} entries are summarised"),
+                FoldedBy::Digest => format!("{entries} entries are left out without a summary"),
+                FoldedBy::Cuts => "long texts are cut".to_owned(),
+            };
+            Event::SessionOperation(Box::new(SessionOperation {
+                completed: Some(true),
+                reason: Some(format!("{why}: {what}; about {before} tokens became {after}")),
+                entries: Some(*entries),
+                tokens_before: Some(*before),
+                tokens_after: Some(*after),
+                ..compaction(*run, session, "end", now)
+            }))
+        }
         _ => return Vec::new(),
     };
     vec![Out { audience: Audience::Readers, event }]
+}
+
+fn compaction(run: RunId, session: &SessionKey, phase: &str, now: Timestamp) -> SessionOperation {
+    SessionOperation {
+        operation_id: run.to_string(),
+        operation: "compact".to_owned(),
+        phase: phase.to_owned(),
+        session_key: session.clone(),
+        agent_id: session.agent.clone(),
+        ts: now,
+        completed: None,
+        reason: None,
+        entries: None,
+        tokens_before: None,
+        tokens_after: None,
+    }
 }
 
 /// A row of `status`.

@@ -338,9 +338,11 @@ impl Publisher {
         let mut out = match notice {
             Notice::RunStarted { run, recovered: true, .. } => self.feed.dropped(*run, now),
             Notice::RunStarted { run, .. } => self.feed.started(*run, now),
-            Notice::QueueWait { .. } | Notice::GateClosed { .. } | Notice::GateOpened { .. } => {
-                notice::held_up(notice, now)
-            }
+            Notice::QueueWait { .. }
+            | Notice::GateClosed { .. }
+            | Notice::GateOpened { .. }
+            | Notice::Compacting { .. }
+            | Notice::Compacted { .. } => notice::held_up(notice, now),
             Notice::ModelCallFailed { run, .. } | Notice::Recovered { run, .. } => {
                 self.feed.dropped(*run, now)
             }
@@ -481,6 +483,7 @@ fn changed(notice: &Notice) -> Option<(&SessionKey, &'static str, Option<RunId>)
         Notice::TaskSpawned { requester, run, .. } => (requester, "spawn", Some(*run)),
         Notice::TaskEnded { requester, .. } => (requester, "task.ended", None),
         Notice::CallBlocked { run, session, .. } => (session, "tool.blocked", Some(*run)),
+        Notice::Compacted { session, run, .. } => (session, "compact", Some(*run)),
         Notice::Dropped { session, .. } => (session, "message.dropped", None),
         Notice::SessionArchived { session, .. } => (session, "archived", None),
         Notice::SessionRestored { session, .. } => (session, "restored", None),

@@ -321,6 +321,7 @@ mod tests {
             body: body.to_owned(),
             tokens: 1,
             at: Timestamp(1),
+            silent: false,
         }
     }
 

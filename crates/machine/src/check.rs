@@ -5,6 +5,7 @@ mod policy;
 mod gate;
 mod warm;
 mod session;
+mod context;
 mod ends;
 mod halt;
 mod kept;
@@ -68,6 +69,8 @@ pub struct EntryHead {
     pub step: Option<u32>,
     pub kind: EntryKind,
     pub call_id: Option<String>,
+    pub tokens: u64,
+    pub silent: bool,
 }
 
 /// A sentence that should hold and does not.
@@ -98,6 +101,7 @@ pub fn check(world: &World, limits: &Limits) -> Vec<Violation> {
     session::one_live_transcript(world, &mut found);
     session::deleted_is_at_rest(world, &mut found);
     session::results_come_to_who_asked(world, &mut found);
+    context::check(world, &mut found);
     ends::check(world, &mut found);
     halt::check(world, &mut found);
     kept::check(world, &mut found);

@@ -89,6 +89,7 @@ fn try_carry_out(state: &mut State<'_>, command: Command) -> Result<Commanded, R
             Told::ok(patch.words())
         }
         Act::Refresh { changed } => Told::ok(refresh::refresh(state, &session, &changed)),
+        Act::Compact { hint } => Told::ok(session::compact(state, &session, &origin, &hint)?),
         Act::Call(call) => {
             let mark = format!("command:{idem_key}");
             let words = Spoken::of(&call);
@@ -144,7 +145,7 @@ fn check_open(
     let up = state.this_node().is_some_and(|node| node.state == NodeState::Up);
     let begins = match act {
         Act::Call(call) => !matches!(call, InternalCall::Kill { .. }),
-        Act::Retry(_) => true,
+        Act::Retry(_) | Act::Compact { .. } => true,
         _ => false,
     };
     if begins && !up {

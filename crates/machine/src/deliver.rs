@@ -11,6 +11,7 @@
 
 use types::{Deliverables, EffectClass, Hash, RunId};
 
+use crate::answer;
 use crate::deadline::text_of;
 use crate::effect::{Action, Answer, Check};
 use crate::event::{Inbound, Token};
@@ -94,7 +95,7 @@ pub fn on_checked(
         wait::rest(state, run, WaitKind::Children);
         return Answer::Done;
     }
-    if step::reads_on(state, run) {
+    if answer::reads_on(state, run) {
         return Answer::Done;
     }
     if missing.is_empty() {

@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use types::{
     AgentId, Deliverables, FlowId, Hash, MessageId, MicroUsd, NodeId, NodeName, RunId, SessionId,
-    SessionKey, Spend, TaskId, Thinking, Timestamp,
+    SessionKey, Spend, TaskId, Thinking, Timestamp, word_enum,
 };
 
+use crate::context::Projection;
 use crate::event::Token;
 use crate::limits::NoSuchModel;
 use crate::policy::Role;
 use crate::rows::{
-    Base, BudgetKey, EpisodeReason, FlowNodeState, GateKey, GateKind, LaneName, Outcome,
+    BudgetKey, EpisodeReason, FlowNodeState, GateKey, GateKind, LaneName, Outcome, Purpose,
 };
 
 /// Work that the runtime starts once the commit is on disk. Each may run twice: a crash can come
@@ -58,10 +59,9 @@ pub struct ModelCall {
     pub model: String,
     /// How long it is to think; its provider's own default if none.
     pub thinking: Option<Thinking>,
-    /// What a branch begins with: entries of other transcripts, in order.
-    pub bases: Vec<Base>,
-    /// First entry of its own that is sent.
-    pub first_seq: i64,
+    pub purpose: Purpose,
+    /// What the model is shown behind the prefix.
+    pub shown: Projection,
     /// Names the blob with the prefix.
     pub prefix: Hash,
 }
@@ -105,6 +105,8 @@ pub enum Answer {
     Stopped(Stopped),
     Commanded(Commanded),
     Changed(Changed),
+    /// An order was taken: what becomes of it, for a person.
+    Ordered(String),
     /// What an agent would have been told by its tool: one JSON object.
     Told {
         text: String,
@@ -376,6 +378,24 @@ pub enum Notice {
         session: SessionKey,
         message: MessageId,
     },
+    /// A summary of a conversation is asked for.
+    Compacting {
+        run: RunId,
+        session: SessionKey,
+    },
+    /// A conversation goes on with less of it.
+    Compacted {
+        run: RunId,
+        session: SessionKey,
+        /// `size`, `overflow` or `asked`.
+        why: &'static str,
+        by: FoldedBy,
+        /// Entries that are not shown to the model any more.
+        entries: u64,
+        /// Tokens of a request, before and after.
+        before: u64,
+        after: u64,
+    },
     /// The loop guard has not let a call be made.
     CallBlocked {
         run: RunId,
@@ -439,6 +459,17 @@ pub enum Notice {
     Draining {
         node: NodeId,
     },
+}
+
+word_enum! {
+    /// What stands in the place of what was left out.
+    pub enum FoldedBy {
+        Summary = "summary",
+        /// What we can tell ourselves: no summary could be had.
+        Digest = "digest",
+        /// Nothing was left out, but what is long is cut.
+        Cuts = "cuts",
+    }
 }
 
 /// What a lost node was doing for a run.

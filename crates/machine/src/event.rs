@@ -1,6 +1,7 @@
 //! Everything that can happen. Each event is one transaction.
 
 use serde::{Deserialize, Serialize};
+pub use types::Overflow;
 use types::{
     EffectClass, FailureClass, FlowId, InternalCall, NodeId, RunId, SessionKey, Spend, TaskId,
     Thinking, Usage,
@@ -279,6 +280,10 @@ pub enum Act {
     Refresh {
         changed: Vec<String>,
     },
+    /// The conversation is made smaller; what matters above all, if somebody says it.
+    Compact {
+        hint: String,
+    },
     /// What an agent may ask for as well.
     Call(InternalCall),
 }
@@ -288,6 +293,7 @@ pub enum Act {
 pub enum Change {
     Reset(EndReason),
     Patch(Patch),
+    Compact { origin: String, hint: String },
     Archive,
     Restore,
     Delete,
@@ -345,6 +351,8 @@ pub struct ModelFailure {
     pub retry_after_ms: Option<i64>,
     /// Bytes of an answer had come, so the provider may charge for it.
     pub paid: bool,
+    /// What a refusal as too long says of the numbers.
+    pub overflow: Overflow,
 }
 
 /// What came of a tool call.

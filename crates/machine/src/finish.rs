@@ -4,6 +4,7 @@ use types::{EffectClass, FailureClass, RunId, SessionKey, TaskId};
 
 use crate::announce;
 use crate::archive;
+use crate::context;
 use crate::deliver;
 use crate::effect::{Action, Notice, RunEnded};
 use crate::event::Event;
@@ -64,6 +65,7 @@ const RUN_TIMERS: [TimerKind; 5] = [
 pub fn finish(state: &mut State<'_>, run: RunId, end: End) {
     let closed = close(state, run, end);
     open_next(state, &closed.session);
+    context::carry_on(state, &closed.session, &closed.origin);
     go_on(state, &closed);
 }
 
@@ -79,6 +81,7 @@ pub fn finish_for(state: &mut State<'_>, run: RunId, end: End, seq: i64) {
 /// A run that has ended.
 struct Closed {
     session: SessionKey,
+    origin: String,
     task: Option<TaskId>,
     quiet: bool,
 }
@@ -142,7 +145,9 @@ fn close(state: &mut State<'_>, run: RunId, end: End) -> Closed {
     reply::answer_all(state, run, &end);
     inbox::release_rows(state, &was.session_key, run);
     report(state, run, &end);
-    Closed { session: was.session_key, task: was.task, quiet: end.quiet }
+    context::on_run_ended(state, run, end.outcome);
+    let (session, origin) = (was.session_key, was.origin);
+    Closed { session, origin, task: was.task, quiet: end.quiet }
 }
 
 /// Every call that is out gets its one result, so that the history stays valid. Says whether any

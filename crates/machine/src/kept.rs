@@ -12,7 +12,7 @@
 use std::borrow::Cow;
 
 use types::excerpt::{self, BlobId};
-use types::{RunId, SessionKey};
+use types::{Hash, RunId, SessionKey};
 
 use crate::policy;
 use crate::rows::Kept;
@@ -21,12 +21,38 @@ use crate::state::State;
 /// Tools of this group show long things in pages of their own making.
 const PAGED: &str = "sessions";
 
-/// How much of a step's result may enter.
+/// How much of a step's result may enter: never more than its share of the model's window.
 pub fn result_bytes_max(state: &mut State<'_>, run: RunId, step: u32) -> usize {
     let name = state.step(&(run, step)).name.clone();
     let fact = state.limits.tools.catalogue.iter().find(|fact| Some(&fact.name) == name.as_ref());
     let paged = fact.is_some_and(|fact| fact.groups.iter().any(|group| group == PAGED));
-    if paged { usize::MAX } else { state.limits.result_bytes_max }
+    let of_window = share_of_window(state, run);
+    if paged { of_window } else { state.limits.result_bytes_max.min(of_window) }
+}
+
+/// Bytes of one result that the window of the run's model has room for.
+pub fn share_of_window(state: &mut State<'_>, run: RunId) -> usize {
+    let model = state.run(&run).model.clone();
+    bytes(state.limits.result_tokens(&model))
+}
+
+/// Bounds an input that a model is shown to a share of its window. The whole of it is kept for
+/// good: it was accepted.
+pub fn bounded_input(state: &mut State<'_>, run: RunId, text: &str) -> Option<String> {
+    let model = state.run(&run).model.clone();
+    let bytes_max = bytes(state.limits.input_tokens(&model));
+    match bounded(state, run, text, bytes_max) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(cut) => {
+            state.tx().add_blob(Hash::of(text), text);
+            Some(cut)
+        }
+    }
+}
+
+/// As many bytes as our estimate takes for so many tokens.
+fn bytes(tokens: u64) -> usize {
+    usize::try_from(tokens.saturating_mul(4)).unwrap_or(usize::MAX)
 }
 
 /// Bounds a text that comes into the transcript of `run`: as it is, or by its ends.

@@ -54,6 +54,12 @@ pub const BEAT: Duration = Duration::from_secs(5);
 /// How long an unnamed child is kept idle, if nobody says otherwise: as OpenClaw.
 pub const ARCHIVE_AFTER: Duration = Duration::from_secs(60 * 60);
 
+/// Tokens that are kept free for an answer: OpenClaw's `reserveTokens`.
+pub const RESERVE_TOKENS: u64 = 20_000;
+
+/// No entry is cut to fewer tokens on its way in, however small a window is.
+const ENTRY_TOKENS_MIN: u64 = 256;
+
 /// A session that should be archived at once has open children: it is looked at again so much
 /// later, if nothing else happens to it.
 pub const ARCHIVE_AGAIN: Duration = Duration::from_secs(60);
@@ -89,7 +95,8 @@ pub struct Limits {
     pub tasks_per_tree_max: u32,
     pub queue: QueueLimits,
     pub send: SendLimits,
-    /// Bytes of one input. It is held in memory, in the transaction and in every request.
+    /// Bytes of one input. It is held in memory and in the transaction; what a model is shown of
+    /// it is bounded by its window.
     pub message_bytes_max: usize,
     /// Bytes of a tool's result that enter a transcript: every later call sends them again. A
     /// longer one is kept whole beside it.
@@ -100,6 +107,20 @@ pub struct Limits {
     /// What tools there are, and who has them.
     pub tools: ToolRules,
     pub retention: Retention,
+    pub compaction: Compaction,
+}
+
+/// `agents.defaults.compaction`: when a conversation is made smaller, and what stays of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compaction {
+    /// Before a provider has refused anything.
+    pub enabled: bool,
+    /// `softRatio`, of 1,000: how much of the room for the prompt may be filled.
+    pub soft_permille: u32,
+    /// `keepRecentTokens`
+    pub keep_recent_tokens: u64,
+    /// `memoryFlush.enabled`: are notes taken first?
+    pub notes: bool,
 }
 
 /// How long what is done with is kept, and how often it is looked for.
@@ -357,12 +378,19 @@ impl Default for Limits {
                 drop: Drop::Summarize,
             },
             send: SendLimits::default(),
-            message_bytes_max: 1024 * 1024,
+            message_bytes_max: 16 * 1024 * 1024,
             result_bytes_max: 64 * 1024,
             queued_rows_max: 500,
             tools: ToolRules::default(),
             retention: Retention { keep: RETENTION, every: RETENTION_EVERY },
+            compaction: Compaction::default(),
         }
+    }
+}
+
+impl Default for Compaction {
+    fn default() -> Compaction {
+        Compaction { enabled: true, soft_permille: 800, keep_recent_tokens: 20_000, notes: true }
     }
 }
 
@@ -412,7 +440,30 @@ impl Limits {
     /// Tokens of announces that enter at one boundary: a quarter of the window, so that the
     /// results of a large fan-in cannot push out the task that they are for.
     pub fn announce_tokens(&self, model: &str) -> u64 {
-        self.models.get(model).copied().unwrap_or(128_000) / 4
+        self.window(model) / 4
+    }
+
+    /// The context window of a model, in tokens.
+    pub fn window(&self, model: &str) -> u64 {
+        self.models.get(model).copied().unwrap_or(128_000)
+    }
+
+    /// Tokens of a window that are kept free for the answer: as OpenClaw, and at least what the
+    /// model may say, since some providers count both together.
+    pub fn reserve(&self, model: &str, window: u64) -> u64 {
+        let answer = self.rates.get(model).map_or(0, |rate| rate.output_max);
+        RESERVE_TOKENS.min(window / 4).max(answer.min(window / 2))
+    }
+
+    /// Tokens of one input that a model is shown: a quarter of its window, so that no message can
+    /// push out all others.
+    pub fn input_tokens(&self, model: &str) -> u64 {
+        (self.window(model) / 4).max(ENTRY_TOKENS_MIN)
+    }
+
+    /// Tokens of one tool's result: half of that, since one answer may call several.
+    pub fn result_tokens(&self, model: &str) -> u64 {
+        (self.window(model) / 8).max(ENTRY_TOKENS_MIN)
     }
 }
 

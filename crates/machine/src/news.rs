@@ -49,6 +49,9 @@ impl Notice {
                 task.map(|task| task.to_string()).unwrap_or_else(|| session.to_string()),
                 json!({ "session": session }),
             ),
+            Notice::Compacting { .. } | Notice::Compacted { .. } => {
+                return self.line_of_a_context();
+            }
             Notice::Dropped { session, message } => {
                 ("dropped", message.to_string(), json!({ "session": session }))
             }
@@ -192,6 +195,23 @@ impl Notice {
             Notice::BudgetRaised { budget, by, more } => {
                 ("budget.raised", budget.to_string(), json!({ "by": by, "more": more }))
             }
+            other => unreachable!("{other:?} has its line elsewhere"),
+        };
+        (kind, subject, detail.to_string())
+    }
+
+    /// The line of news about what a model is shown.
+    fn line_of_a_context(&self) -> (&'static str, String, String) {
+        let (kind, subject, detail) = match self {
+            Notice::Compacting { run, session } => {
+                ("context.compacting", session.to_string(), json!({ "run": run }))
+            }
+            Notice::Compacted { run, session, why, by, entries, before, after } => (
+                "context.compacted",
+                session.to_string(),
+                json!({ "run": run, "why": why, "by": by, "entries": entries,
+                        "tokensBefore": before, "tokensAfter": after }),
+            ),
             other => unreachable!("{other:?} has its line elsewhere"),
         };
         (kind, subject, detail.to_string())

@@ -17,14 +17,18 @@ use crate::status::TaskStatus;
 mod budget;
 mod flow;
 mod gate;
+mod gauge;
 mod halt;
 mod kept;
+mod transcript;
 
 pub use budget::{BudgetKey, BudgetRow, BudgetScope, ParseBudgetKeyError, Reservation};
 pub use flow::{Flow, FlowNode, FlowNodeState};
 pub use gate::{Gate, GateKey, GateKind, GateState, ParseGateKeyError};
+pub use gauge::{Fold, Gauge, Notes, Told};
 pub use halt::{Halt, HaltState};
 pub use kept::Kept;
+pub use transcript::{Base, Body, Clip, Entry, EntryMark, Episode, Transcript};
 
 word_enum! {
     /// May the session ever run again without being restored?
@@ -101,6 +105,19 @@ word_enum! {
     pub enum StepKind {
         Model = "model",
         Tool = "tool",
+    }
+}
+
+word_enum! {
+    /// What a model call is made for. Tool steps are for what the answer was for that asked for
+    /// them.
+    pub enum Purpose {
+        /// The run's own next answer.
+        Reply = "reply",
+        /// Notes, before the conversation is compacted.
+        Notes = "notes",
+        /// A summary, which takes the place of what it is of.
+        Summary = "summary",
     }
 }
 
@@ -206,6 +223,8 @@ word_enum! {
         Pool = "pool",
         /// Its prefix is rendered anew, and the conversation goes on.
         Refresh = "refresh",
+        /// What came before is summarised.
+        Compaction = "compaction",
     }
 }
 
@@ -276,68 +295,6 @@ pub struct Session {
     pub archived: Option<Timestamp>,
     /// It is in no list, and its key is free for another conversation.
     pub deleted: Option<Timestamp>,
-}
-
-/// One transcript of a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transcript {
-    pub session_id: SessionId,
-    pub session_key: SessionKey,
-    pub next_seq: i64,
-    pub episode: u32,
-    /// Tokens that the next prompt will hold: the provider's count, and estimates since.
-    pub context_tokens: u64,
-    /// What it is a branch of.
-    pub base: Option<Base>,
-    pub started: Timestamp,
-    /// Another transcript has taken its place under the key.
-    pub ended: Option<(Timestamp, EndReason)>,
-}
-
-/// Entries of another transcript that a branch begins with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Base {
-    pub session_id: SessionId,
-    pub first_seq: i64,
-    pub last_seq: i64,
-}
-
-/// A stretch of a transcript that is sent behind one prefix.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Episode {
-    pub session_id: SessionId,
-    pub n: u32,
-    pub first_seq: i64,
-    pub reason: EpisodeReason,
-    /// Names the blob with the rendered prefix; none until the first run has pinned it.
-    pub prefix_hash: Option<Hash>,
-    pub prefix_tokens: u64,
-    /// When it was rendered.
-    pub pinned: Option<Timestamp>,
-    pub at: Timestamp,
-}
-
-/// One entry of a transcript. Append only.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    pub session_id: SessionId,
-    pub seq: i64,
-    pub run: RunId,
-    /// The step that wrote it: an answer's model step, a result's tool step.
-    pub step: Option<u32>,
-    pub kind: EntryKind,
-    pub call_id: Option<String>,
-    pub body: Body,
-    pub tokens: u64,
-    pub at: Timestamp,
-}
-
-/// Where the body of a new entry comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Body {
-    Text(String),
-    /// Copied by the store from the inbox row of this number.
-    Inbox(i64),
 }
 
 /// The head of an inbox row.
@@ -432,6 +389,7 @@ pub struct Step {
     pub run: RunId,
     pub n: u32,
     pub kind: StepKind,
+    pub purpose: Purpose,
     /// Tool steps: the model step that asked for it.
     pub asked_by: Option<u32>,
     pub name: Option<String>,

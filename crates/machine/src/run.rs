@@ -76,9 +76,11 @@ impl Phase {
         use RunEvent as E;
 
         match (self, event) {
-            (P::Queued | P::AwaitingModel | P::AwaitingTools, E::AdmittedUnpinned) => {
-                Ok(P::Preparing)
-            }
+            // Its conversation was compacted: a new episode has begun, whose prefix is pinned anew.
+            (
+                P::Queued | P::Preparing | P::AwaitingModel | P::AwaitingTools,
+                E::AdmittedUnpinned,
+            ) => Ok(P::Preparing),
             (P::Queued, E::AdmittedWithTools) => Ok(P::AwaitingTools),
             (P::Queued | P::Preparing | P::AwaitingTools, E::Calls) => Ok(P::AwaitingModel),
             // Every tool of the answer was refused at once, so nothing is out.
@@ -225,6 +227,18 @@ mod tests {
             (E::AdmittedWithTools, Phase::AwaitingTools),
             (E::Waits(WaitKind::Gate), at_gate),
             (E::Ended(Outcome::Cancelled), Phase::Ended(Outcome::Cancelled)),
+        ]);
+    }
+
+    #[test]
+    fn a_run_whose_conversation_is_compacted() {
+        use RunEvent as E;
+        life(&[
+            (E::Calls, Phase::AwaitingModel),
+            (E::ToolsAsked, Phase::AwaitingTools),
+            (E::Calls, Phase::AwaitingModel),
+            (E::AdmittedUnpinned, Phase::Preparing),
+            (E::Calls, Phase::AwaitingModel),
         ]);
     }
 

@@ -6,6 +6,7 @@
 //! |---|---|---|---|
 //! | reset | is stopped | are stopped | ends; another begins under the key |
 //! | patch | goes on; its next call is by what holds now | go on | goes on |
+//! | compact | goes on | go on | goes on, and less of it is shown to the model |
 //! | archive | must be over | must be over | is kept, and read only |
 //! | restore | - | - | goes on |
 //! | delete | is stopped | are stopped | is in no list any more |
@@ -13,6 +14,7 @@
 use types::{Access, SessionId, SessionKey, Thinking};
 
 use crate::archive::{archive_session, reopen, restore_session};
+use crate::context;
 use crate::effect::{Answer, Changed, Notice, Refusal, Stopped};
 use crate::event::{Change, Patch};
 use crate::failover;
@@ -20,7 +22,7 @@ use crate::policy;
 use crate::queue::{QueueMode, QueueWish};
 use crate::reply;
 use crate::rows::{
-    EndReason, Episode, EpisodeReason, InboxState, Lifecycle, Task, TimerKind, Transcript,
+    EndReason, Episode, EpisodeReason, Gauge, InboxState, Lifecycle, Task, TimerKind, Transcript,
 };
 use crate::state::State;
 use crate::status::TaskStatus;
@@ -28,6 +30,12 @@ use crate::stop;
 
 /// Does what a person or a program asks for.
 pub fn change(state: &mut State<'_>, key: &SessionKey, by: &str, change: &Change) -> Answer {
+    if let Change::Compact { origin, hint } = change {
+        return match compact(state, key, origin, hint) {
+            Ok(words) => Answer::Ordered(words),
+            Err(refusal) => Answer::Refused(refusal),
+        };
+    }
     match try_change(state, key, by, change) {
         Ok(stopped) => {
             let session_id = state.session(key).session_id;
@@ -35,6 +43,21 @@ pub fn change(state: &mut State<'_>, key: &SessionKey, by: &str, change: &Change
             Answer::Changed(Changed { session, session_id, stopped })
         }
         Err(refusal) => Answer::Refused(refusal),
+    }
+}
+
+/// Takes an order to compact an open session.
+pub fn compact(
+    state: &mut State<'_>,
+    key: &SessionKey,
+    origin: &str,
+    hint: &str,
+) -> Result<String, Refusal> {
+    let found = state.find_session(key).filter(|session| session.deleted.is_none());
+    match found.map(|session| session.lifecycle) {
+        None => Err(Refusal::SessionNotFound(key.clone())),
+        Some(Lifecycle::Archived) => Err(Refusal::SessionArchived(key.clone())),
+        Some(Lifecycle::Open) => context::order(state, key, origin, hint),
     }
 }
 
@@ -52,7 +75,9 @@ fn try_change(
     match change {
         Change::Reset(reason) if open => Ok(reset(state, key, *reason, by)),
         Change::Patch(wanted) if open => patch(state, key, wanted).map(|()| Stopped::default()),
-        Change::Reset(_) | Change::Patch(_) => Err(Refusal::SessionArchived(key.clone())),
+        Change::Reset(_) | Change::Patch(_) | Change::Compact { .. } => {
+            Err(Refusal::SessionArchived(key.clone()))
+        }
         Change::Archive => archive_session(state, key, by).map(|_| Stopped::default()),
         Change::Restore => restore_session(state, key, by).map(|_| Stopped::default()),
         Change::Delete => Ok(delete(state, key, by)),
@@ -184,6 +209,7 @@ pub fn add_transcript(state: &mut State<'_>, key: &SessionKey, session_id: Sessi
         next_seq: 1,
         episode: 1,
         context_tokens: 0,
+        gauge: Gauge::default(),
         base: None,
         started: now,
         ended: None,
@@ -193,6 +219,9 @@ pub fn add_transcript(state: &mut State<'_>, key: &SessionKey, session_id: Sessi
         n: 1,
         first_seq: 1,
         reason: EpisodeReason::Start,
+        head: None,
+        anchor: None,
+        clip: None,
         prefix_hash: None,
         prefix_tokens: 0,
         pinned: None,

@@ -2,7 +2,9 @@
 
 use types::{EffectClass, Hash, RunId, TaskId, Timestamp, Usage};
 
+use crate::answer;
 use crate::budget;
+use crate::context::{self, Next};
 use crate::cut;
 use crate::deadline;
 use crate::deliver;
@@ -16,11 +18,9 @@ use crate::policy::{self, Role};
 use crate::refresh;
 use crate::retry;
 use crate::rows::{
-    Body, EntryKind, InboxKind, InboxRow, LedgerRow, NodeState, Outcome, Step, StepKind, StepState,
-    TimerKind,
+    Body, EntryKind, LedgerRow, NodeState, Outcome, Purpose, Step, StepKind, StepState, TimerKind,
 };
 use crate::run::{Phase, RunEvent, WaitKind};
-use crate::spawn;
 use crate::state::State;
 use crate::transcript::{self, Closing, NewEntry, close_tool};
 use crate::wait::{self, Turn, requeue, suspend, transition};
@@ -34,7 +34,7 @@ const LOOKS_AT_COMMANDS: &str = "process";
 /// In this order: a stopped tree ends the run; a draining gateway puts it back in line; an
 /// episode without a prefix gets one; a run that a budget does not let through waits for it, or
 /// ends; one that its provider does not let through waits at the gate; otherwise a model call is
-/// recorded and goes out.
+/// recorded and goes out. What it is made for is up to [`context::next`].
 pub fn call(state: &mut State<'_>, run: RunId) {
     if ends_here(state, run) || drains_here(state, run) {
         return;
@@ -52,15 +52,26 @@ pub fn call(state: &mut State<'_>, run: RunId) {
         state.actions.push(Action::Pin { run, token, session, agent, role, tools });
         return;
     };
-    if !failover::choose(state, run) || !budget::pass(state, run) || !gate::pass(state, run) {
+    if !failover::choose(state, run) {
+        return;
+    }
+    let (purpose, plan) = match context::next(state, run) {
+        Next::Call(purpose, plan) => (purpose, plan),
+        Next::Again => return call(state, run),
+        Next::Over => return,
+    };
+    if !budget::pass(state, run) || !gate::pass(state, run) {
         return;
     }
     // It may have been sent to another model than before.
     let row = state.run(&run).clone();
     transition(state, run, RunEvent::Calls);
+    context::issued(state, run, purpose, plan.as_ref());
+    let shown = context::projection(state, run, purpose, plan.as_ref());
     let step = new_step(state, run, StepKind::Model);
     budget::reserve(state, run);
-    state.step_mut(&(run, step)).model = Some(row.model.clone());
+    let row_of_step = state.step_mut(&(run, step));
+    (row_of_step.purpose, row_of_step.model) = (purpose, Some(row.model.clone()));
     let call = ModelCall {
         run,
         token,
@@ -70,8 +81,8 @@ pub fn call(state: &mut State<'_>, run: RunId) {
         wire_id: row.wire_id,
         thinking: failover::thinking(state.limits, &session, &row.model),
         model: row.model,
-        bases: spawn::fork::bases(state, row.session_id),
-        first_seq: episode.first_seq,
+        purpose,
+        shown,
         prefix,
     };
     state.actions.push(Action::CallModel(call));
@@ -137,6 +148,7 @@ pub fn new_step(state: &mut State<'_>, run: RunId, kind: StepKind) -> u32 {
         run,
         n,
         kind,
+        purpose: Purpose::Reply,
         asked_by: None,
         name: None,
         call_id: None,
@@ -196,20 +208,25 @@ pub fn on_model_replied(
     if !is_current(state, run, life, Some(step)) {
         return Answer::Fenced;
     }
+    let purpose = state.step(&(run, step)).purpose;
     record_reply(state, run, step, &reply);
-    if !reply.calls.is_empty() {
+    if purpose == Purpose::Summary || reply.calls.is_empty() && purpose == Purpose::Notes {
+        context::on_replied(state, run, purpose, &reply.text);
+        call(state, run);
+    } else if !reply.calls.is_empty() {
         if let Some(limit) = reply.cut_at {
             cut::note(state, run, step, reply.calls.len(), limit);
         }
         plan_tools(state, run, step, reply.calls);
     } else if !ends_here(state, run) {
-        answer(state, run, step, reply);
+        answer::answer(state, run, step, reply);
     }
     Answer::Done
 }
 
 fn record_reply(state: &mut State<'_>, run: RunId, step: u32, reply: &ModelReply) {
     let session_id = state.run(&run).session_id;
+    let purpose = state.step(&(run, step)).purpose;
     let estimated = state.transcript(&session_id).context_tokens;
     let asked = state.run(&run).model.clone();
     gate::settle(state, &asked, estimated, reply.usage.total());
@@ -220,6 +237,10 @@ fn record_reply(state: &mut State<'_>, run: RunId, step: u32, reply: &ModelReply
     let row = state.run_mut(&run);
     row.recoveries = 0;
     row.retries = 0;
+    if purpose == Purpose::Summary {
+        return;
+    }
+    context::counted(state, run, purpose, reply);
     transcript::append(
         state,
         session_id,
@@ -230,10 +251,13 @@ fn record_reply(state: &mut State<'_>, run: RunId, step: u32, reply: &ModelReply
             call_id: None,
             body: Body::Text(reply.body.clone()),
             tokens: reply.usage.output,
+            silent: context::is_silent(purpose),
         },
     );
     // From here on the provider's count is known, and estimates start from it.
-    state.transcript_mut(&session_id).context_tokens = reply.usage.total();
+    let transcript = state.transcript_mut(&session_id);
+    transcript.context_tokens = reply.usage.total();
+    transcript.gauge.counted = reply.usage.total();
 }
 
 /// Keeps the name of the model that has answered, and says so if it is another than was asked.
@@ -292,63 +316,25 @@ pub fn book(
     budget::book(state, run, &line);
 }
 
-/// The run has given a text and asks for nothing more. A child whose own children are open waits
-/// for them as if it had yielded, and one in whose inbox something lies goes on with that: so
-/// results climb one level at a time, and a task does not end with one unread.
-///
-/// A person's run goes on, too, if there were results that did not fit in with the others: the
-/// person gets one answer, for all of them.
-fn answer(state: &mut State<'_>, run: RunId, step: u32, reply: ModelReply) {
-    let is_task = state.run(&run).task.is_some();
-    if is_task && wait::wait_for_children(state, run) > 0 {
-        wait::rest(state, run, WaitKind::Children);
-        return;
-    }
-    let asked = state.step(&(run, step)).started;
-    // A warning that its time ends has come too late for a model that has answered.
-    let unread = |row: &InboxRow| is_task && !deadline::is_warning(row);
-    let left_out = |row: &InboxRow| row.kind == InboxKind::Announce && row.at <= asked;
-    if transcript::entering(state, run).iter().any(|row| unread(row) || left_out(row)) {
-        transcript::feed(state, run);
-        call(state, run);
-        return;
-    }
-    let blank = reply.text.trim().is_empty();
-    let outcome = if blank { Outcome::NoResult } else { Outcome::Completed };
-    if outcome == Outcome::Completed && deliver::begin(state, run, step) {
-        return;
-    }
-    let error = reply.cut_at.map(cut::why);
-    finish(state, run, End { outcome, text: Some(reply.text), error, quiet: false });
-}
-
-/// Lets a run that has answered go on, if something for it has come meanwhile.
-pub fn reads_on(state: &mut State<'_>, run: RunId) -> bool {
-    let unread = transcript::entering(state, run).iter().any(|row| !deadline::is_warning(row));
-    if unread {
-        transcript::feed(state, run);
-        call(state, run);
-    }
-    unread
-}
-
 /// Records the tool calls of an answer, and starts those that can be started. A yield comes last,
 /// here and after a restart: it waits for what the others have begun.
 fn plan_tools(state: &mut State<'_>, run: RunId, asked_by: u32, mut calls: Vec<PlannedCall>) {
     transition(state, run, RunEvent::ToolsAsked);
     let session = state.run(&run).session_key.clone();
     let policy = policy::now(state, &session);
+    let purpose = state.step(&(run, asked_by)).purpose;
     calls.sort_by_key(|call| matches!(&call.plan, CallPlan::Internal(own) if is_yield(own)));
     let mut answer = guard::Answer::default();
     let mut external = Vec::new();
     let mut own = Vec::new();
     for planned in calls {
         // A model can name what it was not given.
-        let refused = policy.refusal(&planned.name);
+        let refused =
+            policy.refusal(&planned.name).or_else(|| context::refusal(purpose, &planned.name));
         let blocked = guard::blocked(state, run, &mut answer, &planned);
         let n = new_step(state, run, StepKind::Tool);
         let step = state.step_mut(&(run, n));
-        step.asked_by = Some(asked_by);
+        (step.asked_by, step.purpose) = (Some(asked_by), purpose);
         step.name = Some(planned.name);
         step.call_id = Some(planned.call_id);
         step.args_hash = Some(Hash::of(&planned.arguments));
@@ -521,6 +507,11 @@ pub fn on_model_failed(
     let reopens = gate::on_failed(state, run, &model, failure);
     fail_model_step(state, run, step, failure.paid);
     if ends_here(state, run) {
+        return Answer::Done;
+    }
+    let purpose = state.step(&(run, step)).purpose;
+    if context::on_failed(state, run, purpose, failure) {
+        call(state, run);
         return Answer::Done;
     }
     let elsewhere = reopens.is_some()

@@ -6,11 +6,13 @@
 //! - Inputs enter only while no tool call of the run is open: an entry between a call and its
 //!   result would spoil the history for every later turn.
 
-use types::{RunId, SessionId, ToolResult, usage::estimate_tokens};
+use types::{Hash, RunId, SessionId, ToolResult, usage::estimate_tokens};
 
 use crate::archive;
+use crate::context;
 use crate::effect::Notice;
 use crate::guard;
+use crate::kept;
 use crate::reply;
 use crate::rows::{Body, Entry, EntryKind, InboxKind, InboxRow, InboxState, Place, StepState};
 use crate::state::State;
@@ -27,6 +29,8 @@ pub struct NewEntry {
     pub call_id: Option<String>,
     pub body: Body,
     pub tokens: u64,
+    /// Part of the taking of notes, or an order that no model is shown.
+    pub silent: bool,
 }
 
 /// Appends an entry.
@@ -36,9 +40,10 @@ pub fn append(state: &mut State<'_>, session_id: SessionId, new: NewEntry) {
     assert!(transcript.ended.is_none(), "{session_id} has ended, and would get an entry");
     let seq = transcript.next_seq;
     transcript.next_seq += 1;
-    transcript.context_tokens = transcript.context_tokens.saturating_add(new.tokens);
-    let NewEntry { run, step, kind, call_id, body, tokens } = new;
-    let entry = Entry { session_id, seq, run, step, kind, call_id, body, tokens, at };
+    let likely = transcript.gauge.likely(new.tokens);
+    transcript.context_tokens = transcript.context_tokens.saturating_add(likely);
+    let NewEntry { run, step, kind, call_id, body, tokens, silent } = new;
+    let entry = Entry { session_id, seq, run, step, kind, call_id, body, tokens, silent, at };
     state.tx().add_entry(&entry);
 }
 
@@ -106,6 +111,8 @@ fn consume(state: &mut State<'_>, run: RunId, row: &InboxRow) {
     let taker = state.run_mut(&run);
     taker.hops = taker.hops.max(hops);
     let session_id = taker.session_id;
+    let silent = context::is_order(row);
+    let (body, tokens) = entering_body(state, run, row);
     append(
         state,
         session_id,
@@ -114,8 +121,9 @@ fn consume(state: &mut State<'_>, run: RunId, row: &InboxRow) {
             step: None,
             kind: row.kind.into(),
             call_id: None,
-            body: Body::Inbox(row.seq),
-            tokens: row.tokens,
+            body,
+            tokens: if silent { 0 } else { tokens },
+            silent,
         },
     );
     if row.kind == InboxKind::Announce
@@ -123,6 +131,24 @@ fn consume(state: &mut State<'_>, run: RunId, row: &InboxRow) {
     {
         let session = state.task(&task).session_key.clone();
         archive::on_idle(state, &session);
+    }
+}
+
+/// The text of an input as a model is shown it. One that would take too much of the window enters
+/// by its beginning and its end, and is kept whole beside.
+fn entering_body(state: &mut State<'_>, run: RunId, row: &InboxRow) -> (Body, u64) {
+    let model = state.run(&run).model.clone();
+    let max = state.limits.input_tokens(&model);
+    if row.tokens <= max {
+        return (Body::Inbox(row.seq), row.tokens);
+    }
+    let whole = state.tx().inbox_body(row.seq).unwrap_or_default();
+    match kept::bounded_input(state, run, &whole) {
+        Some(cut) => {
+            let tokens = estimate_tokens(&cut);
+            (Body::Shortened { inbox: row.seq, text: cut }, tokens)
+        }
+        None => (Body::Inbox(row.seq), row.tokens),
     }
 }
 
@@ -142,18 +168,22 @@ pub fn close_tool(state: &mut State<'_>, run: RunId, n: u32, closing: Closing<'_
     assert!(open, "step {n} of {run} is closed twice");
     step.state = closing.state;
     step.ended = Some(now);
-    step.result_hash = Some(types::Hash::of(closing.text));
+    step.result_hash = Some(Hash::of(closing.text));
     let call_id = step.call_id.clone().unwrap_or_default();
     let name = step.name.clone().unwrap_or_default();
+    let silent = context::is_silent(step.purpose);
+    let row = state.run(&run);
+    let (session_id, session) = (row.session_id, row.session_key.clone());
+    // What the machine tells itself is bounded here; what a tool has told is already.
+    let bytes_max = kept::share_of_window(state, run);
+    let text = kept::bounded(state, run, closing.text, bytes_max);
     let result = ToolResult {
         call_id: call_id.clone(),
         name: name.clone(),
-        text: closing.text.to_owned(),
+        text: text.into_owned(),
         is_error: closing.is_error,
     };
     let body = serde_json::to_string(&result).expect("a struct of strings is JSON");
-    let row = state.run(&run);
-    let (session_id, session) = (row.session_id, row.session_key.clone());
     append(
         state,
         session_id,
@@ -164,6 +194,7 @@ pub fn close_tool(state: &mut State<'_>, run: RunId, n: u32, closing: Closing<'_
             call_id: Some(call_id.clone()),
             tokens: estimate_tokens(&result.text),
             body: Body::Text(body),
+            silent,
         },
     );
     let is_error = closing.is_error;

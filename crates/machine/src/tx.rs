@@ -5,8 +5,8 @@ use types::{
 };
 
 use crate::rows::{
-    BudgetKey, BudgetRow, CommandRow, Entry, Episode, Flow, FlowNode, Gate, GateKey, Halt,
-    InboxRow, JournalLine, Kept, Lane, LaneName, LedgerRow, Node, Repeats, Reservation, Run,
+    BudgetKey, BudgetRow, CommandRow, Entry, EntryMark, Episode, Flow, FlowNode, Gate, GateKey,
+    Halt, InboxRow, JournalLine, Kept, Lane, LaneName, LedgerRow, Node, Repeats, Reservation, Run,
     Session, Step, Task, Timer, TimerKind, Transcript,
 };
 
@@ -93,7 +93,8 @@ pub trait Tx: Rows {
     fn budgets_waited_for(&mut self) -> Vec<BudgetKey>;
     /// Halts that are not proved, of one tree or of all, by run.
     fn open_halts(&mut self, root: Option<&SessionKey>, limit: usize) -> Vec<Halt>;
-    /// The newest answer of a run before its step `step`: which step wrote it, and its body.
+    /// The newest answer of a run before its step `step`, but those of notes: which step wrote it,
+    /// and its body.
     fn answer_before(&mut self, run: RunId, step: u32) -> Option<(u32, String)>;
     /// Flows after `after` whose task is open, by id.
     fn open_flows(&mut self, after: Option<FlowId>, limit: usize) -> Vec<FlowId>;
@@ -138,7 +139,9 @@ pub trait Tx: Rows {
     fn pooled(&mut self, pool_key: Hash, since: Timestamp, limit: usize) -> Vec<SessionKey>;
     /// The number of the entry that a step has written.
     fn seq_of_step(&mut self, run: RunId, step: u32) -> Option<i64>;
-    /// Tokens of the entries of a transcript from `first` to `last`.
+    /// Entries of a transcript from `first` to the one before `before`, newest first.
+    fn marks(&mut self, id: SessionId, first: i64, before: i64, limit: usize) -> Vec<EntryMark>;
+    /// Tokens of the entries of a transcript from `first` to `last`, but those of notes.
     fn tokens_between(&mut self, id: SessionId, first: i64, last: i64) -> u64;
     /// Open tasks below `root`, and the nodes of its open flows that have not been started: their
     /// room in the tree is taken when the flow is.

@@ -1,5 +1,5 @@
-//! `sessions.reset`, `.patch`, `.delete`, `.abort`, `.preview`, `.resolve`: what is done to a
-//! conversation as a whole.
+//! `sessions.reset`, `.patch`, `.delete`, `.compact`, `.abort`, `.preview`, `.resolve`: what is
+//! done to a conversation as a whole.
 
 use serde::{Deserialize, Serialize};
 use types::{AgentId, SessionId, SessionKey, Thinking, Timestamp, word_enum};
@@ -137,6 +137,36 @@ impl Params for DeleteParams {
             archived_only: fields.boolean("archivedOnly")?.unwrap_or(false),
         })
     }
+}
+
+/// `sessions.compact`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompactParams {
+    pub session: SessionRef,
+    /// Ours: what matters above all.
+    pub hint: String,
+}
+
+impl Params for CompactParams {
+    fn read(fields: &Fields<'_>) -> Result<CompactParams, InvalidField> {
+        // OpenClaw cuts the transcript to so many lines. Ours is never cut.
+        fields.not_supported("maxLines")?;
+        Ok(CompactParams {
+            session: fields.required_session("key")?,
+            hint: fields.text("hint")?.unwrap_or_default(),
+        })
+    }
+}
+
+/// The order was taken; it is carried out when the session's run is at a step, and said by
+/// `session.operation`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CompactResult {
+    pub ok: bool,
+    pub key: SessionKey,
+    /// For a person: how large the conversation is, and when it is done.
+    pub note: String,
 }
 
 /// What came of a reset or a patch.

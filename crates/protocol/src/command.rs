@@ -33,6 +33,8 @@ pub enum Command {
     /// Of one provider, or of all.
     Models(Option<String>),
     Think(Think),
+    /// The conversation is made smaller; with what matters above all.
+    Compact(String),
     Subagents(Subagents),
 }
 
@@ -132,7 +134,7 @@ const LOG_LINES: u32 = 20;
 const LOG_LINES_MAX: u32 = 200;
 
 /// Every command: its form, and what it does.
-pub const TABLE: [(&str, &str); 27] = [
+pub const TABLE: [(&str, &str); 28] = [
     ("/help", "Show this list"),
     ("/status", "Show how this conversation stands"),
     ("/stop", "Stop the run of this conversation, what waits in it, and all its sub-agents"),
@@ -164,6 +166,10 @@ pub const TABLE: [(&str, &str); 27] = [
     (
         "/think off|minimal|low|medium|high|xhigh|max|default",
         "Set how long the model thinks, in this conversation",
+    ),
+    (
+        "/compact [hint]",
+        "Summarise what was said so far and go on with that; the hint says what matters most",
     ),
     ("/agents", "List the agents that are configured"),
     ("/threads", "List the named conversations, and what they are about"),
@@ -227,6 +233,7 @@ fn read(name: &str, rest: &str) -> Result<Command, WrongForm> {
         "models" if one_word(rest) => Ok(Command::Models(Some(rest.to_owned()))),
         "models" => Err(form_of("models")),
         "think" | "thinking" | "t" => think(rest).map(Command::Think),
+        "compact" => Ok(Command::Compact(rest.to_owned())),
         "subagents" => subagents(rest).map(Command::Subagents),
         _ => Err(unknown(name)),
     }

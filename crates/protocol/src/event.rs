@@ -11,7 +11,7 @@ use crate::chat::ChatEvent;
 use crate::frame::EventFrame;
 use crate::handshake::Challenge;
 use crate::health::Health;
-use crate::notice::{ProviderGate, QueueWait};
+use crate::notice::{ProviderGate, QueueWait, SessionOperation};
 use crate::sessions::SessionsChanged;
 
 /// The time: sent so that a client knows the connection lives.
@@ -86,6 +86,7 @@ events! {
     QueueWait(Box<QueueWait>) = "queue.wait",
     ProviderGate(Box<ProviderGate>) = "provider.gate",
     Gap(Gap) = "gap",
+    SessionOperation(Box<SessionOperation>) = "session.operation",
 }
 
 impl Event {

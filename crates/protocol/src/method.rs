@@ -78,6 +78,7 @@ methods! {
     SessionsAbort(administer::AbortParams)    = "sessions.abort",     WRITE, "<=2026.7";
     SessionsReset(administer::ResetParams)    = "sessions.reset",     ADMIN, "<=2026.7";
     SessionsDelete(administer::DeleteParams)  = "sessions.delete",    ADMIN, "<=2026.7";
+    SessionsCompact(administer::CompactParams) = "sessions.compact",  ADMIN, "<=2026.7";
     SessionsMessage(receipt::MessageParams)   = "sessions.message",   READ,  "windlass 0.1";
     SessionsSpawn(spawn::SpawnParams)         = "sessions.spawn",     WRITE, "windlass 0.1";
     SessionsContext(context::ContextParams)   = "sessions.context",   READ,  "windlass 0.1";
@@ -178,6 +179,7 @@ mod tests {
             ("sessions.patch", json!({"key": key, "queueMode": "shout"})),
             ("sessions.patch", json!({"key": key, "taskStatus": "in_progress"})),
             ("sessions.delete", json!({"key": key, "expectedSessionId": "x"})),
+            ("sessions.compact", json!({"key": key, "maxLines": 100})),
             ("sessions.abort", json!({})),
             ("sessions.preview", json!({"keys": []})),
             ("sessions.preview", json!({"keys": ["a b"]})),
@@ -192,6 +194,7 @@ mod tests {
         invalid sessions.patch params: `queueMode`: expected one of "steer", "followup", "collect", "interrupt", got the string "shout"
         invalid sessions.patch params: `taskStatus`: expected one of "completed", "failed", "cancelled", "unknown", got the string "in_progress"
         invalid sessions.delete params: `expectedSessionId`: expected a session id: `ses_` and 32 hex digits, got the string "x"
+        invalid sessions.compact params: `maxLines`: expected nothing, it is not supported yet, got a number
         invalid sessions.abort params: `key` is missing: expected a session key, or `runId`
         invalid sessions.preview params: `keys`: expected 1 to 64 session keys, such as `agent:main:main`, got 0 keys
         invalid sessions.preview params: `keys`: expected 1 to 64 session keys, such as `agent:main:main`, got "a b"
@@ -263,6 +266,7 @@ mod tests {
         sessions.abort     operator.write <=2026.7
         sessions.reset     operator.admin <=2026.7
         sessions.delete    operator.admin <=2026.7
+        sessions.compact   operator.admin <=2026.7
         sessions.message   operator.read  windlass 0.1
         sessions.spawn     operator.write windlass 0.1
         sessions.context   operator.read  windlass 0.1

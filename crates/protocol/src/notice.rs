@@ -1,4 +1,5 @@
-//! Events of our own about what holds work up: a line that is long, and a provider that refuses.
+//! Events about what holds work up (a line that is long, a provider that refuses), and about
+//! conversations that are compacted.
 
 use serde::{Deserialize, Serialize};
 use types::{AgentId, SessionKey, Timestamp};
@@ -43,4 +44,33 @@ pub struct ProviderGate {
     #[serde(default)]
     pub waiting: u64,
     pub ts: Timestamp,
+}
+
+/// Payload of `session.operation`: a conversation is being compacted, or has been. What the model
+/// is shown of it is smaller then; the transcript is as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionOperation {
+    /// The run that does it.
+    pub operation_id: String,
+    /// `compact`
+    pub operation: String,
+    /// `start` or `end`.
+    pub phase: String,
+    pub session_key: SessionKey,
+    pub agent_id: AgentId,
+    pub ts: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed: Option<bool>,
+    /// Why, and what was left out, for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Ours: entries that the model is not shown any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries: Option<u64>,
+    /// Ours: tokens of a request, before and after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_before: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_after: Option<u64>,
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use types::FailureClass;
+use types::{FailureClass, Overflow};
 
 /// Longest reason that an error carries, in characters: it is stored with the run and shown to
 /// people, and a provider may answer with a whole web page.
@@ -36,6 +36,11 @@ impl ProviderError {
         self.fault.retry_after
     }
 
+    /// What a refusal as too long says of the numbers.
+    pub fn overflow(&self) -> Overflow {
+        self.fault.overflow
+    }
+
     /// Tells whether any bytes of an answer had come, so that the call may be charged.
     pub fn paid(&self) -> bool {
         self.paid
@@ -49,11 +54,13 @@ pub(crate) struct Fault {
     /// In one line, bounded.
     pub reason: String,
     pub retry_after: Option<Duration>,
+    pub overflow: Overflow,
 }
 
 impl Fault {
     pub fn new(class: FailureClass, reason: impl AsRef<str>) -> Fault {
-        Fault { class, reason: excerpt(reason.as_ref()), retry_after: None }
+        let overflow = Overflow::default();
+        Fault { class, reason: excerpt(reason.as_ref()), retry_after: None, overflow }
     }
 
     pub fn network(reason: impl AsRef<str>) -> Fault {

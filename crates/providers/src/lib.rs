@@ -27,6 +27,7 @@
 pub mod error;
 mod sse;
 pub mod http;
+mod overflow;
 mod refusal;
 mod conversation;
 pub mod anthropic;

@@ -6,10 +6,11 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use types::FailureClass;
+use types::{FailureClass, Overflow};
 
 use crate::error::Fault;
 use crate::http::bounded_wait;
+use crate::overflow;
 
 /// What an error body or an error event says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub(crate) struct Refusal {
     pub status: Option<u16>,
     /// Google says in the body when to come back.
     pub retry_after: Option<Duration>,
+    /// What is said of the numbers, if the prompt was too long.
+    pub overflow: Overflow,
 }
 
 impl Refusal {
@@ -28,7 +31,11 @@ impl Refusal {
     pub fn from_body(body: &str) -> Refusal {
         match serde_json::from_str(body) {
             Ok(value) => Refusal::from_json(&value),
-            Err(_) => Refusal { message: body.to_owned(), ..Refusal::default() },
+            Err(_) => Refusal {
+                message: body.to_owned(),
+                overflow: overflow::told(&Value::Null, body),
+                ..Refusal::default()
+            },
         }
     }
 
@@ -48,9 +55,11 @@ impl Refusal {
         }
         let message = field("message").or_else(|| field("detail")).unwrap_or(error);
         let status = field("code").and_then(Value::as_u64).and_then(|n| u16::try_from(n).ok());
+        let message = words(message);
         Refusal {
             codes: codes.join(" "),
-            message: words(message),
+            overflow: overflow::told(error, &message),
+            message,
             status: status.filter(|status| (400..600).contains(status)),
             retry_after: details().find_map(retry_delay),
         }
@@ -82,7 +91,11 @@ pub(crate) fn fault(status: Option<u16>, refusal: &Refusal) -> Fault {
     };
     let codes = if refusal.codes.is_empty() { "" } else { " " };
     let reason = format!("{place}{codes}{}: {}", refusal.codes, refusal.message);
-    Fault { retry_after: refusal.retry_after, ..Fault::new(class, reason) }
+    let overflow = match class {
+        FailureClass::Overflow => refusal.overflow,
+        _ => Overflow::default(),
+    };
+    Fault { retry_after: refusal.retry_after, overflow, ..Fault::new(class, reason) }
 }
 
 fn class(status: Option<u16>, refusal: &Refusal) -> FailureClass {
@@ -100,7 +113,7 @@ fn class(status: Option<u16>, refusal: &Refusal) -> FailureClass {
         return C::Quota;
     }
     let of_the_request = matches!(status, None | Some(400 | 413 | 422 | 500));
-    if of_the_request && (code(OVERFLOW_CODES) || says(OVERFLOW_WORDS)) {
+    if of_the_request && (code(overflow::CODES) || says(overflow::WORDS)) {
         return C::Overflow;
     }
     if code(&["model_not_found", "model_not_exist"]) {
@@ -131,21 +144,6 @@ fn class(status: Option<u16>, refusal: &Refusal) -> FailureClass {
         _ => C::InvalidReply,
     }
 }
-
-const OVERFLOW_CODES: &[&str] =
-    &["context_length_exceeded", "request_too_large", "exceed_context_size", "string_above_max"];
-
-/// Anthropic, OpenAI and vLLM, llama.cpp, Google, in this order.
-const OVERFLOW_WORDS: &[&str] = &[
-    "prompt is too long",
-    "exceed context limit",
-    "maximum context length",
-    "context size",
-    "context window",
-    "context length",
-    "input token count",
-    "too many tokens in the prompt",
-];
 
 #[cfg(test)]
 mod tests {

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use machine::Event;
+use machine::context::Span;
 use machine::effect::ModelCall;
-use machine::event::{CallPlan, ModelFailure, ModelReply, PlannedCall};
+use machine::event::{CallPlan, ModelFailure, ModelReply, Overflow, PlannedCall};
+use machine::rows::Purpose;
 use providers::{ModelRequest, Reply};
 use store::StoreError;
 use tools::sessions::SessionsCall;
-use types::{EffectClass, FailureClass, Hash, Message, Prefix, SessionId, StopReason, ToolCall};
+use types::{EffectClass, FailureClass, Hash, Message, Prefix, RunId, StopReason, ToolCall};
 
 use crate::perform::Shared;
 use crate::prompt::{self, BadEntry, Line};
@@ -44,6 +46,8 @@ enum Unassembled {
     Entry(#[from] BadEntry),
     #[error("the prefix {0} is missing or damaged in the store")]
     Prefix(Hash),
+    #[error("the summary {0} is missing in the store")]
+    Head(Hash),
 }
 
 /// Makes the call. Its result carries the token of the run's present life.
@@ -62,8 +66,15 @@ pub async fn call_model(shared: &Shared, call: &ModelCall) -> Event {
         Err(error) => return failed(unassembled(&error)),
     };
     let live = shared.handle.live();
-    live.calling(call);
-    let mut on_delta = |delta| live.delta(call, delta);
+    if call.purpose == Purpose::Reply {
+        live.calling(call);
+    }
+    // Nobody waits for what is said of notes and summaries.
+    let mut on_delta = |delta| {
+        if call.purpose == Purpose::Reply {
+            live.delta(call, delta);
+        }
+    };
     match model.provider.call(&request, &mut on_delta).await {
         Ok(reply) => Event::ModelReplied {
             run: call.run,
@@ -78,6 +89,7 @@ pub async fn call_model(shared: &Shared, call: &ModelCall) -> Event {
                 .retry_after()
                 .map(|after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX)),
             paid: error.paid(),
+            overflow: error.overflow(),
         }),
     }
 }
@@ -87,7 +99,8 @@ fn unassembled(error: &Unassembled) -> ModelFailure {
         Unassembled::NoModel | Unassembled::UnknownModel(_) => FailureClass::UnknownModel,
         _ => FailureClass::Internal,
     };
-    ModelFailure { class, message: error.to_string(), retry_after_ms: None, paid: false }
+    let (message, overflow) = (error.to_string(), Overflow::default());
+    ModelFailure { class, message, retry_after_ms: None, paid: false, overflow }
 }
 
 async fn assemble(
@@ -98,14 +111,26 @@ async fn assemble(
 ) -> Result<ModelRequest, Unassembled> {
     let prefix = prefix(shared, call.prefix).await?;
     let mut messages = Vec::new();
-    for base in &call.bases {
-        read(shared, base.session_id, base.first_seq, base.last_seq, &mut messages).await?;
+    for span in &call.shown.spans {
+        if let Some(head) = span.head {
+            let text = shared.handle.store().blob(head).await?.ok_or(Unassembled::Head(head))?;
+            messages.push(Message::User(text));
+        }
+        read(shared, span, None, &mut messages).await?;
     }
-    read(shared, call.session_id, call.first_seq, i64::MAX, &mut messages).await?;
+    let mut messages = prompt::in_order(messages);
+    if let Some(ask) = &call.shown.ask {
+        messages.push(Message::User(ask.text.clone()));
+        if let Some(own) = call.shown.spans.last().filter(|_| ask.silent) {
+            let mut behind = Vec::new();
+            read(shared, own, Some(call.run), &mut behind).await?;
+            messages.extend(prompt::in_order(behind));
+        }
+    }
     Ok(ModelRequest {
         model: model.to_owned(),
         prefix,
-        messages: prompt::in_order(messages),
+        messages,
         max_output_tokens,
         thinking: call.thinking,
         idempotency_key: format!("{}-{}", call.run, call.step),
@@ -113,18 +138,32 @@ async fn assemble(
     })
 }
 
-/// Reads the entries from `from` to `to` as messages.
+/// Reads the entries of a span as messages: those that all calls are shown, or those that a run
+/// has written while it took notes.
 async fn read(
     shared: &Shared,
-    session: SessionId,
-    mut from: i64,
-    to: i64,
+    span: &Span,
+    notes_of: Option<RunId>,
     messages: &mut Vec<Message>,
 ) -> Result<(), Unassembled> {
+    let (mut from, to) = (span.first_seq, span.last_seq);
+    if from > to {
+        return Ok(());
+    }
     loop {
-        let page = shared.handle.store().entries(session, from, PAGE).await?;
+        let page = shared.handle.store().entries(span.session_id, from, PAGE).await?;
         for entry in page.iter().take_while(|entry| entry.seq <= to) {
-            let line = Line { seq: entry.seq, kind: entry.kind, body: &entry.body };
+            let wanted = match notes_of {
+                None => !entry.silent,
+                // What opened the run is silent, too, and nobody has said it.
+                Some(run) => entry.silent && entry.run == run && entry.step.is_some(),
+            };
+            if !wanted {
+                continue;
+            }
+            let clip = span.clip.filter(|clip| entry.seq < clip.before);
+            let bytes_max = clip.map(|clip| clip.bytes);
+            let line = Line { seq: entry.seq, kind: entry.kind, body: &entry.body, bytes_max };
             messages.push(prompt::message(line)?);
         }
         match page.last() {

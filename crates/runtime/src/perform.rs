@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use machine::effect::Check;
-use machine::event::{ModelFailure, ToolDone};
+use machine::event::{ModelFailure, Overflow, ToolDone};
 use machine::{Action, Event};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -270,6 +270,7 @@ fn model_panicked(call: &machine::effect::ModelCall) -> Event {
             message: "the adapter of the model's provider panicked, a bug".to_owned(),
             retry_after_ms: None,
             paid: true,
+            overflow: Overflow::default(),
         },
     }
 }

@@ -3,6 +3,7 @@
 //! Whatever varies (time, sender, channel) was written into an entry when it was taken in, so
 //! nothing is computed here.
 
+use machine::context;
 use machine::rows::EntryKind;
 use types::{AssistantMessage, Message, ToolResult};
 
@@ -12,6 +13,8 @@ pub struct Line<'a> {
     pub seq: i64,
     pub kind: EntryKind,
     pub body: &'a str,
+    /// Bytes of text that are shown at most; an answer goes back as it came.
+    pub bytes_max: Option<u64>,
 }
 
 /// An entry that cannot be read: the database was changed by someone else, or we have a bug.
@@ -25,14 +28,19 @@ pub struct BadEntry {
 
 /// Reads one entry as a message.
 pub fn message(line: Line<'_>) -> Result<Message, BadEntry> {
-    let Line { seq, kind, body } = line;
+    let Line { seq, kind, body, bytes_max } = line;
     let bad = |source| BadEntry { seq, kind, source };
+    let shown = |text: String| {
+        let cut = bytes_max.and_then(|max| context::clip(&text, max));
+        cut.unwrap_or(text)
+    };
     Ok(match kind {
         EntryKind::Assistant => {
             Message::Assistant(serde_json::from_str::<AssistantMessage>(body).map_err(bad)?)
         }
         EntryKind::ToolResult => {
-            Message::ToolResult(serde_json::from_str::<ToolResult>(body).map_err(bad)?)
+            let result = serde_json::from_str::<ToolResult>(body).map_err(bad)?;
+            Message::ToolResult(ToolResult { text: shown(result.text), ..result })
         }
         EntryKind::User
         | EntryKind::Agent
@@ -41,7 +49,7 @@ pub fn message(line: Line<'_>) -> Result<Message, BadEntry> {
         | EntryKind::Brief
         | EntryKind::Cron
         | EntryKind::Hook
-        | EntryKind::System => Message::User(body.to_owned()),
+        | EntryKind::System => Message::User(shown(body.to_owned())),
     })
 }
 

@@ -536,6 +536,7 @@ mod tests {
             body: "x".repeat(100_000),
             tokens: 1,
             at: Timestamp(1),
+            silent: false,
         };
         for (messages, bytes, cut) in
             [(1, 100_000, false), (2, 65_536, true), (1_000, MESSAGE_BYTES_MIN, true)]
@@ -558,6 +559,7 @@ mod tests {
             body: text.clone(),
             tokens: 1,
             at: Timestamp(1),
+            silent: false,
         };
         let (mut read, mut from) = (String::new(), Some(0));
         while let Some(next) = from {

@@ -13,9 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use machine::Rows;
 use machine::check::{EntryHead, World};
+use machine::effect::ModelCall;
 use machine::rows::{
-    Body, BudgetKey, BudgetRow, CommandRow, Entry, Episode, Flow, FlowNode, FlowNodeState, Gate,
-    GateKey, Halt, InboxRow, InboxState, JournalLine, Kept, Lane, LaneName, LedgerRow, Node,
+    Body, BudgetKey, BudgetRow, Clip, CommandRow, Entry, Episode, Flow, FlowNode, FlowNodeState,
+    Gate, GateKey, Halt, InboxRow, InboxState, JournalLine, Kept, Lane, LaneName, LedgerRow, Node,
     Repeats, Reservation, Run, Session, Step, StepState, Task, Timer, TimerKind, Transcript,
 };
 use machine::run::{Phase, WaitKind};
@@ -58,7 +59,6 @@ pub struct Disk {
     blobs: BTreeMap<Hash, String>,
     pub repeats: BTreeMap<(SessionKey, Hash), Repeats>,
     bodies: BTreeMap<i64, String>,
-    tokens: BTreeMap<(SessionId, i64), u64>,
     booked: BTreeSet<(RunId, u32)>,
     pub coverage: Coverage,
     /// What was typed to the gateway itself.
@@ -109,6 +109,30 @@ impl Disk {
     fn open_tasks_where(&self, holds: impl Fn(&Task) -> bool) -> Vec<TaskId> {
         let ids = self.open_tasks.iter().copied();
         ids.filter(|id| holds(&self.world.tasks[self.tasks[id]])).collect()
+    }
+}
+
+impl Disk {
+    /// What is kept under its hash.
+    pub fn kept(&self, hash: Hash) -> Option<&str> {
+        self.blobs.get(&hash).map(String::as_str)
+    }
+
+    /// The entries that a model is shown, in their order, each with its cut.
+    pub fn shown(&self, call: &ModelCall) -> Vec<(&EntryHead, Option<Clip>)> {
+        let mut shown = Vec::new();
+        for span in &call.shown.spans {
+            let seqs = span.first_seq..=span.last_seq;
+            let own = self.world.entries.iter();
+            let own = own.filter(|e| e.session_id == span.session_id && seqs.contains(&e.seq));
+            let clip = |e: &EntryHead| span.clip.filter(|clip| e.seq < clip.before);
+            shown.extend(own.filter(|e| !e.silent).map(|e| (e, clip(e))));
+        }
+        if call.shown.ask.as_ref().is_some_and(|ask| ask.silent) {
+            let own = self.world.entries.iter().filter(|e| e.silent && e.run == call.run);
+            shown.extend(own.filter(|e| e.step.is_some()).map(|e| (e, None)));
+        }
+        shown
     }
 }
 
@@ -298,7 +322,7 @@ impl Rows for Disk {
 
     fn add_entry(&mut self, entry: &Entry) {
         match (&entry.body, &entry.call_id) {
-            (Body::Inbox(seq), _) => {
+            (Body::Inbox(seq) | Body::Shortened { inbox: seq, .. }, _) => {
                 assert!(self.entered.insert(*seq), "inbox row {seq} enters a transcript twice");
             }
             (Body::Text(body), Some(call)) => {
@@ -307,10 +331,11 @@ impl Rows for Disk {
             }
             (Body::Text(body), None) => {
                 let step = entry.step.expect("an answer names its step");
-                self.answers.insert((entry.run, step), body.clone());
+                if !entry.silent {
+                    self.answers.insert((entry.run, step), body.clone());
+                }
             }
         }
-        self.tokens.insert((entry.session_id, entry.seq), entry.tokens);
         self.world.entries.push(EntryHead {
             session_id: entry.session_id,
             seq: entry.seq,
@@ -318,6 +343,8 @@ impl Rows for Disk {
             step: entry.step,
             kind: entry.kind,
             call_id: entry.call_id.clone(),
+            tokens: entry.tokens,
+            silent: entry.silent,
         });
     }
 

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use machine::effect::{ModelCall, ToolStart};
-use machine::event::{CallPlan, ModelReply, ToolDone};
+use machine::event::{CallPlan, ModelFailure, ModelReply, Overflow, ToolDone};
+use machine::rows::EntryKind;
 use machine::{Action, Event};
-use types::{EffectClass, RunId, Timestamp};
+use types::{EffectClass, FailureClass, RunId, Timestamp, Usage};
 
-use crate::plan::LONG_RESULT;
+use crate::plan::{LONG_RESULT, has_contexts};
+use crate::rng::Rng;
 use crate::script::{Asked, Said, reply};
 use crate::world::{From, Post, Sim};
 
@@ -58,15 +60,28 @@ impl Sim {
     fn call_model(&mut self, call: ModelCall) {
         self.truth.model_called(&self.disk, &call);
         let run = self.disk.run_row(call.run).expect("a call names its run").clone();
+        let size = has_contexts(self.seed).then(|| self.size(&call));
+        let failure = size.and_then(|size| self.too_long(size, &call.model));
         let world = &self.disk.world;
         let session = world.sessions.iter().find(|session| session.key == run.session_key);
         let depth = session.expect("a run has a session").depth;
         let asked = Asked { world, run: &run, step: call.step, depth };
         let (run, token, step) = (call.run, call.token, call.step);
         let said = (self.script)(&asked);
+        if let Some(failure) = failure {
+            return self.take_off(run, Event::ModelFailed { run, token, step, failure }, 1_000);
+        }
         // What a model wants to say does not always fit.
         let cut_at = self.rng.chance(20).then_some(10);
-        let reply = |text: &str, calls| ModelReply { cut_at, ..reply(&asked, text, calls) };
+        let reply = |text: &str, calls| {
+            let plain = reply(&asked, text, calls);
+            let usage = size.map_or(plain.usage, |input| Usage {
+                input,
+                output: 10 + text.len() as u64 / 4,
+                ..Usage::default()
+            });
+            ModelReply { cut_at, usage, ..plain }
+        };
         let event = match said {
             Said::Fails(failure) => Event::ModelFailed { run, token, step, failure },
             Said::Text(text) => replied(&call, reply(&text, Vec::new())),
@@ -77,6 +92,39 @@ impl Sim {
             }
         };
         self.take_off(run, event, 8_000);
+    }
+
+    /// Tokens of a request as the provider of this life counts them, which is not how we do.
+    fn size(&self, call: &ModelCall) -> u64 {
+        let words = |hash| self.disk.kept(hash).map_or(0, |text| text.len() as u64 / 4);
+        let mut tokens = 500;
+        for span in &call.shown.spans {
+            tokens += span.head.map_or(0, words);
+        }
+        for (entry, clip) in self.disk.shown(call) {
+            let most = clip.map_or(u64::MAX, |clip| 50 + clip.bytes / 4);
+            let cut = entry.kind != EntryKind::Assistant;
+            tokens += if cut { entry.tokens.min(most) } else { entry.tokens };
+        }
+        tokens += call.shown.ask.as_ref().map_or(0, |ask| ask.text.len() as u64 / 4);
+        tokens * (700 + self.seed % 7 * 150) / 1_000
+    }
+
+    /// The provider refuses a prompt that does not fit, in one way or another.
+    fn too_long(&self, size: u64, model: &str) -> Option<ModelFailure> {
+        let mut rng = Rng::about(self.seed, "window");
+        let configured = self.limits.window(model);
+        // Now and then the configuration promises more than there is.
+        let window = if rng.chance(300) { configured * 3 / 4 } else { configured };
+        let overflow = match rng.below(3) {
+            0 => Overflow::default(),
+            1 => Overflow { sent: None, window: Some(window) },
+            _ => Overflow { sent: Some(size), window: Some(window) },
+        };
+        let message = "the prompt is too long".to_owned();
+        let class = FailureClass::Overflow;
+        let failure = ModelFailure { class, message, retry_after_ms: None, paid: false, overflow };
+        (size > window).then_some(failure)
     }
 
     fn start_tool(&mut self, start: ToolStart) {
@@ -96,7 +144,15 @@ impl Sim {
         let is_error = unknown || self.rng.chance(150);
         // All are the same, so that the guard has something to do; in some lives all are long.
         let long = self.limits.result_bytes_max < LONG_RESULT;
-        let text = if long { "x".repeat(LONG_RESULT) } else { "a result".to_owned() };
+        let text = if has_contexts(self.seed) {
+            // The same for the same call: the loop guard counts those.
+            let mut rng = Rng::about(self.seed, &format!("result of {}", planned.name));
+            "a result ".repeat(1 + rng.below(1_000) as usize)
+        } else if long {
+            "x".repeat(LONG_RESULT)
+        } else {
+            "a result".to_owned()
+        };
         // Some commands go on beside their run; no draw, so that it is the same in every life.
         let background = effect == Some(EffectClass::Opaque) && step % 3 == 0;
         let result = ToolDone { text, is_error, unknown, background };

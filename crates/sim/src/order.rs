@@ -155,7 +155,7 @@ impl Order {
                 }
                 again
             }
-            Answer::Changed(_) => {
+            Answer::Changed(_) | Answer::Ordered(_) => {
                 assert!(matches!(self.what, What::Change(_)));
                 self.heard = Some(answer.clone());
                 None
@@ -274,6 +274,23 @@ pub fn asks(seed: u64, session: impl Fn(&mut Rng) -> SessionKey) -> Vec<Order> {
         };
         let mut order = Order::within(rng, 120_000, &session, what);
         order.of_task = true;
+        orders.push(order);
+    }
+    orders
+}
+
+/// Conversations that people want to be compacted.
+pub fn compactions(seed: u64, session: impl Fn(&mut Rng) -> SessionKey) -> Vec<Order> {
+    let rng = &mut Rng::about(seed, "compactions");
+    let mut orders = Vec::new();
+    for n in 0..rng.below(4) {
+        let hint = if rng.chance(500) { "the map".to_owned() } else { String::new() };
+        let what = match rng.chance(500) {
+            true => What::Change(Change::Compact { origin: "web".to_owned(), hint }),
+            false => What::Act { key: format!("compact-{n}"), act: Act::Compact { hint } },
+        };
+        let mut order = Order::within(rng, 150_000, &session, what);
+        order.of_child = rng.chance(200);
         orders.push(order);
     }
     orders

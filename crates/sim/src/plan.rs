@@ -7,7 +7,7 @@ use machine::Limits;
 use machine::Refusal;
 use machine::event::Inbound;
 use machine::limits::{
-    AgentLimits, AllowAgents, Budgets, ProviderLimits, QueueLimits, Rate, Retention,
+    AgentLimits, AllowAgents, Budgets, Compaction, ProviderLimits, QueueLimits, Rate, Retention,
 };
 use machine::policy::{AgentRules, Entry, ToolFact, ToolRules};
 use machine::queue::{Drop, QueueMode};
@@ -99,9 +99,14 @@ impl Plan {
         cap(&mut plan.limits, seed);
         keep_ends(&mut plan.limits, seed);
         fall_back(&mut plan.limits, seed);
+        squeeze(&mut plan.limits, seed);
         for n in 0..1 + rng.below(8) {
             let letter = letter(&mut rng, n);
             plan.letters.push(letter);
+        }
+        if has_contexts(seed) {
+            pad(&mut plan.letters, seed);
+            plan.orders = order::compactions(seed, session);
         }
         if rng.chance(600) {
             for _ in 0..1 + rng.below(3) {
@@ -110,7 +115,7 @@ impl Plan {
                 plan.stops.push(Stop { at, session, on_way: false, done: false });
             }
         }
-        plan.orders = order::random(seed, session);
+        plan.orders.extend(order::random(seed, session));
         plan.orders.extend(order::asks(seed, session));
         plan.orders.extend(order::retries(seed, session));
         plan.orders.extend(order::flows(seed, session));
@@ -213,6 +218,43 @@ fn cap(limits: &mut Limits, seed: u64) {
     let (budget, child_budget) = (tokens(300, 600), tokens(300, 300));
     for agent in limits.agents.values_mut() {
         (agent.budget, agent.child_budget) = (budget, child_budget);
+    }
+}
+
+/// Do the conversations of this life grow until they have to be compacted?
+pub fn has_contexts(seed: u64) -> bool {
+    seed / 100 % 5 == 2
+}
+
+/// A small window, and a tool with which notes can be written.
+fn squeeze(limits: &mut Limits, seed: u64) {
+    if !has_contexts(seed) {
+        return;
+    }
+    let mut rng = Rng::about(seed, "contexts");
+    limits.models.insert("m".to_owned(), 1_500 + rng.below(4_000));
+    limits.compaction = Compaction {
+        enabled: rng.chance(800),
+        soft_permille: 500 + rng.below(450) as u32,
+        keep_recent_tokens: rng.below(2_000),
+        notes: rng.chance(700),
+    };
+    limits.tools.catalogue.push(ToolFact {
+        name: "write".to_owned(),
+        effect: EffectClass::Probed,
+        groups: vec!["fs".to_owned()],
+        description: String::new(),
+    });
+}
+
+/// Some messages are long, and some are longer than any window.
+fn pad(letters: &mut [Letter], seed: u64) {
+    for (n, letter) in letters.iter_mut().enumerate() {
+        let mut rng = Rng::about(seed, &format!("letter {n}"));
+        let long = if rng.chance(150) { 40_000 } else { 2_500 };
+        if rng.chance(600) {
+            letter.inbound.body += &" and more".repeat(1 + rng.below(long / 9) as usize);
+        }
     }
 }
 

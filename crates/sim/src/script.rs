@@ -5,6 +5,7 @@
 //! it spawns, yields, sends, kills and steers, names what is not there, says nothing, and fails.
 
 mod budget;
+mod context;
 mod failover;
 mod warm;
 
@@ -12,8 +13,8 @@ use std::fmt;
 use std::time::Duration;
 
 use machine::check::World;
-use machine::event::{CallPlan, ModelFailure, ModelReply, PlannedCall};
-use machine::rows::{EntryKind, Run, Task};
+use machine::event::{CallPlan, ModelFailure, ModelReply, Overflow, PlannedCall};
+use machine::rows::{EntryKind, Purpose, Run, Task};
 use types::{
     Access, Announce, Cleanup, Deliverables, EffectClass, FailureClass, FlowId, FlowRequest,
     FlowTarget, FlowTask, InternalCall, NodeName, OnFailure, SendMode, SendRequest, SendTarget,
@@ -21,7 +22,7 @@ use types::{
 };
 use uuid::Uuid;
 
-use crate::plan::{has_budgets, has_fallbacks};
+use crate::plan::{has_budgets, has_contexts, has_fallbacks};
 use crate::rng::Rng;
 
 /// Tasks of one simulated life. Agents that could spawn for ever would never come to rest.
@@ -55,6 +56,13 @@ impl Asked<'_> {
     pub fn count(&self, kind: EntryKind) -> usize {
         let own = self.world.entries.iter().filter(|e| e.session_id == self.run.session_id);
         own.filter(|entry| entry.kind == kind).count()
+    }
+
+    /// What the model is called for.
+    pub fn purpose(&self) -> Purpose {
+        let mut steps = self.world.steps.iter().rev();
+        let step = steps.find(|step| step.run == self.run.id && step.n == self.step);
+        step.map_or(Purpose::Reply, |step| step.purpose)
     }
 
     /// Tasks that this session has asked for.
@@ -137,6 +145,9 @@ pub fn random(seed: u64) -> Script {
         if has_fallbacks(seed) {
             failover::vary(&mut Rng::about(seed, &format!("failover {place}")), &mut said);
         }
+        if has_contexts(seed) {
+            context::vary(&mut Rng::about(seed, &format!("context {place}")), asked, &mut said);
+        }
         said
     })
 }
@@ -165,13 +176,24 @@ fn text(rng: &mut Rng) -> String {
     (*rng.pick(&texts)).to_owned()
 }
 
+/// A failure of this class, of which nothing more is said.
+fn failure_of(class: FailureClass) -> ModelFailure {
+    ModelFailure {
+        class,
+        message: format!("the model has failed: {class}"),
+        retry_after_ms: None,
+        paid: false,
+        overflow: Overflow::default(),
+    }
+}
+
 fn failure(rng: &mut Rng) -> ModelFailure {
     let passing = [FailureClass::RateLimit, FailureClass::Overload, FailureClass::Network];
     let classes = if rng.chance(700) { &passing } else { FailureClass::ALL };
     let class = *rng.pick(classes);
     let retry_after_ms = rng.chance(300).then(|| rng.between(0, 20_000));
     let paid = rng.chance(300);
-    ModelFailure { class, message: format!("the model has failed: {class}"), retry_after_ms, paid }
+    ModelFailure { retry_after_ms, paid, ..failure_of(class) }
 }
 
 fn call(rng: &mut Rng, asked: &Asked<'_>, id: &str) -> PlannedCall {

@@ -7,7 +7,7 @@ use machine::check::EntryHead;
 use machine::effect::{Accepted, ModelCall, Stopped, ToolStart};
 use machine::event::{Act, Change, PlannedCall};
 use machine::queue::QueueMode;
-use machine::rows::{EntryKind, InboxKind, InboxState, Outcome, Place, StepState};
+use machine::rows::{EntryKind, InboxKind, InboxState, Outcome, Place, Purpose, StepState};
 use machine::{Action, Answer, Event, Notice};
 use types::{EffectClass, RunId, SessionId, SessionKey, TaskId, Timestamp};
 
@@ -15,8 +15,14 @@ use crate::commit::Done;
 use crate::disk::Disk;
 use crate::world::Post;
 
-/// A conversation: so many entries of a transcript.
-type Conversation = (SessionId, i64);
+/// What a model is asked about: so many entries of a transcript, in one episode, for one purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Conversation {
+    session_id: SessionId,
+    episode: u32,
+    purpose: Purpose,
+    last: i64,
+}
 
 /// What is known beside the rows.
 #[derive(Debug, Default)]
@@ -194,30 +200,33 @@ impl Truth {
 
     /// A model is asked: about something new, with a history that every provider takes.
     pub fn model_called(&mut self, disk: &Disk, call: &ModelCall) {
-        let entries = disk.world.entries.iter();
-        let own = entries
-            .filter(|entry| entry.session_id == call.session_id && entry.seq >= call.first_seq);
-        let before = call.bases.iter().flat_map(|base| {
-            let span = base.first_seq..=base.last_seq;
-            let entries = disk.world.entries.iter();
-            entries.filter(move |e| e.session_id == base.session_id && span.contains(&e.seq))
-        });
-        let sent: Vec<&EntryHead> = before.chain(own).collect();
-        let conversation = (call.session_id, sent.last().map_or(0, |entry| entry.seq));
+        let sent: Vec<&EntryHead> = disk.shown(call).into_iter().map(|(entry, _)| entry).collect();
+        let mut heads = disk.world.transcripts.iter();
+        let head = heads.find(|head| head.session_id == call.session_id);
+        let conversation = Conversation {
+            session_id: call.session_id,
+            episode: head.map_or(0, |head| head.episode),
+            purpose: call.purpose,
+            last: sent.last().map_or(0, |entry| entry.seq),
+        };
         let new = !self.answered.contains(&conversation);
         assert!(new, "I6: {} is asked again about {conversation:?}", call.run);
         self.asked.insert((call.run, call.step), conversation);
-        if let Err(why) = self.pairing(&sent) {
+        let headed = call.shown.spans.first().is_some_and(|span| span.head.is_some());
+        if let Err(why) = self.pairing(&sent, headed) {
             panic!("{} sends a history that no provider takes: {why}", call.run);
         }
+        for hash in call.shown.spans.iter().filter_map(|span| span.head) {
+            assert!(disk.kept(hash).is_some(), "the head {hash} is not kept");
+        }
         let last = sent.last().map(|entry| entry.kind);
-        let own = last == Some(EntryKind::Assistant);
+        let own = last == Some(EntryKind::Assistant) && call.shown.ask.is_none();
         assert!(!own, "{} asks its model about the model's own last word", call.run);
     }
 
     /// The rules of the strictest provider: the first entry is an input; an answer with calls is
     /// followed by the result of each and nothing in between.
-    pub fn pairing(&self, sent: &[&EntryHead]) -> Result<(), String> {
+    pub fn pairing(&self, sent: &[&EntryHead], headed: bool) -> Result<(), String> {
         let mut open: BTreeSet<&str> = BTreeSet::new();
         for (at, entry) in sent.iter().enumerate() {
             match entry.kind {
@@ -231,7 +240,9 @@ impl Truth {
                 _ if !open.is_empty() => {
                     return Err(format!("entry {} comes before the results {open:?}", entry.seq));
                 }
-                EntryKind::Assistant if at == 0 => return Err("it begins with an answer".into()),
+                EntryKind::Assistant if at == 0 && !headed => {
+                    return Err("it begins with an answer".into());
+                }
                 EntryKind::Assistant => {
                     let step = (entry.run, entry.step.unwrap_or(u32::MAX));
                     let calls = self.planned.get(&step).map_or(&[][..], Vec::as_slice);

@@ -6,7 +6,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use async_trait::async_trait;
-use machine::event::Act;
+use machine::event::{Act, Change};
 use machine::{Action, Answer, At, Event, Limits, Notice, Refusal, State, Tx};
 use types::{InternalCall, Timestamp};
 
@@ -104,9 +104,11 @@ fn is_new_work(event: &Event) -> bool {
         Event::MessageReceived(_) => true,
         Event::Ask(asked) => begins(&asked.call),
         Event::RetryTask(_) | Event::Redeliver { .. } => true,
+        Event::Change { change: Change::Compact { .. }, .. } => true,
         Event::Command(command) => match &command.act {
             Act::Call(call) => begins(call),
-            Act::Tell { .. } | Act::Patch(_) | Act::Refresh { .. } | Act::Retry(_) => true,
+            Act::Tell { .. } | Act::Patch(_) | Act::Retry(_) => true,
+            Act::Refresh { .. } | Act::Compact { .. } => true,
             Act::Reset { first, .. } => first.is_some(),
             Act::Stop | Act::StopChildren => false,
         },

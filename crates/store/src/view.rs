@@ -39,6 +39,8 @@ pub struct EntryView {
     pub body: String,
     pub tokens: u64,
     pub at: Timestamp,
+    /// Part of the taking of notes, or an order: a model is not shown it again.
+    pub silent: bool,
 }
 
 /// A page of a transcript, in ascending order.

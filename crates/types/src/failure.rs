@@ -29,3 +29,12 @@ word_enum! {
         Internal = "internal",
     }
 }
+
+/// Tokens that a provider names when it refuses a prompt as too long, as far as it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overflow {
+    /// What the prompt held.
+    pub sent: Option<u64>,
+    /// The window of the model.
+    pub window: Option<u64>,
+}

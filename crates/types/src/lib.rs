@@ -21,7 +21,7 @@ pub mod tool;
 pub mod usage;
 
 pub use excerpt::BlobId;
-pub use failure::FailureClass;
+pub use failure::{FailureClass, Overflow};
 pub use flow::{FlowFault, FlowRequest, FlowTarget, FlowTask, NodeName, OnFailure};
 pub use hash::Hash;
 pub use id::{FlowId, MessageId, NodeId, ParseIdError, RunId, SessionId, TaskId};

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use machine::Limits;
-use machine::limits::{AgentLimits, AllowAgents, Budgets, QueueLimits, SendLimits};
+use machine::limits::{AgentLimits, AllowAgents, Budgets, Compaction, QueueLimits, SendLimits};
 use machine::rows::LaneName;
 use runtime::driver::Incarnation;
 use runtime::{Agent, Clock, Driver, DriverError, SystemClock};
@@ -291,8 +291,21 @@ pub fn limits(config: &Config) -> anyhow::Result<Limits> {
             drop: queue.drop.as_str().parse()?,
         },
         send: send_limits(config),
+        compaction: compaction(config),
         ..base
     })
+}
+
+/// When conversations are made smaller.
+fn compaction(config: &Config) -> Compaction {
+    let configured = &config.agents.defaults.compaction;
+    Compaction {
+        enabled: configured.enabled,
+        // Of 1,000, so that nothing depends on how a machine rounds.
+        soft_permille: (configured.soft_ratio * 1_000.0).round() as u32,
+        keep_recent_tokens: configured.keep_recent_tokens,
+        notes: configured.memory_flush.enabled,
+    }
 }
 
 /// Who may write to whom.

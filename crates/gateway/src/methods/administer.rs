@@ -1,4 +1,4 @@
-//! `sessions.reset`, `.patch`, `.delete`, `.abort`, `.preview`, `.resolve`
+//! `sessions.reset`, `.patch`, `.delete`, `.compact`, `.abort`, `.preview`, `.resolve`
 
 use machine::effect::Changed;
 use machine::event::{Change, Patch};
@@ -8,9 +8,9 @@ use machine::status::TaskStatus;
 use machine::{Answer, Event};
 use protocol::ErrorShape;
 use protocol::administer::{
-    AbortParams, AbortResult, AbortStatus, ChangedResult, Declared, DeleteParams, DeleteResult,
-    PatchParams, Preview, PreviewItem, PreviewParams, PreviewResult, PreviewStatus, ResetParams,
-    ResetReason, ResolveParams, ResolveResult,
+    AbortParams, AbortResult, AbortStatus, ChangedResult, CompactParams, CompactResult, Declared,
+    DeleteParams, DeleteResult, PatchParams, Preview, PreviewItem, PreviewParams, PreviewResult,
+    PreviewStatus, ResetParams, ResetReason, ResolveParams, ResolveResult,
 };
 use protocol::chat::QueueMode;
 use protocol::message::ChatRole;
@@ -68,6 +68,22 @@ pub async fn reset(gateway: &Gateway, params: ResetParams) -> Result<ChangedResu
     };
     let changed = change(gateway, session, Change::Reset(reason)).await?;
     result(gateway, changed).await
+}
+
+/// `sessions.compact`
+pub async fn compact(
+    gateway: &Gateway,
+    params: CompactParams,
+) -> Result<CompactResult, ErrorShape> {
+    let key = params.session.resolve(&gateway.info.default_agent);
+    let change = Change::Compact { origin: chat::ORIGIN.to_owned(), hint: params.hint };
+    let event = Event::Change { session: key.clone(), by: OWNER.to_owned(), change };
+    match gateway.handle.submit(event).await {
+        Ok(Answer::Ordered(note)) => Ok(CompactResult { ok: true, key, note }),
+        Ok(Answer::Refused(refusal)) => Err(refused(&refusal)),
+        Ok(answer) => Err(unexpected(&answer)),
+        Err(error) => Err(not_submitted(&error)),
+    }
 }
 
 async fn result(gateway: &Gateway, changed: Changed) -> Result<ChangedResult, ErrorShape> {

@@ -97,6 +97,7 @@ async fn act(gateway: &Gateway, session: &SessionKey, command: Command) -> Resul
         Command::Agents => return Ok(tell(agents(gateway))),
         Command::Stop => return Ok(Act::Stop),
         Command::New(first) => return Ok(Act::Reset { reason: EndReason::New, first }),
+        Command::Compact(hint) => return Ok(Act::Compact { hint }),
         Command::Reset(first) => return Ok(Act::Reset { reason: EndReason::Reset, first }),
         Command::Context(wanted) => return context_act(gateway, session, wanted).await,
         Command::Queue(Queue::Set(settings)) => {
@@ -245,6 +246,7 @@ impl Asked<'_> {
             Command::Help
             | Command::Agents
             | Command::Models(_)
+            | Command::Compact(_)
             | Command::Stop
             | Command::New(_)
             | Command::Reset(_)

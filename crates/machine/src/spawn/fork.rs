@@ -6,6 +6,7 @@
 
 use types::{AgentId, SessionId, SpawnRequest};
 
+use crate::context;
 use crate::event::Inbound;
 use crate::inbox;
 use crate::internal::{Caller, Reply};
@@ -42,7 +43,7 @@ pub(super) fn base_of(
         }
         None => state.transcript(&session_id).next_seq - 1,
     };
-    let first_seq = first_seq(state, session_id);
+    let (episode, first_seq) = head(state, session_id);
     if last_seq < first_seq {
         return Ok(None);
     }
@@ -52,24 +53,32 @@ pub(super) fn base_of(
             "this session is the branch of a branch already, {chain} times; {CHAIN_MAX} are allowed"
         ));
     }
-    Ok(Some(Base { session_id, first_seq, last_seq }))
+    Ok(Some(Base { session_id, first_seq, last_seq, episode }))
 }
 
-fn first_seq(state: &mut State<'_>, session_id: SessionId) -> i64 {
+/// The episode that a session is in, and its first entry.
+fn head(state: &mut State<'_>, session_id: SessionId) -> (u32, i64) {
     let n = state.transcript(&session_id).episode;
-    state.episode(&(session_id, n)).first_seq
+    (n, state.episode(&(session_id, n)).first_seq)
+}
+
+/// Does something stand in the place of all that came before this episode?
+fn has_head(state: &mut State<'_>, session_id: SessionId, n: u32) -> bool {
+    state.find_episode(&(session_id, n)).is_some_and(|episode| episode.head.is_some())
 }
 
 /// What comes before the first entry of a session's prompt, in the order in which it is sent. An
-/// episode that begins later than the transcript has left its base behind.
+/// episode that begins later than the transcript, or behind a summary, has left its base behind.
 pub(crate) fn bases(state: &mut State<'_>, session_id: SessionId) -> Vec<Base> {
     let mut bases: Vec<Base> = Vec::new();
-    let (mut id, mut first) = (session_id, first_seq(state, session_id));
+    let (mut n, mut first) = head(state, session_id);
+    let mut id = session_id;
     while first == 1
+        && !has_head(state, id, n)
         && bases.len() <= CHAIN_MAX
         && let Some(base) = state.transcript(&id).base
     {
-        (id, first) = (base.session_id, base.first_seq);
+        (id, n, first) = (base.session_id, base.episode, base.first_seq);
         bases.push(base);
     }
     bases.reverse();
@@ -79,10 +88,7 @@ pub(crate) fn bases(state: &mut State<'_>, session_id: SessionId) -> Vec<Base> {
 /// Makes the new session `child` a branch.
 pub(super) fn graft(state: &mut State<'_>, child: &Session, base: Base) {
     state.transcript_mut(&child.session_id).base = Some(base);
-    let mut tokens = 0;
-    for base in bases(state, child.session_id) {
-        tokens += state.tx().tokens_between(base.session_id, base.first_seq, base.last_seq);
-    }
+    let tokens = context::tokens(state, child.session_id);
     state.transcript_mut(&child.session_id).context_tokens = tokens;
 }
 

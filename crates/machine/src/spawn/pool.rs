@@ -12,7 +12,7 @@ use super::place::is_above;
 use crate::announce;
 use crate::queue::QueueWish;
 use crate::refresh;
-use crate::rows::{Episode, EpisodeReason, Session, Task};
+use crate::rows::{Episode, EpisodeReason, Fold, Session, Task};
 use crate::state::State;
 
 /// Candidates that are looked at, most recently active first. One whose result has not been read
@@ -97,12 +97,18 @@ fn begin_episode(state: &mut State<'_>, session: &Session, draft: &Session) -> S
     let transcript = state.transcript_mut(&id);
     transcript.episode += 1;
     transcript.context_tokens = 0;
+    // What is known of the model's window and count stays true.
+    transcript.gauge.counted = 0;
+    transcript.gauge.fold = Fold::default();
     let (n, first_seq) = (transcript.episode, transcript.next_seq);
     state.add_episode(Episode {
         session_id: id,
         n,
         first_seq,
         reason: EpisodeReason::Pool,
+        head: None,
+        anchor: None,
+        clip: None,
         prefix_hash: None,
         prefix_tokens: 0,
         pinned: None,

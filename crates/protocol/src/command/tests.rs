@@ -56,6 +56,8 @@ fn every_command() {
         ("/queue debounce:500",         Queue(Set(QueueSettings { debounce_ms: Some(500), ..plain }))),
         ("/queue default",              Queue(Configured)),
         ("/queue reset",                Queue(Configured)),
+        ("/compact",                    Command::Compact(String::new())),
+        ("/compact: keep the  map",     Command::Compact("keep the  map".to_owned())),
         ("/subagents",                  sub(List)),
         ("/subagents list",             sub(List)),
         ("/subagents info #2",          sub(Info(Handle::Number(2)))),

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 
 use machine::Tx;
 use machine::rows::{
-    BudgetKey, FlowNode, FlowNodeState, GateKey, Halt, HaltState, InboxKind, InboxRow, InboxState,
-    LaneName, Lifecycle, Node, NodeState, Run, Session, StepState, Task, TaskKind, Timer,
+    BudgetKey, EntryMark, FlowNode, FlowNodeState, GateKey, Halt, HaltState, InboxKind, InboxRow,
+    InboxState, LaneName, Lifecycle, Node, NodeState, Run, Session, StepState, Task, TaskKind,
+    Timer,
 };
 use types::{
     FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, Spend, TaskId, Timestamp,
@@ -182,8 +183,25 @@ impl Tx for Disk {
         entries.find(|e| e.run == run && e.step == Some(step)).map(|entry| entry.seq)
     }
 
+    fn marks(&mut self, id: SessionId, first: i64, before: i64, limit: usize) -> Vec<EntryMark> {
+        let mut marks: Vec<EntryMark> = self
+            .world
+            .entries
+            .iter()
+            .filter(|e| e.session_id == id && (first..before).contains(&e.seq))
+            .map(|e| EntryMark { seq: e.seq, kind: e.kind, tokens: e.tokens, silent: e.silent })
+            .collect();
+        marks.sort_by_key(|mark| Reverse(mark.seq));
+        marks.truncate(limit);
+        marks
+    }
+
     fn tokens_between(&mut self, id: SessionId, first: i64, last: i64) -> u64 {
-        self.tokens.range((id, first)..=(id, last)).map(|(_, tokens)| tokens).sum()
+        self.marks(id, first, last + 1, usize::MAX)
+            .iter()
+            .filter(|mark| !mark.silent)
+            .map(|mark| mark.tokens)
+            .sum()
     }
 
     fn open_tasks_of_tree(&mut self, root: &SessionKey) -> u32 {

@@ -1,6 +1,6 @@
 //! Providers that refuse: the key, the model, or for a while everything.
 
-use machine::event::ModelFailure;
+use machine::event::{ModelFailure, Overflow};
 use types::FailureClass;
 
 use super::Said;
@@ -16,5 +16,11 @@ pub fn vary(rng: &mut Rng, said: &mut Said) {
     let class = *rng.pick(&[Auth, Network, Network, Overload, Quota, RateLimit, UnknownModel]);
     let retry_after_ms = rng.chance(500).then(|| rng.between(0, 20_000));
     let message = format!("refused: {class}");
-    *said = Said::Fails(ModelFailure { class, message, retry_after_ms, paid: false });
+    *said = Said::Fails(ModelFailure {
+        class,
+        message,
+        retry_after_ms,
+        paid: false,
+        overflow: Overflow::default(),
+    });
 }

@@ -1,7 +1,7 @@
 //! `tasks retry`: what has ended without being completed is carried again, once, by whom it was.
 
 use machine::attempt::Retry;
-use machine::event::{Act, Change, Command, ModelFailure};
+use machine::event::{Act, Change, Command, ModelFailure, Overflow};
 use machine::rows::{InboxKind, InboxState, Outcome, Place, Task, TaskKind};
 use machine::run::Phase;
 use machine::{Answer, Event};
@@ -34,7 +34,13 @@ fn fail(bench: &mut Bench, run: RunId) {
     bench.pin(run);
     let (token, step) = (bench.token(run), bench.run(run).next_step - 1);
     let (class, message) = (FailureClass::Auth, "no key".to_owned());
-    let failure = ModelFailure { class, message, retry_after_ms: None, paid: false };
+    let failure = ModelFailure {
+        class,
+        message,
+        retry_after_ms: None,
+        paid: false,
+        overflow: Overflow::default(),
+    };
     bench.apply(Event::ModelFailed { run, token, step, failure });
 }
 

@@ -58,7 +58,8 @@ fn refuse(bench: &mut Bench, run: RunId, class: FailureClass, retry_after: Optio
     let (token, step) = (bench.token(run), bench.open_step(run, StepKind::Model));
     let retry_after_ms = retry_after.map(|seconds| seconds as i64 * 1_000);
     let message = format!("no: {class}");
-    let failure = ModelFailure { class, message, retry_after_ms, paid: false };
+    let failure =
+        ModelFailure { class, message, retry_after_ms, paid: false, overflow: Default::default() };
     bench.apply(Event::ModelFailed { run, token, step, failure });
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use machine::event::ModelFailure;
+use machine::event::{ModelFailure, Overflow};
 use machine::limits::ProviderLimits;
 use machine::rows::{Gate, GateKind, GateState, LaneName, Outcome, StepKind, StepState};
 use machine::run::{Phase, WaitKind};
@@ -52,8 +52,13 @@ fn refuse(bench: &mut Bench, run: RunId, class: FailureClass, retry_after: Optio
     let open = |s: &&machine::rows::Step| s.run == run && s.state == StepState::Intent;
     let step = steps.filter(open).map(|step| step.n).next().expect("a call is out");
     let retry_after_ms = retry_after.map(|seconds| seconds as i64 * 1_000);
-    let failure =
-        ModelFailure { class, message: "too many".to_owned(), retry_after_ms, paid: false };
+    let failure = ModelFailure {
+        class,
+        message: "too many".to_owned(),
+        retry_after_ms,
+        paid: false,
+        overflow: Overflow::default(),
+    };
     bench.apply(Event::ModelFailed { run, token, step, failure });
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use machine::event::ModelFailure;
+use machine::event::{ModelFailure, Overflow};
 use machine::rows::LaneName;
 use machine::run::Phase;
 use machine::{Answer, Event, Notice};
@@ -177,6 +177,7 @@ fn a_generation_grows_with_each_start() {
         message: "late".to_owned(),
         retry_after_ms: None,
         paid: false,
+        overflow: Overflow::default(),
     };
     let late = Event::ModelFailed { run, token, step: 0, failure };
     assert_eq!(bench.apply(late), Answer::Fenced);

@@ -6,6 +6,7 @@ mod audit;
 mod bench;
 mod budget;
 mod circle;
+mod context;
 mod cut;
 mod deliver;
 mod ends;

@@ -178,7 +178,13 @@ fn failures_by_class() {
         let (mut bench, run) = started();
         let token = bench.token(run);
         let message = "no".to_owned();
-        let failure = ModelFailure { class, message, retry_after_ms: None, paid: false };
+        let failure = ModelFailure {
+            class,
+            message,
+            retry_after_ms: None,
+            paid: false,
+            overflow: Default::default(),
+        };
         bench.apply(Event::ModelFailed { run, token, step: 0, failure });
         assert_eq!(bench.phase(run), phase, "{class}");
         assert_eq!(bench.run(run).slot, None, "{class}");

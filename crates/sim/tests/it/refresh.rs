@@ -34,7 +34,7 @@ fn pin(bench: &mut Bench, run: RunId, prefix: &str, tokens: u64) {
 /// The first entry and the prefix of the call that the last event has sent out.
 fn sent(bench: &Bench) -> (i64, types::Hash) {
     let calls = bench.done.actions.iter().filter_map(|action| match action {
-        Action::CallModel(call) => Some((call.first_seq, call.prefix)),
+        Action::CallModel(call) => Some((call.shown.spans.last()?.first_seq, call.prefix)),
         _ => None,
     });
     calls.last().expect("a call goes out")

@@ -136,7 +136,9 @@ fn what_a_run_says_at_its_end_is_what_comes_back() {
 /// Long answers are cut as announces are, and say where the rest is.
 #[test]
 fn a_long_answer_says_where_it_is_whole() {
-    let (mut bench, asker) = two_agents(limits());
+    let mut roomy = limits();
+    roomy.models.insert("m".to_owned(), 200_000);
+    let (mut bench, asker) = two_agents(roomy);
     bench.answer(asker, "", vec![internal("c", send(question(&ops(), "all of it")))]);
     let asked = bench.open(&ops());
     let text = "é".repeat(20_000);

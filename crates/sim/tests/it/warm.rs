@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use machine::context::Span;
 use machine::effect::{Action, ModelCall};
-use machine::rows::{Base, EpisodeReason, Lifecycle, Session, Task};
+use machine::rows::{EpisodeReason, Lifecycle, Session, Task};
 use machine::run::Phase;
 use machine::{Limits, Tx};
 use serde_json::Value;
 use sim::plan::limits;
 use sim::script::{internal, spawn, wait};
 use types::{
-    Access, AgentId, Cleanup, EffectClass, InternalCall, Reuse, RunId, SessionKey, SpawnContext,
-    SpawnRequest, TaskTarget, WaitFor, WhenBusy,
+    Access, AgentId, Cleanup, EffectClass, InternalCall, Reuse, RunId, SessionId, SessionKey,
+    SpawnContext, SpawnRequest, TaskTarget, WaitFor, WhenBusy,
 };
 
 use crate::bench::{Bench, main_session};
@@ -145,7 +146,8 @@ fn a_taken_session_sees_nothing_of_its_earlier_task() {
     assert_eq!(bench.phase(task.run), Phase::Preparing, "its prefix is rendered anew");
     bench.pin(task.run);
     let call = model_call(&bench, task.run);
-    assert_eq!((call.first_seq, call.bases.len()), (3, 0));
+    let begins: Vec<i64> = call.shown.spans.iter().map(|span| span.first_seq).collect();
+    assert_eq!(begins, [3]);
     // Both episodes have one prefix.
     let hashes: BTreeSet<_> = bench
         .disk
@@ -192,7 +194,7 @@ fn a_branch_begins_with_what_its_requester_knew() {
     let home = session(&bench, &main_session()).session_id;
     bench.pin(task.run);
     let call = model_call(&bench, task.run);
-    assert_eq!(call.bases, [Base { session_id: home, first_seq: 1, last_seq: 3 }]);
+    assert_eq!(call.shown.spans[0], span(home, 1, 3));
     // Before its brief it is told what it is.
     let child = session(&bench, &task.session_key).session_id;
     let own = bench.disk.world.entries.iter().filter(|e| e.session_id == child);
@@ -207,11 +209,14 @@ fn a_branch_begins_with_what_its_requester_knew() {
     let below = last_task(&bench);
     bench.pin(below.run);
     let call = model_call(&bench, below.run);
-    let mine = Base { session_id: child, first_seq: 1, last_seq: 2 };
-    assert_eq!(call.bases, [Base { session_id: home, first_seq: 1, last_seq: 3 }, mine]);
+    assert_eq!(call.shown.spans[..2], [span(home, 1, 3), span(child, 1, 2)]);
     bench.restart();
     let again = model_call(&bench, below.run);
-    assert_eq!(again.bases, call.bases, "also after a restart");
+    assert_eq!(again.shown, call.shown, "also after a restart");
+}
+
+fn span(session_id: SessionId, first_seq: i64, last_seq: i64) -> Span {
+    Span { session_id, first_seq, last_seq, head: None, clip: None }
 }
 
 #[test]

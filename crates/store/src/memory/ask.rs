@@ -356,7 +356,7 @@ impl Query for Tables {
         let Some(row) = self.runs.get(&run) else { return Ok(None) };
         let written = self.written.range((run, 0)..=(run, u32::MAX)).rev();
         let mut entries = written.filter_map(|(_, seq)| self.entries.get(&(row.session_id, *seq)));
-        let answer = entries.find(|entry| entry.kind == EntryKind::Assistant);
+        let answer = entries.find(|entry| entry.kind == EntryKind::Assistant && !entry.silent);
         Ok(answer.map(|entry| entry.body.clone()))
     }
 
@@ -547,6 +547,8 @@ impl Query for Tables {
             step: entry.step,
             kind: entry.kind,
             call_id: entry.call_id.clone(),
+            tokens: entry.tokens,
+            silent: entry.silent,
         };
         let named = self.sessions.values().filter_map(|session| session.policy_hash);
         let policies = named.filter_map(|hash| Some((hash, self.blobs.get(&hash)?.clone())));

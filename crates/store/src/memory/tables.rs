@@ -333,7 +333,7 @@ impl Tables {
             self.written.put((row.run, step), row.seq);
         }
         let body = match &row.body {
-            Body::Text(text) => text.clone(),
+            Body::Text(text) | Body::Shortened { text, .. } => text.clone(),
             Body::Inbox(seq) => match self.bodies.get(seq) {
                 Some(body) => body.clone(),
                 None => panic!("there is no inbox row {seq} to take a body from"),
@@ -349,6 +349,7 @@ impl Tables {
             body,
             tokens: row.tokens,
             at: row.at,
+            silent: row.silent,
         };
         self.entries.put((id, row.seq), entry);
     }

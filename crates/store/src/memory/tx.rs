@@ -5,8 +5,9 @@ use std::cmp::Reverse;
 use machine::Tx;
 use machine::budget::Lines;
 use machine::rows::{
-    BudgetKey, EntryKind, FlowNodeState, GateKey, Halt, InboxKind, InboxRow, InboxState, LaneName,
-    Lifecycle, Node, NodeState, Session, Step, StepKind, StepState, Task, TaskKind, Timer,
+    BudgetKey, EntryKind, EntryMark, FlowNodeState, GateKey, Halt, InboxKind, InboxRow, InboxState,
+    LaneName, Lifecycle, Node, NodeState, Session, Step, StepKind, StepState, Task, TaskKind,
+    Timer,
 };
 use types::{
     FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, Spend, TaskId, Timestamp,
@@ -99,7 +100,8 @@ impl Tx for Tables {
 
     fn answer_before(&mut self, run: RunId, step: u32) -> Option<(u32, String)> {
         let mut written = self.written_before(run, step);
-        written.find(|entry| entry.kind == EntryKind::Assistant).and_then(|entry| {
+        let said = |e: &&EntryView| e.kind == EntryKind::Assistant && !e.silent;
+        written.find(said).and_then(|entry| {
             let step = entry.step?;
             Some((step, entry.body.clone()))
         })
@@ -230,8 +232,25 @@ impl Tx for Tables {
         self.written.get(&(run, step)).copied()
     }
 
+    fn marks(&mut self, id: SessionId, first: i64, before: i64, limit: usize) -> Vec<EntryMark> {
+        let (first, before) = ((id, first), (id, before));
+        if first >= before {
+            return Vec::new();
+        }
+        let newest = self.entries.range(first..before).rev().take(limit);
+        let mark = |entry: &EntryView| {
+            let EntryView { seq, kind, tokens, silent, .. } = *entry;
+            EntryMark { seq, kind, tokens, silent }
+        };
+        newest.map(|(_, entry)| mark(entry)).collect()
+    }
+
     fn tokens_between(&mut self, id: SessionId, first: i64, last: i64) -> u64 {
-        self.entries.range((id, first)..=(id, last)).map(|(_, entry)| entry.tokens).sum()
+        if first > last {
+            return 0;
+        }
+        let entries = self.entries.range((id, first)..=(id, last)).map(|(_, entry)| entry);
+        entries.filter(|entry| !entry.silent).map(|entry| entry.tokens).sum()
     }
 
     fn open_tasks_of_tree(&mut self, root: &SessionKey) -> u32 {

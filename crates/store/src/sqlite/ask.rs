@@ -1,6 +1,6 @@
 //! The questions of readers, in SQL.
 
-use machine::check::{EntryHead, World};
+use machine::check::World;
 use machine::rows::{
     CommandRow, Episode, Flow, FlowNode, Halt, InboxKind, InboxState, LaneName, Place,
 };
@@ -160,17 +160,6 @@ fn node_view(c: &mut Columns<'_, '_>) -> rusqlite::Result<NodeView> {
 
 pub fn ledger_total(c: &mut Columns<'_, '_>) -> rusqlite::Result<LedgerTotal> {
     Ok(LedgerTotal { usage: c.usage()?, rows: c.count()?, estimated: c.count()? })
-}
-
-fn entry_head(c: &mut Columns<'_, '_>) -> rusqlite::Result<EntryHead> {
-    Ok(EntryHead {
-        session_id: columns::one(c)?,
-        seq: c.get()?,
-        run: columns::one(c)?,
-        step: c.get()?,
-        kind: columns::one(c)?,
-        call_id: c.get()?,
-    })
 }
 
 pub const LEDGER_SUM: &str = "select coalesce(sum(input), 0), coalesce(sum(output), 0), \
@@ -417,7 +406,7 @@ impl Query for Snapshot<'_> {
 
     fn last_answer(&self, run: RunId) -> Result<Option<String>, StoreError> {
         let sql = "select body from entries where run_id = ?1 and step_n is not null \
-                   and kind = 'assistant' order by step_n desc limit 1";
+                   and kind = 'assistant' and silent = 0 order by step_n desc limit 1";
         self.link.row(sql, [Text(run)], number)
     }
 
@@ -550,8 +539,6 @@ impl Query for Snapshot<'_> {
 
     fn snapshot(&self) -> Result<World, StoreError> {
         let link = self.link;
-        let heads = "select session_id, seq, run_id, step_n, kind, call_id from entries \
-                     order by session_id, seq";
         let policies = "select hash, data from blobs \
                         where hash in (select policy_hash from sessions)";
         let policies = link.rows(policies, [], columns::blob)?;
@@ -562,7 +549,7 @@ impl Query for Snapshot<'_> {
             sessions: link.rows(all!(sessions, "key"), [], columns::session)?,
             transcripts: link.rows(all!(transcripts, "session_id"), [], columns::transcript)?,
             episodes: link.rows(all!(episodes, "session_id, n"), [], columns::episode)?,
-            entries: link.rows(heads, [], entry_head)?,
+            entries: open_rows::heads(link)?,
             inbox: link.rows(all!(inbox, "seq"), [], columns::inbox)?,
             runs: link.rows(all!(runs, "id"), [], columns::run)?,
             steps: link.rows(all!(steps, "run_id, n"), [], columns::step)?,

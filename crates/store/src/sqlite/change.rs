@@ -73,7 +73,14 @@ pub static TRANSCRIPTS: LazyLock<Table> = LazyLock::new(|| {
         name: "transcripts",
         columns: columns!(transcripts),
         keys: 1,
-        fixed: &["session_key", "started_ms", "base_id", "base_first_seq", "base_last_seq"],
+        fixed: &[
+            "session_key",
+            "started_ms",
+            "base_id",
+            "base_first_seq",
+            "base_last_seq",
+            "base_episode",
+        ],
         indexed: &["ended_ms"],
         guard: "true",
     })

@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use machine::queue::QueueWish;
 use machine::rows::{
-    Base, CommandRow, Episode, Flow, FlowNode, Gate, GateKey, Halt, InboxRow, Lane, LedgerRow,
-    Node, Repeats, Run, Session, Step, Task, Timer, Transcript,
+    Base, Clip, CommandRow, Episode, Flow, FlowNode, Gate, GateKey, Halt, InboxRow, Lane,
+    LedgerRow, Node, Repeats, Run, Session, Step, Task, Timer, Transcript,
 };
 use machine::run::Phase;
 use rusqlite::types::{FromSql, ToSqlOutput, Type, Value};
@@ -38,10 +38,11 @@ macro_rules! columns {
     };
     (transcripts) => {
         "session_id, session_key, next_seq, episode, context_tokens, started_ms, base_id, \
-         base_first_seq, base_last_seq, ended_ms, end_reason"
+         base_first_seq, base_last_seq, base_episode, ended_ms, end_reason, gauge"
     };
     (episodes) => {
-        "session_id, n, first_seq, prefix_hash, prefix_tokens, at_ms, reason, pinned_ms"
+        "session_id, n, first_seq, prefix_hash, prefix_tokens, at_ms, reason, pinned_ms, \
+         head_hash, anchor_seq, clip_before, clip_bytes"
     };
     (tasks) => {
         "id, requester_key, parent_id, root_key, depth, session_key, run_id, task_name, label, \
@@ -58,7 +59,7 @@ macro_rules! columns {
     };
     (steps) => {
         "run_id, n, kind, asked_by, name, call_id, args_hash, effect, state, result_hash, model, \
-         started_ms, ended_ms, waits_on"
+         started_ms, ended_ms, waits_on, purpose"
     };
     // Without the body, which the machine never reads.
     (inbox) => {
@@ -66,7 +67,7 @@ macro_rules! columns {
          run_id, timeout_ms, at_ms, done_ms, sender_key, hops, watch"
     };
     (entries) => {
-        "session_id, seq, run_id, step_n, kind, call_id, body, tokens, at_ms"
+        "session_id, seq, run_id, step_n, kind, call_id, body, tokens, at_ms, silent"
     };
     (flows) => {
         "id, task_id, name, max_parallel, on_failure, definition_hash, created_ms"
@@ -200,9 +201,10 @@ impl<'r, 's> Columns<'r, 's> {
 
     fn base(&mut self) -> Result<Option<Base>> {
         let (id, first, last) = (self.parsed_or_none()?, self.get()?, self.get()?);
+        let episode = self.get()?;
         Ok(match (id, first, last) {
             (Some(session_id), Some(first_seq), Some(last_seq)) => {
-                Some(Base { session_id, first_seq, last_seq })
+                Some(Base { session_id, first_seq, last_seq, episode })
             }
             _ => None,
         })
@@ -325,6 +327,7 @@ pub fn transcript(c: &mut Columns<'_, '_>) -> Result<Transcript> {
             (Some(at), Some(why)) => Some((at, why)),
             _ => None,
         },
+        gauge: c.json_or_none()?.unwrap_or_default(),
     })
 }
 
@@ -338,6 +341,14 @@ pub fn episode(c: &mut Columns<'_, '_>) -> Result<Episode> {
         at: c.time()?,
         reason: c.parsed()?,
         pinned: c.time_or_none()?,
+        head: c.parsed_or_none()?,
+        anchor: c.get()?,
+        clip: match (c.get()?, c.get::<Option<i64>>()?) {
+            (Some(before), Some(bytes)) => {
+                Some(Clip { before, bytes: u64::try_from(bytes).unwrap_or(0) })
+            }
+            _ => None,
+        },
     })
 }
 
@@ -457,6 +468,7 @@ pub fn step(c: &mut Columns<'_, '_>) -> Result<Step> {
         started: c.time()?,
         ended: c.time_or_none()?,
         waits_on: c.parsed_or_none()?,
+        purpose: c.parsed()?,
     })
 }
 
@@ -494,6 +506,7 @@ pub fn entry(c: &mut Columns<'_, '_>) -> Result<EntryView> {
         body: c.get()?,
         tokens: c.count()?,
         at: c.time()?,
+        silent: c.get()?,
     })
 }
 

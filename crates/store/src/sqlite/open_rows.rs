@@ -1,12 +1,12 @@
 //! What an audit looks at, in SQL: so that it reads what is open, and not years of what has ended.
 
-use machine::check::World;
+use machine::check::{EntryHead, World};
 use machine::rows::Halt;
 use rusqlite::params;
 use types::{SessionKey, Timestamp};
 
 use super::ask::with_edges;
-use super::columns::{self, Text, columns, int};
+use super::columns::{self, Columns, Text, columns, int};
 use super::link::Link;
 use crate::error::StoreError;
 
@@ -119,4 +119,24 @@ pub fn halts(
          order by run_id limit ?2"
     );
     link.rows(sql, params![root.map(Text), int(limit as u64)], columns::halt)
+}
+
+/// All entries, without their bodies.
+pub fn heads(link: Link<'_>) -> Result<Vec<EntryHead>, StoreError> {
+    let sql = "select session_id, seq, run_id, step_n, kind, call_id, tokens, silent \
+               from entries order by session_id, seq";
+    link.rows(sql, [], head)
+}
+
+fn head(c: &mut Columns<'_, '_>) -> rusqlite::Result<EntryHead> {
+    Ok(EntryHead {
+        session_id: columns::one(c)?,
+        seq: c.get()?,
+        run: columns::one(c)?,
+        step: c.get()?,
+        kind: columns::one(c)?,
+        call_id: c.get()?,
+        tokens: c.count()?,
+        silent: c.get()?,
+    })
 }

@@ -133,8 +133,10 @@ pub fn transcript(link: Link<'_>, row: &Transcript) -> Put {
         row.base.map(|base| Text(base.session_id)),
         row.base.map(|base| base.first_seq),
         row.base.map(|base| base.last_seq),
+        row.base.map_or(1, |base| base.episode),
         row.ended.map(|(at, _)| at.ms()),
         row.ended.map(|(_, why)| why.as_str()),
+        json(&row.gauge),
     ];
     TRANSCRIPTS.put(link, params).map(drop)
 }
@@ -142,7 +144,7 @@ pub fn transcript(link: Link<'_>, row: &Transcript) -> Put {
 pub fn episode(link: Link<'_>, row: &Episode) -> Put {
     let sql = upsert!(
         episodes,
-        "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8",
+        "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12",
         "session_id, n",
         "prefix_hash = excluded.prefix_hash, prefix_tokens = excluded.prefix_tokens, \
          pinned_ms = excluded.pinned_ms"
@@ -156,6 +158,10 @@ pub fn episode(link: Link<'_>, row: &Episode) -> Put {
         row.at.ms(),
         row.reason.as_str(),
         row.pinned.map(|at| at.ms()),
+        row.head.map(Text),
+        row.anchor,
+        row.clip.map(|clip| clip.before),
+        row.clip.map(|clip| int(clip.bytes)),
     ];
     link.run(sql, params).map(drop)
 }
@@ -303,6 +309,7 @@ pub fn step(link: Link<'_>, row: &Step) -> Put {
         row.started.ms(),
         row.ended.map(|at| at.ms()),
         row.waits_on.map(Text),
+        row.purpose.as_str(),
     ];
     one(STEPS.put(link, params)?, || format!("step {} of {} would change its end", row.n, row.run))
 }
@@ -351,7 +358,7 @@ pub fn new_inbox(link: Link<'_>, row: &InboxRow, body: &str) -> Put {
 }
 
 pub fn entry(link: Link<'_>, row: &Entry, body: &str) -> Put {
-    let sql = insert!(entries, "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9");
+    let sql = insert!(entries, "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10");
     let params = params![
         Text(row.session_id),
         row.seq,
@@ -362,6 +369,7 @@ pub fn entry(link: Link<'_>, row: &Entry, body: &str) -> Put {
         body,
         int(row.tokens),
         row.at.ms(),
+        row.silent,
     ];
     link.run(sql, params).map(drop)
 }
@@ -371,7 +379,7 @@ pub fn entry_from_inbox(link: Link<'_>, row: &Entry, inbox: i64) -> Put {
     let sql = concat!(
         "insert into entries (",
         columns!(entries),
-        ") select ?1, ?2, ?3, ?4, ?5, ?6, body, ?7, ?8 from inbox where seq = ?9"
+        ") select ?1, ?2, ?3, ?4, ?5, ?6, body, ?7, ?8, ?9 from inbox where seq = ?10"
     );
     let params = params![
         Text(row.session_id),
@@ -382,6 +390,7 @@ pub fn entry_from_inbox(link: Link<'_>, row: &Entry, inbox: i64) -> Put {
         row.call_id,
         int(row.tokens),
         row.at.ms(),
+        row.silent,
         inbox,
     ];
     one(link.run(sql, params)?, || format!("there is no inbox row {inbox} to take a body from"))

@@ -5,9 +5,9 @@
 use std::panic::resume_unwind;
 
 use machine::rows::{
-    Body, BudgetKey, BudgetRow, CommandRow, Entry, Episode, Flow, FlowNode, Gate, GateKey, Halt,
-    InboxRow, JournalLine, Kept, Lane, LaneName, LedgerRow, Node, Repeats, Reservation, Run,
-    Session, Step, Task, Timer, TimerKind, Transcript,
+    Body, BudgetKey, BudgetRow, CommandRow, Entry, EntryMark, Episode, Flow, FlowNode, Gate,
+    GateKey, Halt, InboxRow, JournalLine, Kept, Lane, LaneName, LedgerRow, Node, Repeats,
+    Reservation, Run, Session, Step, Task, Timer, TimerKind, Transcript,
 };
 use machine::{Rows, Tx};
 use rusqlite::params;
@@ -199,7 +199,9 @@ impl Rows for SqlTx<'_> {
 
     fn add_entry(&mut self, entry: &Entry) {
         match &entry.body {
-            Body::Text(text) => must(put::entry(self.link, entry, text)),
+            Body::Text(text) | Body::Shortened { text, .. } => {
+                must(put::entry(self.link, entry, text));
+            }
             Body::Inbox(seq) => must(put::entry_from_inbox(self.link, entry, *seq)),
         }
     }
@@ -306,7 +308,7 @@ impl Tx for SqlTx<'_> {
 
     fn answer_before(&mut self, run: RunId, step: u32) -> Option<(u32, String)> {
         let sql = "select step_n, body from entries where run_id = ?1 and kind = 'assistant' \
-                   and step_n < ?2 order by step_n desc limit 1";
+                   and silent = 0 and step_n < ?2 order by step_n desc limit 1";
         self.row(sql, params![Text(run), step], |c| Ok((c.get()?, c.get()?)))
     }
 
@@ -443,9 +445,17 @@ impl Tx for SqlTx<'_> {
         self.row(sql, params![Text(run), step], number)
     }
 
+    fn marks(&mut self, id: SessionId, first: i64, before: i64, limit: usize) -> Vec<EntryMark> {
+        let sql = "select seq, kind, tokens, silent from entries \
+                   where session_id = ?1 and seq >= ?2 and seq < ?3 order by seq desc limit ?4";
+        self.rows(sql, params![Text(id), first, before, bound(limit)], |c| {
+            Ok(EntryMark { seq: c.get()?, kind: c.parsed()?, tokens: c.count()?, silent: c.get()? })
+        })
+    }
+
     fn tokens_between(&mut self, id: SessionId, first: i64, last: i64) -> u64 {
         let sql = "select coalesce(sum(tokens), 0) from entries \
-                   where session_id = ?1 and seq between ?2 and ?3";
+                   where session_id = ?1 and seq between ?2 and ?3 and silent = 0";
         let sum = self.row(sql, params![Text(id), first, last], number::<i64>);
         sum.and_then(|sum| u64::try_from(sum).ok()).unwrap_or(0)
     }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use machine::check::check;
-use machine::event::{CallPlan, Inbound, ModelFailure, ModelReply, PlannedCall, ToolDone};
+use machine::event::{
+    CallPlan, Inbound, ModelFailure, ModelReply, Overflow, PlannedCall, ToolDone,
+};
 use machine::limits::{AgentLimits, AllowAgents};
 use machine::policy::{ToolFact, ToolRules};
 use machine::rows::InboxKind;
@@ -171,6 +173,7 @@ impl Twins {
                         message: "overloaded".to_owned(),
                         retry_after_ms: Some(100),
                         paid: self.below(2) == 0,
+                        overflow: Overflow::default(),
                     };
                     return Some(Event::ModelFailed { run, token, step, failure });
                 }

@@ -2,9 +2,9 @@
 
 use machine::queue::{Drop, QueueMode, QueueWish};
 use machine::rows::{
-    Base, Body, Entry, EntryKind, Episode, EpisodeReason, Flow, FlowNode, FlowNodeState, InboxKind,
-    InboxRow, InboxState, Lane, LaneName, LedgerRow, Lifecycle, Node, NodeState, Place, Run,
-    Session, Step, StepKind, StepState, Task, TaskKind, Transcript,
+    Base, Body, Entry, EntryKind, Episode, EpisodeReason, Flow, FlowNode, FlowNodeState, Gauge,
+    InboxKind, InboxRow, InboxState, Lane, LaneName, LedgerRow, Lifecycle, Node, NodeState, Place,
+    Purpose, Run, Session, Step, StepKind, StepState, Task, TaskKind, Transcript,
 };
 use machine::run::Phase;
 use machine::status::TaskStatus;
@@ -99,7 +99,13 @@ pub fn transcript(n: u128) -> Transcript {
         next_seq: 1,
         episode: 1,
         context_tokens: 12,
-        base: (n != 1).then(|| Base { session_id: session_id(1), first_seq: 1, last_seq: 9 }),
+        gauge: Gauge { counted: 3, ..Gauge::default() },
+        base: (n != 1).then(|| Base {
+            session_id: session_id(1),
+            first_seq: 1,
+            last_seq: 9,
+            episode: 2,
+        }),
         started: Timestamp(100),
         ended: None,
     }
@@ -111,6 +117,9 @@ pub fn episode(n: u128) -> Episode {
         n: 1,
         first_seq: 1,
         reason: EpisodeReason::Pool,
+        head: None,
+        anchor: None,
+        clip: None,
         prefix_hash: None,
         prefix_tokens: 7,
         pinned: None,
@@ -231,6 +240,7 @@ pub fn model_step(run: u128, n: u32) -> Step {
         run: run_id(run),
         n,
         kind: StepKind::Model,
+        purpose: Purpose::Reply,
         asked_by: None,
         name: None,
         call_id: None,
@@ -327,6 +337,7 @@ pub fn entry(n: u128, seq: i64, step: Option<u32>, kind: EntryKind, body: &str) 
         call_id: (kind == EntryKind::ToolResult).then(|| format!("call {}", step.unwrap_or(0))),
         body: Body::Text(body.to_owned()),
         tokens: 9,
+        silent: false,
         at: Timestamp(150),
     }
 }

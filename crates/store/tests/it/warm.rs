@@ -80,6 +80,7 @@ fn a_branch_finds_where_it_begins_and_how_long_it_is() {
                 call_id: None,
                 body: Body::Text("x".to_owned()),
                 tokens: 10 * seq as u64,
+                silent: false,
                 at: Timestamp(1),
             });
         }

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use clap::{Args, Subcommand};
-use protocol::administer::{ChangedResult, DeleteResult};
+use protocol::administer::{ChangedResult, CompactResult, DeleteResult};
 use protocol::chat::ChatHistoryResult;
 use protocol::message::{Block, ChatMessage};
 use protocol::receipt::{MessageResult, WaitsFor};
@@ -28,6 +28,8 @@ pub enum SessionsCommand {
     Rename(RenameArgs),
     /// Stop a session with all its sub-agents, and begin it anew under the same key
     Reset(ResetArgs),
+    /// Summarise what was said so far, and let the session go on with that
+    Compact(CompactArgs),
     /// Put a session away: it is kept, and takes nothing in until it is restored
     Archive(KeyArgs),
     /// Take an archived session back
@@ -65,6 +67,16 @@ pub struct ResetArgs {
     /// Only if this is its transcript still
     #[arg(long, value_name = "ID")]
     session_id: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct CompactArgs {
+    /// `main`, `thread:<name>`, or a full key
+    key: String,
+
+    /// What matters above all, and must be in the summary
+    #[arg(long, value_name = "TEXT")]
+    hint: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -139,6 +151,7 @@ pub async fn run(
             let params = json!({ "key": key, "expectedSessionId": args.session_id });
             change(setup, Method::SessionsReset, params, "reset", out).await
         }
+        SessionsCommand::Compact(args) => compact(args, setup, out).await,
         SessionsCommand::Delete(args) => delete(args, setup, out).await,
     }
 }
@@ -200,6 +213,19 @@ async fn delete(args: KeyArgs, setup: &Setup, out: &mut impl Write) -> anyhow::R
         return Ok(json_lines(out, &[gone])?);
     }
     Ok(writeln!(out, "{key} deleted")?)
+}
+
+/// Gives the order; what has come of it is an event, and a line of the journal.
+async fn compact(args: CompactArgs, setup: &Setup, out: &mut impl Write) -> anyhow::Result<()> {
+    let method = Method::SessionsCompact;
+    let mut client = administrator(setup, method).await?;
+    let key = setup.session_key(&args.key, None)?;
+    let params = json!({ "key": key, "hint": args.hint });
+    let ordered: CompactResult = client.get(method, params).await?;
+    if setup.json {
+        return Ok(json_lines(out, &[ordered])?);
+    }
+    Ok(writeln!(out, "{}", ordered.note)?)
 }
 
 /// `windlass threads`: the named conversations, and what they are about.
@@ -270,9 +296,17 @@ fn row(session: &SessionRow) -> Vec<String> {
         session.activity.clone().unwrap_or_default(),
         session.status.map(|status| status.to_string()).unwrap_or_default(),
         session.queued_inputs.to_string(),
-        session.total_tokens.to_string(),
+        used(session),
         one_line(session.label.as_deref().unwrap_or(""), 40),
     ]
+}
+
+/// What the next request holds, of what it may.
+fn used(session: &SessionRow) -> String {
+    match session.context_tokens {
+        Some(window) => format!("{}/{window}", session.total_tokens),
+        None => session.total_tokens.to_string(),
+    }
 }
 
 async fn show(

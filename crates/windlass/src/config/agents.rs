@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use types::{AgentId, Budget, Thinking};
 
 use super::bootstrap::{Bootstrap, BootstrapBounds};
+use super::compaction::Compaction;
 use super::inventory;
 use super::model_choice::{self, ModelWish, model, thinking};
 use super::model_ref::{ModelChoice, ModelRef};
@@ -40,6 +41,7 @@ pub struct AgentDefaults {
     pub timeout_seconds: u64,
     /// Of each session, with all that it has spawned.
     pub budget: Budget,
+    pub compaction: Compaction,
     pub subagents: Subagents,
 }
 
@@ -287,6 +289,7 @@ impl AgentDefaults {
             max_concurrent: s.count("maxConcurrent", 1..=1_000).unwrap_or(4),
             timeout_seconds: s.integer("timeoutSeconds", 0..=u64::MAX).unwrap_or(RUN_SECONDS),
             budget: money::budget(s, "budget"),
+            compaction: s.section("compaction", Compaction::read),
             subagents: s.section("subagents", Subagents::read),
         }
     }

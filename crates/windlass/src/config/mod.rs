@@ -21,6 +21,7 @@ mod agents;
 mod auth;
 mod between;
 mod bootstrap;
+mod compaction;
 pub(crate) mod document;
 mod gateway;
 mod inventory;
@@ -53,6 +54,7 @@ pub use agents::{
 };
 pub use between::{AgentToAgent, Exchange, SessionTools};
 pub use bootstrap::{Bootstrap, BootstrapBounds};
+pub use compaction::{Compaction, MemoryFlush};
 pub use gateway::{Auth, AuthMode, Bind, ControlUi, Gateway, Mode, Remote};
 pub use model_choice::{ModelParams, ModelWish};
 pub use model_ref::{ModelChoice, ModelRef};

@@ -33,6 +33,7 @@ fn the_agents_of_a_full_file() {
     agents.defaults.maxConcurrent 2
     agents.defaults.timeoutSeconds 172800
     agents.defaults.budget {}
+    agents.defaults.compaction {"enabled":true,"softRatio":0.8,"keepRecentTokens":20000,"memoryFlush":{"enabled":true}}
     agents.defaults.subagents.maxConcurrent 8
     agents.defaults.subagents.maxSpawnDepth 3
     agents.defaults.subagents.maxChildrenPerAgent 5
