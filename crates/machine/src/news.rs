@@ -49,12 +49,6 @@ impl Notice {
                 task.map(|task| task.to_string()).unwrap_or_else(|| session.to_string()),
                 json!({ "session": session }),
             ),
-            Notice::Compacting { .. } | Notice::Compacted { .. } => {
-                return self.line_of_a_context();
-            }
-            Notice::Dropped { session, message } => {
-                ("dropped", message.to_string(), json!({ "session": session }))
-            }
             Notice::NodeStarted { node }
             | Notice::NodeLost { node }
             | Notice::Draining { node } => {
@@ -74,6 +68,9 @@ impl Notice {
             | Notice::SessionRestored { .. }
             | Notice::Commanded { .. }
             | Notice::Pinned { .. }
+            | Notice::Dropped { .. }
+            | Notice::Compacting { .. }
+            | Notice::Compacted { .. }
             | Notice::SessionChanged { .. } => return self.line_of_a_session(),
         };
         (kind, subject, detail.to_string())
@@ -246,8 +243,14 @@ impl Notice {
                         "same": same, "resentTokens": resent, "writtenUsd": written,
                         "readUsd": read }),
             ),
+            Notice::Dropped { session, message } => {
+                ("dropped", message.to_string(), json!({ "session": session }))
+            }
             Notice::SessionChanged { session, what } => {
                 ("session", session.to_string(), json!({ "what": what }))
+            }
+            Notice::Compacting { .. } | Notice::Compacted { .. } => {
+                return self.line_of_a_context();
             }
             other => unreachable!("{other:?} has its line elsewhere"),
         };
