@@ -66,7 +66,7 @@ pub async fn end(run: RunId, within: Duration) -> Vec<u32> {
 }
 
 /// This process, its parent, and so on.
-fn ancestors(pid: u32) -> Vec<u32> {
+pub(crate) fn ancestors(pid: u32) -> Vec<u32> {
     let mut above = vec![pid];
     while let Some(parent) = above.last().copied().and_then(parent) {
         // Numbers grow back in a circle only if /proc changes under us.

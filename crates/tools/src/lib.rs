@@ -34,6 +34,7 @@ mod exec;
 mod group;
 mod launch;
 pub mod leftover;
+pub mod marked;
 mod matching;
 mod memory;
 mod output;
@@ -45,6 +46,7 @@ mod replace;
 pub mod scripted;
 mod search;
 pub mod sections;
+pub mod source;
 pub mod deliver;
 pub mod sessions;
 pub mod web_fetch;
@@ -62,6 +64,8 @@ use types::{EffectClass, RunId, SessionKey, ToolSpec};
 
 pub use crate::process::Table as Processes;
 
+pub use source::Source;
+
 /// One thing that an agent can do.
 #[async_trait]
 pub trait Tool: Send + Sync + fmt::Debug {
@@ -73,6 +77,11 @@ pub trait Tool: Send + Sync + fmt::Debug {
     /// As [`Tool::effect`], of one call, where it depends on what is asked for.
     fn effect_of(&self, _arguments: &str) -> EffectClass {
         self.effect()
+    }
+
+    /// Without the `group:` by which entries of a policy name them.
+    fn groups(&self) -> Vec<String> {
+        sections::of(&self.spec().name).iter().map(|&group| group.to_owned()).collect()
     }
 
     /// Does it. Never fails: an error is an output with `is_error`.
@@ -306,6 +315,10 @@ impl Tool for Bounded {
 
     fn effect_of(&self, arguments: &str) -> EffectClass {
         self.inner.effect_of(arguments)
+    }
+
+    fn groups(&self) -> Vec<String> {
+        self.inner.groups()
     }
 
     async fn call(&self, context: &ToolContext, arguments: &str) -> ToolOutput {

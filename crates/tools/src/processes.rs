@@ -66,7 +66,8 @@ fn read(pid: u32) -> Option<Process> {
     (!zombie).then_some(Process { pid, group, run, call })
 }
 
-fn value(environment: &[u8], name: &str) -> Option<String> {
+/// What a variable says in an environment as `/proc` shows it.
+pub(crate) fn value(environment: &[u8], name: &str) -> Option<String> {
     let mut variables = environment.split(|byte| *byte == 0);
     variables.find_map(|variable| {
         let value = std::str::from_utf8(variable).ok()?.strip_prefix(name)?.strip_prefix('=')?;

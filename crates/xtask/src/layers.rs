@@ -4,7 +4,7 @@
 //!  5  windlass
 //!  4  gateway
 //!  3  runtime
-//!  2  store
+//!  2  store      mcp
 //!  1  machine   protocol   providers   tools
 //!  0  types
 //! ```
@@ -38,6 +38,7 @@ const CRATES: &[Crate] = &[
     Crate { name: "providers", layer: 1, may_use: &["types"] },
     Crate { name: "tools", layer: 1, may_use: &["types"] },
     Crate { name: "store", layer: 2, may_use: &["types", "machine"] },
+    Crate { name: "mcp", layer: 2, may_use: &["types", "tools"] },
     Crate {
         name: "runtime",
         layer: 3,
@@ -53,7 +54,8 @@ const CRATES: &[Crate] = &[
         name: "windlass",
         layer: 5,
         may_use: &[
-            "types", "machine", "store", "providers", "tools", "runtime", "protocol", "gateway",
+            "types", "machine", "store", "mcp", "providers", "tools", "runtime", "protocol",
+            "gateway",
         ],
     },
     Crate { name: "sim", layer: 5, may_use: &["types", "machine", "store"] },
@@ -74,7 +76,8 @@ const IMPURE_FEATURES: &[&str] = &["v1", "v4", "v6", "v7", "rng-getrandom", "fas
 const RESERVED: &[(&str, &[&str], &str)] = &[
     ("rusqlite", &["store", "tools"], "SQL appears only in store, and over notes in tools"),
     ("refinery", &["store"], "SQL appears only in store"),
-    ("reqwest", &["providers", "tools"], "HTTP clients appear only in providers and tools"),
+    ("reqwest", &["providers", "tools", "mcp"], "HTTP clients are in providers, tools and mcp"),
+    ("rmcp", &["mcp"], "the protocol of tool servers is spoken only in mcp"),
     ("axum", &["gateway", "stub"], "HTTP is served only by gateway and stub"),
     ("tokio-tungstenite", &["windlass"], "the gateway's client is in windlass::client"),
 ];

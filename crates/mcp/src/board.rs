@@ -1,0 +1,187 @@
+//! What tools are known, now and after a restart.
+//!
+//! The last list of each server lies in a file, under the hash of its configuration: the next
+//! start offers the same tools without starting the server, so that the prefix of a session stays
+//! the same bytes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rmcp::model::Tool;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use types::Hash;
+
+use crate::config::ServerConfig;
+use crate::spec::{Offer, TOOLS_MAX, offers};
+
+/// Longest list that is kept. A longer one holds for this life of the gateway only.
+const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The tools of all servers.
+#[derive(Debug)]
+pub(crate) struct Board {
+    folder: PathBuf,
+    known: Mutex<BTreeMap<String, Known>>,
+    /// Counts the changes.
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Known {
+    /// None until it was asked once.
+    offers: Option<Vec<Offer>>,
+    failed: Option<String>,
+}
+
+/// A list as it lies in its file.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    config: Hash,
+    pub(crate) tools: Vec<Tool>,
+}
+
+impl Board {
+    /// Reads what is known of `servers`.
+    pub(crate) fn read(folder: &Path, servers: &[ServerConfig]) -> Board {
+        let known = servers.iter().map(|config| {
+            let kept = read(folder, config);
+            let offers = kept.map(|kept| offers(config, &kept.tools));
+            (config.name.clone(), Known { offers, failed: None })
+        });
+        let (known, changes) = (Mutex::new(known.collect()), watch::Sender::new(0));
+        Board { folder: folder.to_owned(), known, changes }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
+        // The map is whole between any two of its calls, so a poisoned lock is usable.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what a server offers, and keeps it for the next start.
+    pub(crate) fn set_tools(&self, config: &ServerConfig, mut tools: Vec<Tool>) {
+        // The order in which a server lists them is no news.
+        tools.sort_by(|one, other| one.name.cmp(&other.name));
+        let offers = offers(config, &tools);
+        let mut known = self.locked();
+        let entry = known.entry(config.name.clone()).or_default();
+        entry.failed = None;
+        if entry.offers.as_ref() == Some(&offers) {
+            return;
+        }
+        entry.offers = Some(offers);
+        drop(known);
+        if let Err(error) = self.keep(config, tools) {
+            tracing::warn!(server = config.name, %error, "its tools are not kept for the next start");
+        }
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Notes that a server could not be asked.
+    pub(crate) fn set_failed(&self, server: &str, why: String) {
+        self.locked().entry(server.to_owned()).or_default().failed = Some(why);
+    }
+
+    /// Has this server ever told its tools?
+    pub(crate) fn knows(&self, server: &str) -> bool {
+        self.locked().get(server).is_some_and(|known| known.offers.is_some())
+    }
+
+    /// What there is, and how many changes it has seen.
+    pub(crate) fn offers(&self) -> (u64, BTreeMap<String, Vec<Offer>>) {
+        let known = self.locked();
+        let offers =
+            known.iter().filter_map(|(name, known)| Some((name.clone(), known.offers.clone()?)));
+        (*self.changes.borrow(), offers.collect())
+    }
+
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn keep(&self, config: &ServerConfig, mut tools: Vec<Tool>) -> io::Result<()> {
+        tools.truncate(2 * TOOLS_MAX);
+        let text = serde_json::to_string(&Kept { config: config.hash(), tools })?;
+        if text.len() > FILE_BYTES_MAX {
+            return Err(io::Error::other(format!("they are {} bytes", text.len())));
+        }
+        fs::create_dir_all(&self.folder)?;
+        let path = file(&self.folder, &config.name);
+        // It gets its name when it is whole.
+        let partial = path.with_extension("partial");
+        fs::write(&partial, text)?;
+        fs::rename(partial, path)
+    }
+}
+
+fn file(folder: &Path, server: &str) -> PathBuf {
+    folder.join(format!("{server}.json"))
+}
+
+/// The list that was kept of a server, if it is of this configuration.
+pub(crate) fn read(folder: &Path, config: &ServerConfig) -> Option<Kept> {
+    let text = fs::read_to_string(file(folder, &config.name)).ok()?;
+    // One that cannot be read is asked for again.
+    let kept: Kept = serde_json::from_str(&text).ok()?;
+    (kept.config == config.hash()).then_some(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use serde_json::Map;
+
+    use super::*;
+    use crate::config::Reach;
+
+    fn config(args: &[&str]) -> ServerConfig {
+        ServerConfig {
+            name: "s".to_owned(),
+            reach: Reach::Stdio {
+                command: "cat".to_owned(),
+                args: args.iter().map(|&arg| arg.to_owned()).collect(),
+                env: BTreeMap::new(),
+                cwd: None,
+            },
+            connect_timeout: Duration::from_secs(1),
+            call_timeout: Duration::from_secs(1),
+            include: Vec::new(),
+            exclude: Vec::new(),
+            trusted: false,
+            parallel: true,
+        }
+    }
+
+    fn tools(names: &[&str]) -> Vec<Tool> {
+        let tool = |name: &&str| Tool::new((*name).to_owned(), "d", Arc::new(Map::new()));
+        names.iter().map(tool).collect()
+    }
+
+    #[test]
+    fn a_list_is_there_after_a_restart_and_not_for_another_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, other) = (config(&[]), config(&["-u"]));
+        let board = Board::read(folder.path(), std::slice::from_ref(&one));
+        assert!(!board.knows("s"));
+        let changes = board.changes();
+        board.set_tools(&one, tools(&["b", "a"]));
+        assert!(board.knows("s") && *changes.borrow() == 1);
+        board.set_tools(&one, tools(&["a", "b"]));
+        assert_eq!(*changes.borrow(), 1, "the same in another order is no change");
+
+        let (_, before) = board.offers();
+        let (_, after) = Board::read(folder.path(), std::slice::from_ref(&one)).offers();
+        assert_eq!(before, after);
+        assert!(!Board::read(folder.path(), &[other]).knows("s"));
+        fs::write(folder.path().join("s.json"), "{").unwrap();
+        assert!(
+            !Board::read(folder.path(), &[one]).knows("s"),
+            "a damaged file is asked for again"
+        );
+    }
+}
