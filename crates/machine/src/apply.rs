@@ -6,7 +6,7 @@ use crate::rows::JournalLine;
 use crate::state::State;
 use crate::{
     attempt, budget, command, deliver, flow, halt, inbox, internal, lane, node, recover, redeliver,
-    session, step, stop, timer,
+    repin, session, step, stop, timer,
 };
 
 /// Applies `event` to the rows that it concerns.
@@ -18,6 +18,8 @@ pub fn apply(state: &mut State<'_>, event: Event) -> Answer {
     let answer = match event {
         Event::MessageReceived(inbound) => inbox::accept(state, inbound),
         Event::Admit(lane) => lane::admit(state, lane),
+        Event::PinAgain { run, token } => repin::again(state, run, token),
+        Event::ToolsMissing { run, servers } => repin::without(state, run, servers),
         Event::Pinned { run, token, prefix, tokens } => {
             step::on_pinned(state, run, token, &prefix, tokens)
         }

@@ -297,6 +297,12 @@ pub enum Notice {
         error: String,
         retry_in_ms: Option<i64>,
     },
+    /// Its episode begins without the tools of these servers: they could not be asked.
+    ToolsMissing {
+        run: RunId,
+        session: SessionKey,
+        servers: Vec<String>,
+    },
     ToolStarted {
         run: RunId,
         session: SessionKey,

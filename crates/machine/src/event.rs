@@ -59,6 +59,16 @@ pub enum Event {
         step: u32,
         call: InternalCall,
     },
+    /// The prefix could not be rendered yet: meanwhile other tools have become known.
+    PinAgain {
+        run: RunId,
+        token: Token,
+    },
+    /// The prefix of a run is rendered without the tools of these servers, which cannot be asked.
+    ToolsMissing {
+        run: RunId,
+        servers: Vec<String>,
+    },
     /// A person or a program asks, in the name of a session, for what an agent asks for with a
     /// tool: the same operation, policy and record, and no model.
     Ask(Asked),
@@ -143,6 +153,8 @@ impl Event {
             Event::MessageReceived(_) => "MessageReceived",
             Event::Admit(_) => "Admit",
             Event::Pinned { .. } => "Pinned",
+            Event::PinAgain { .. } => "PinAgain",
+            Event::ToolsMissing { .. } => "ToolsMissing",
             Event::ModelReplied { .. } => "ModelReplied",
             Event::ModelFailed { .. } => "ModelFailed",
             Event::ToolFinished { .. } => "ToolFinished",
@@ -175,6 +187,7 @@ impl Event {
     pub fn stalls(&self) -> Option<RunId> {
         match self {
             Event::Pinned { run, .. }
+            | Event::PinAgain { run, .. }
             | Event::ModelReplied { run, .. }
             | Event::ModelFailed { run, .. }
             | Event::ToolFinished { run, .. }

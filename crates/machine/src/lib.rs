@@ -33,6 +33,7 @@ pub mod kept;
 pub mod context;
 mod step;
 mod answer;
+mod repin;
 pub mod cut;
 mod announce;
 pub mod person;

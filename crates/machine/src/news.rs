@@ -24,6 +24,11 @@ impl Notice {
             Notice::ModelDiffers { run, asked, answered, .. } => {
                 ("model.differs", run.to_string(), json!({ "asked": asked, "answered": answered }))
             }
+            Notice::ToolsMissing { run, session, servers } => (
+                "tools.missing",
+                run.to_string(),
+                json!({ "session": session, "servers": servers }),
+            ),
             Notice::RunQueued { .. }
             | Notice::GaveWay { .. }
             | Notice::RunStarted { .. }

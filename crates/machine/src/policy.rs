@@ -77,9 +77,12 @@ impl Profile {
                 "group:memory",
                 "group:sessions",
                 "group:agents",
+                "group:mcp",
                 "automations",
             ],
-            Profile::Messaging => &["message", "sessions_*", "subagents", "session_status"],
+            Profile::Messaging => {
+                &["message", "sessions_*", "subagents", "session_status", "group:mcp"]
+            }
             Profile::Full => &["*"],
         }
     }

@@ -40,16 +40,11 @@ pub fn call(state: &mut State<'_>, run: RunId) {
         return;
     }
     let row = state.run(&run).clone();
-    let session = state.session(&row.session_key).clone();
     let n = state.transcript(&row.session_id).episode;
     let episode = state.episode(&(row.session_id, n)).clone();
-    let token = token(state, run);
     let Some(prefix) = episode.prefix_hash else {
         transition(state, run, RunEvent::AdmittedUnpinned);
-        let tools = policy::renew(state, &session.key).allowed;
-        let role = Role::at(session.depth, state.limits);
-        let (session, agent) = (session.key, session.agent);
-        state.actions.push(Action::Pin { run, token, session, agent, role, tools });
+        pin(state, run);
         return;
     };
     if !failover::choose(state, run) {
@@ -72,6 +67,7 @@ pub fn call(state: &mut State<'_>, run: RunId) {
     budget::reserve(state, run);
     let row_of_step = state.step_mut(&(run, step));
     (row_of_step.purpose, row_of_step.model) = (purpose, Some(row.model.clone()));
+    let token = token(state, run);
     let call = ModelCall {
         run,
         token,
@@ -86,6 +82,17 @@ pub fn call(state: &mut State<'_>, run: RunId) {
         prefix,
     };
     state.actions.push(Action::CallModel(call));
+}
+
+/// Decides which tools the run's episode has, and has its prefix rendered.
+pub fn pin(state: &mut State<'_>, run: RunId) {
+    let token = token(state, run);
+    let key = state.run(&run).session_key.clone();
+    let tools = policy::renew(state, &key).allowed;
+    let session = state.session(&key).clone();
+    let role = Role::at(session.depth, state.limits);
+    let (session, agent) = (session.key, session.agent);
+    state.actions.push(Action::Pin { run, token, session, agent, role, tools });
 }
 
 /// Ends the run if it, or something above it, has been stopped, or its time is over.

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rmcp::model::Tool;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 use types::Hash;
 
 use crate::config::ServerConfig;
@@ -27,14 +27,14 @@ pub(crate) struct Board {
     folder: PathBuf,
     known: Mutex<BTreeMap<String, Known>>,
     /// Counts the changes.
-    changes: watch::Sender<u64>,
+    changes: AtomicU64,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Known {
     /// None until it was asked once.
     offers: Option<Vec<Offer>>,
-    failed: Option<String>,
+    failed: bool,
 }
 
 /// A list as it lies in its file.
@@ -50,9 +50,9 @@ impl Board {
         let known = servers.iter().map(|config| {
             let kept = read(folder, config);
             let offers = kept.map(|kept| offers(config, &kept.tools));
-            (config.name.clone(), Known { offers, failed: None })
+            (config.name.clone(), Known { offers, failed: false })
         });
-        let (known, changes) = (Mutex::new(known.collect()), watch::Sender::new(0));
+        let (known, changes) = (Mutex::new(known.collect()), AtomicU64::new(0));
         Board { folder: folder.to_owned(), known, changes }
     }
 
@@ -68,7 +68,7 @@ impl Board {
         let offers = offers(config, &tools);
         let mut known = self.locked();
         let entry = known.entry(config.name.clone()).or_default();
-        entry.failed = None;
+        entry.failed = false;
         if entry.offers.as_ref() == Some(&offers) {
             return;
         }
@@ -77,12 +77,17 @@ impl Board {
         if let Err(error) = self.keep(config, tools) {
             tracing::warn!(server = config.name, %error, "its tools are not kept for the next start");
         }
-        self.changes.send_modify(|count| *count += 1);
+        self.changes.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Notes that a server could not be asked.
-    pub(crate) fn set_failed(&self, server: &str, why: String) {
-        self.locked().entry(server.to_owned()).or_default().failed = Some(why);
+    pub(crate) fn set_failed(&self, server: &str) {
+        self.locked().entry(server.to_owned()).or_default().failed = true;
+    }
+
+    /// Could it not be asked, the last time?
+    pub(crate) fn has_failed(&self, server: &str) -> bool {
+        self.locked().get(server).is_some_and(|known| known.failed)
     }
 
     /// Has this server ever told its tools?
@@ -95,11 +100,7 @@ impl Board {
         let known = self.locked();
         let offers =
             known.iter().filter_map(|(name, known)| Some((name.clone(), known.offers.clone()?)));
-        (*self.changes.borrow(), offers.collect())
-    }
-
-    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
+        (self.changes.load(Ordering::SeqCst), offers.collect())
     }
 
     fn keep(&self, config: &ServerConfig, mut tools: Vec<Tool>) -> io::Result<()> {
@@ -168,11 +169,10 @@ mod tests {
         let (one, other) = (config(&[]), config(&["-u"]));
         let board = Board::read(folder.path(), std::slice::from_ref(&one));
         assert!(!board.knows("s"));
-        let changes = board.changes();
         board.set_tools(&one, tools(&["b", "a"]));
-        assert!(board.knows("s") && *changes.borrow() == 1);
+        assert!(board.knows("s") && board.offers().0 == 1);
         board.set_tools(&one, tools(&["a", "b"]));
-        assert_eq!(*changes.borrow(), 1, "the same in another order is no change");
+        assert_eq!(board.offers().0, 1, "the same in another order is no change");
 
         let (_, before) = board.offers();
         let (_, after) = Board::read(folder.path(), std::slice::from_ref(&one)).offers();

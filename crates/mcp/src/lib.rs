@@ -31,7 +31,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tools::{Source, Toolbox, marked};
 use types::ToolSpec;
@@ -64,7 +63,6 @@ pub struct Servers {
     board: Arc<Board>,
     /// The tools, with the number of changes that they have seen.
     toolbox: Mutex<(u64, Arc<Toolbox>)>,
-    changes: tokio::sync::Mutex<watch::Receiver<u64>>,
     stop: CancellationToken,
 }
 
@@ -84,9 +82,8 @@ impl Servers {
         let around = Around { mark, idle, roots, board: board_of, stop: stop.clone() };
         let servers = configs.into_iter().map(|config| Arc::new(Server::new(config, &around)));
         let servers: Vec<Arc<Server>> = servers.collect();
-        let changes = tokio::sync::Mutex::new(board.changes());
         let toolbox = Mutex::new((0, Arc::new(built(&servers, &board).1)));
-        Servers { servers, board, toolbox, changes, stop }
+        Servers { servers, board, toolbox, stop }
     }
 
     /// Ends all processes. No call is made any more.
@@ -126,6 +123,8 @@ impl Source for Servers {
     async fn settle(&self) -> Vec<String> {
         let unknown = self.servers.iter().filter(|server| !self.board.knows(&server.config.name));
         let unknown: Vec<Arc<Server>> = unknown.cloned().collect();
+        // One that has failed before is tried again, but nobody waits for it.
+        let new = unknown.iter().any(|server| !self.board.has_failed(&server.config.name));
         let looks = unknown.iter().map(|server| {
             let server = Arc::clone(server);
             // It goes on when nobody waits any more: the next episode has its tools.
@@ -137,15 +136,10 @@ impl Source for Servers {
                 let _ = look.await;
             }
         };
-        let _late = tokio::time::timeout(SETTLE, all).await;
+        let wait = if new { SETTLE } else { Duration::ZERO };
+        let _late = tokio::time::timeout(wait, all).await;
         let names = unknown.iter().map(|server| server.config.name.clone());
         names.filter(|name| !self.board.knows(name)).collect()
-    }
-
-    async fn changed(&self) {
-        let mut changes = self.changes.lock().await;
-        // The board lives as long as we do.
-        let _ = changes.changed().await;
     }
 }
 
@@ -160,19 +154,22 @@ fn uri(folder: &Path) -> Option<String> {
     reqwest::Url::from_directory_path(folder).ok().map(String::from)
 }
 
+/// The mark of a state folder, if a server was ever configured there.
+pub fn known_mark(state: &Path) -> Option<String> {
+    let mark = fs::read_to_string(state.join(FOLDER).join("mark")).ok()?;
+    Some(mark.trim().to_owned()).filter(|mark| !mark.is_empty())
+}
+
 /// The mark of a state folder: `fresh`, or what was fresh at its first start. With the lock of the
 /// folder held, a process that carries it is ours, or was left by a killed gateway of this folder.
 pub fn mark(state: &Path, fresh: &str) -> io::Result<String> {
-    let folder = state.join(FOLDER);
-    let path = folder.join("mark");
-    match fs::read_to_string(&path) {
-        Ok(mark) if !mark.trim().is_empty() => Ok(mark.trim().to_owned()),
-        _ => {
-            fs::create_dir_all(&folder)?;
-            fs::write(&path, fresh)?;
-            Ok(fresh.to_owned())
-        }
+    if let Some(mark) = known_mark(state) {
+        return Ok(mark);
     }
+    let folder = state.join(FOLDER);
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join("mark"), fresh)?;
+    Ok(fresh.to_owned())
 }
 
 /// Ends what a killed gateway of this mark has left, and says how many processes that were.

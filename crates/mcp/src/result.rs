@@ -8,10 +8,7 @@ use tools::ToolOutput;
 pub(crate) fn output(result: &CallToolResult) -> ToolOutput {
     let mut parts: Vec<String> = result.content.iter().map(part).collect();
     if let Some(structured) = result.structured_content.as_ref().filter(|value| !value.is_null()) {
-        // Servers that know their manners say the same as text, for those who read only that.
-        let said =
-            |part: &String| serde_json::from_str::<Value>(part).is_ok_and(|v| v == *structured);
-        if !parts.iter().any(said) {
+        if !parts.iter().any(|part| says(part, structured)) {
             parts.push(structured.to_string());
         }
     }
@@ -22,6 +19,14 @@ pub(crate) fn output(result: &CallToolResult) -> ToolOutput {
         _ => "The tool has answered nothing.".to_owned(),
     };
     ToolOutput { text, is_error }
+}
+
+/// Servers that know their manners say what is structured as text as well, for those who read only
+/// that: as JSON, or as the one text that is in it.
+fn says(part: &str, structured: &Value) -> bool {
+    let only = structured.as_object().filter(|fields| fields.len() == 1);
+    let only = only.and_then(|fields| fields.values().next()).and_then(Value::as_str);
+    only == Some(part) || serde_json::from_str::<Value>(part).is_ok_and(|v| v == *structured)
 }
 
 fn part(block: &ContentBlock) -> String {
@@ -88,6 +93,9 @@ mod tests {
         let both = json!({ "content": [{ "type": "text", "text": "{ \"n\": 1 }" }],
             "structuredContent": { "n": 1 } });
         assert_eq!(said(both).text, "{ \"n\": 1 }");
+        let one = json!({ "content": [{ "type": "text", "text": "one" }],
+            "structuredContent": { "content": "one" } });
+        assert_eq!(said(one).text, "one");
         let other = json!({ "content": [{ "type": "text", "text": "one" }],
             "structuredContent": { "n": 1 } });
         assert_eq!(said(other).text, "one\n{\"n\":1}");

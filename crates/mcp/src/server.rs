@@ -31,6 +31,9 @@ use crate::reach;
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 
+/// A call waits this long for the end of such a wait; a longer one fails it.
+const PATIENCE: Duration = Duration::from_secs(4);
+
 /// A server that ends sooner than this after its start has failed to start.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 
@@ -206,14 +209,17 @@ impl Server {
         let failures = match &*state {
             State::Up(connection) if !connection.is_over() => return Ok(Arc::clone(connection)),
             State::Idle | State::Up(_) => 0,
-            State::Down { until, why, .. } if *until > Instant::now() => {
+            State::Down { until, why, .. } if *until > Instant::now() + PATIENCE => {
                 let seconds = until.duration_since(Instant::now()).as_secs() + 1;
                 return Err(format!(
                     "the MCP server \"{}\" is down: {why}; it is tried again in {seconds} s",
                     self.config.name
                 ));
             }
-            State::Down { failures, .. } => *failures,
+            State::Down { failures, until, .. } => {
+                tokio::time::sleep_until(*until).await;
+                *failures
+            }
         };
         match self.start().await {
             Ok(connection) => {
@@ -222,7 +228,7 @@ impl Server {
             }
             Err(why) => {
                 tracing::warn!(server = self.config.name, why, "a tool server does not start");
-                self.board.set_failed(&self.config.name, why.clone());
+                self.board.set_failed(&self.config.name);
                 *state = down(failures + 1, why.clone());
                 Err(format!("the MCP server \"{}\" does not start: {why}", self.config.name))
             }

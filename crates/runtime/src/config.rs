@@ -17,6 +17,8 @@ pub struct Config {
     /// Usable models, by `provider/model`.
     pub models: BTreeMap<String, Model>,
     pub tools: tools::Config,
+    /// Tools beside the built-in ones.
+    pub more: Option<Arc<dyn tools::Source>>,
     /// How long a drain waits for runs to reach their next committed step.
     pub drain: Duration,
 }

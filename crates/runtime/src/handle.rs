@@ -1,8 +1,8 @@
 //! All that outsiders may do: submit an event, read the store, watch.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use machine::{Answer, Event};
+use machine::{Answer, Event, Limits};
 use store::Store;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -52,6 +52,7 @@ pub struct Handle {
     store: Arc<dyn Store>,
     live: Live,
     config: Arc<Config>,
+    limits: Arc<Mutex<Arc<Limits>>>,
 }
 
 impl Handle {
@@ -61,7 +62,8 @@ impl Handle {
         live: Live,
         config: Arc<Config>,
     ) -> Handle {
-        Handle { queue, store, live, config }
+        let limits = Arc::new(Mutex::new(Arc::clone(&config.limits)));
+        Handle { queue, store, live, config, limits }
     }
 
     /// Submits an event and waits until it is committed.
@@ -89,6 +91,25 @@ impl Handle {
 
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// What the machine decides by now: as configured, with the tools that servers have told of
+    /// since.
+    pub fn limits(&self) -> Arc<Limits> {
+        Arc::clone(&self.limits.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Lets the machine decide by other limits, if `change` says that it has changed them.
+    pub(crate) fn change_limits(&self, change: impl FnOnce(&mut Limits) -> bool) -> bool {
+        let mut current = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut limits = Limits::clone(&current);
+        let changed = change(&mut limits);
+        if changed {
+            *current = Arc::new(limits);
+            // Held, so that the store gets them in the order in which we have them.
+            self.store.set_limits(Arc::clone(&current));
+        }
+        changed
     }
 
     pub fn live(&self) -> &Live {

@@ -16,6 +16,7 @@ pub mod clock;
 pub mod config;
 mod catalogue;
 pub mod context;
+mod more;
 pub mod live;
 pub mod asked;
 mod handle;

@@ -219,7 +219,7 @@ fn planned(shared: &Shared, reply: Reply, limit: u32) -> ModelReply {
 
 /// What the call would be. Whether the session may make it is the machine's to say.
 fn plan(shared: &Shared, call: &ToolCall) -> CallPlan {
-    if let Some(tool) = shared.toolbox.get(&call.name) {
+    if let Some(tool) = shared.tool(&call.name) {
         return CallPlan::External(tool.effect_of(&call.arguments));
     }
     match tools::sessions::parse(&call.name, &call.arguments) {

@@ -17,7 +17,7 @@ use types::{FailureClass, RunId};
 use crate::clock::Clock;
 use crate::handle::Handle;
 use crate::model_call::{self, Prefixes};
-use crate::{deliver, pin, tool_call};
+use crate::{deliver, more, pin, tool_call};
 
 /// How long aborted tools have to end their processes: the grace between SIGTERM and SIGKILL, and
 /// a second.
@@ -79,7 +79,7 @@ impl Performer {
             match action {
                 Action::Abort { run } => self.shared.abort(run),
                 Action::Prove { run, look } => self.prove(run, look),
-                Action::StartTool(start) if self.shared.toolbox.get(&start.name).is_none() => {
+                Action::StartTool(start) if self.shared.tool(&start.name).is_none() => {
                     own.entry(start.run).or_default().push(Action::StartTool(start));
                 }
                 action => self.begin(run_of(&action), vec![action]),
@@ -208,6 +208,13 @@ impl Shared {
 async fn perform(shared: &Shared, action: Action, cancel: CancellationToken) -> Option<Event> {
     match action {
         Action::Pin { run, token, agent, role, tools, .. } => {
+            let settled = tokio::select! {
+                settled = more::settle(shared, run, token) => settled,
+                () = cancel.cancelled() => return None,
+            };
+            if settled.is_some() {
+                return settled;
+            }
             let (prefix, tokens) = pin::render(shared, &agent, role, &tools).await;
             Some(Event::Pinned { run, token, prefix, tokens })
         }

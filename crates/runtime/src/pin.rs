@@ -60,7 +60,7 @@ pub async fn render(
 ) -> (String, u64) {
     let config = shared.handle.config();
     let mut tools: Vec<ToolSpec> = tools::sessions::specs().to_vec();
-    tools.extend(shared.toolbox.specs());
+    tools.extend(shared.specs());
     tools.retain(|tool| allowed.contains(&tool.name));
     let known = config.agents.get(agent).cloned();
     let id = agent.clone();

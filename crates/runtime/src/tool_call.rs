@@ -30,7 +30,7 @@ pub async fn call_tool(
         Ok(arguments) => arguments,
         Err(why) => return done(told(ToolOutput::error(why))),
     };
-    if let Some(tool) = shared.toolbox.get(&start.name) {
+    if let Some(tool) = shared.tool(&start.name) {
         return match context(shared, start, cancel).await {
             Ok(context) => done(run_tool(&*tool, &context, &arguments, start.again).await),
             Err(why) => done(told(ToolOutput::error(why))),

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use machine::event::{Act, Change};
@@ -56,6 +57,27 @@ pub trait Store: Reads + Send + Sync + fmt::Debug {
     /// back alone. On an error nothing of the batch has happened, unless the error is fatal: then
     /// only the next start can tell.
     async fn commit(&self, moment: Moment, events: Vec<Event>) -> Result<Done, StoreError>;
+
+    /// From the next batch on, the machine decides by these.
+    fn set_limits(&self, limits: Arc<Limits>);
+}
+
+/// The limits of a store, which may be changed between two batches.
+#[derive(Clone, Debug)]
+pub(crate) struct Current(Arc<Mutex<Arc<Limits>>>);
+
+impl Current {
+    pub(crate) fn new(limits: Arc<Limits>) -> Current {
+        Current(Arc::new(Mutex::new(limits)))
+    }
+
+    pub(crate) fn get(&self) -> Arc<Limits> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set(&self, limits: Arc<Limits>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = limits;
+    }
 }
 
 /// A transaction with marks to go back to.

@@ -282,6 +282,10 @@ impl Toolbox {
         self.tools.iter().find(|tool| tool.spec().name == name).cloned()
     }
 
+    pub fn tools(&self) -> impl Iterator<Item = &dyn Tool> {
+        self.tools.iter().map(|tool| &**tool)
+    }
+
     /// The specs in a stable order: they are part of the prefix that providers cache.
     pub fn specs(&self) -> Vec<ToolSpec> {
         self.tools.iter().map(|tool| tool.spec().clone()).collect()

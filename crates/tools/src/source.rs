@@ -10,13 +10,10 @@ use crate::Toolbox;
 /// Tools beside the built-in ones.
 #[async_trait]
 pub trait Source: Send + Sync + fmt::Debug {
-    /// What there is now, by name. The same until [`Source::changed`].
+    /// What there is now, by name.
     fn toolbox(&self) -> Arc<Toolbox>;
 
     /// Tries for a bounded time to learn of the tools that nobody knows yet, and says of whose
     /// tools none are known after that.
     async fn settle(&self) -> Vec<String>;
-
-    /// Returns when there may be others than at the last return.
-    async fn changed(&self);
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    agent, agents, chat, config, context, db, demo, flow, gateway, sessions, spawn, status, tasks,
+    agent, agents, chat, config, context, db, demo, flow, gateway, mcp, sessions, spawn, status, tasks,
     tools, usage,
 };
 
@@ -75,6 +75,9 @@ pub enum Command {
     /// See which tools there are, and which a session has
     #[command(subcommand)]
     Tools(tools::ToolsCommand),
+    /// Look at the servers that bring tools
+    #[command(subcommand)]
+    Mcp(mcp::McpCommand),
     /// Start, watch and stop declared flows of tasks
     #[command(subcommand)]
     Flow(flow::FlowCommand),

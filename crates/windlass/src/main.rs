@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::{Cli, Command};
 use crate::commands::{
-    agent, agents, chat, config, context, db, demo, doctor, flow, gateway, sessions, spawn, status,
+    agent, agents, chat, config, context, db, demo, doctor, flow, gateway, mcp, sessions, spawn, status,
     tasks, tools, usage,
 };
 use crate::setup::Setup;
@@ -94,7 +94,7 @@ fn filter(level: Level) -> String {
         Level::Debug => ("info", "debug"),
         Level::Trace => ("debug", "trace"),
     };
-    format!("{theirs},windlass={ours},runtime={ours},store={ours},gateway={ours}")
+    format!("{theirs},windlass={ours},runtime={ours},store={ours},mcp={ours},gateway={ours}")
 }
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
@@ -112,6 +112,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Subagents(command) => tasks::subagents(command, &setup()?, out).await,
         Command::Tasks(command) => tasks::tasks(command, &setup()?, out).await,
         Command::Tools(command) => tools::run(command, &setup()?, out).await,
+        Command::Mcp(command) => mcp::run(command, &setup()?, out).await,
         Command::Flow(command) => flow::run(command, &setup()?, out).await,
         Command::Usage(args) => usage::usage(args, &setup()?, out).await,
         Command::Budget(command) => usage::budget(command, &setup()?, out).await,

@@ -101,7 +101,7 @@ impl Setup {
 
     /// What the machine decides by.
     pub fn limits(&self) -> anyhow::Result<Limits> {
-        wire::limits(&self.config)
+        wire::limits(&self.config, None)
     }
 
     /// Where the gateway is, and the secret that it wants.

@@ -2,6 +2,7 @@
 
 pub mod models;
 mod rules;
+pub mod servers;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,6 +20,7 @@ use runtime::{Agent, Clock, Driver, DriverError, SystemClock};
 use store::Sqlite;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tools::{Source, Toolbox};
 use types::{AgentId, NodeId};
 use uuid::Uuid;
 
@@ -46,9 +48,13 @@ pub enum Until {
 
 /// Runs a gateway until it is ended. `listening` is told its URL.
 pub async fn run(setup: Setup, until: Until, listening: impl FnOnce(&str)) -> anyhow::Result<()> {
-    let limits = Arc::new(limits(&setup.config)?);
-    let config = Arc::new(runtime_config(&setup, Arc::clone(&limits))?);
     make_private_dir(setup.state_dir())?;
+    let servers = servers::open(&setup.config, setup.state_dir())?;
+    let more = servers.as_ref().map(|servers| servers.toolbox());
+    let limits = Arc::new(limits(&setup.config, more.as_deref())?);
+    let mut config = runtime_config(&setup, Arc::clone(&limits))?;
+    config.more = servers.clone().map(|servers| servers as Arc<dyn Source>);
+    let config = Arc::new(config);
     let token = token(&setup)?;
     let gateway = gateway_config(&setup, token)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -57,6 +63,9 @@ pub async fn run(setup: Setup, until: Until, listening: impl FnOnce(&str)) -> an
         .map_err(|error| Exit { code: EXIT_FOLDER, message: error.to_string() })?;
     let store = Arc::new(store);
     runtime::leftovers::end_all(&*store).await?;
+    if let Some(mark) = mcp::known_mark(setup.state_dir()) {
+        mcp::end_leftovers(&mark).await;
+    }
     let listener = gateway::bind(&gateway).await?;
     let url = format!("ws://{}", listener.local_addr()?);
 
@@ -86,6 +95,9 @@ pub async fn run(setup: Setup, until: Until, listening: impl FnOnce(&str)) -> an
     };
     let driven = driver.run(who).await;
     closed.cancel();
+    if let Some(servers) = servers {
+        servers.stop().await;
+    }
     // The sockets are told of the shutdown; a client that does not listen is not waited for.
     let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
     driven.map_err(|error: DriverError| Exit { code: EXIT_STORE, message: error.to_string() })?;
@@ -219,6 +231,7 @@ fn runtime_config(setup: &Setup, limits: Arc<Limits>) -> anyhow::Result<runtime:
         agents: agents.collect(),
         models: models::usable(config)?,
         tools,
+        more: None,
         drain: DRAIN,
     })
 }
@@ -251,8 +264,8 @@ fn titles(config: &Config) -> BTreeMap<AgentId, gateway::Title> {
     config.agents.entries.iter().map(|(id, agent)| (id.clone(), title(agent))).collect()
 }
 
-/// What the machine decides by.
-pub fn limits(config: &Config) -> anyhow::Result<Limits> {
+/// What the machine decides by; `more` are the tools that servers are known to bring.
+pub fn limits(config: &Config, more: Option<&Toolbox>) -> anyhow::Result<Limits> {
     let defaults = &config.agents.defaults;
     let subagents = &defaults.subagents;
     let queue = &config.messages.queue;
@@ -279,7 +292,7 @@ pub fn limits(config: &Config) -> anyhow::Result<Limits> {
             agent: config.budget.agent,
             tree: config.budget.tree,
         },
-        tools: rules::tools(config, &tools_config(config)),
+        tools: rules::tools(config, &tools_config(config), more),
         providers: models::limits(config),
         spawn_depth_max: subagents.max_spawn_depth,
         children_max: subagents.max_children_per_agent,

@@ -6,6 +6,7 @@ mod fuzz;
 mod kill;
 mod layers;
 mod metadata;
+mod npm;
 mod run;
 mod test;
 mod tidy;
@@ -20,6 +21,9 @@ use clap::Parser;
 enum Args {
     /// Install what the tests need, then run all of them
     Test(test::Args),
+
+    /// Install the tool servers of others that tests talk to
+    Npm,
 
     /// Check the rules of STYLE.md that a program can check
     Tidy,
@@ -43,6 +47,7 @@ enum Args {
 fn main() -> ExitCode {
     let done = match Args::parse() {
         Args::Test(args) => test::run(&args),
+        Args::Npm => npm::install(),
         Args::Tidy => tidy::run(),
         Args::Layers => layers::run(),
         Args::Bench(args) => bench::run(&args),

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::bail;
 
 use crate::metadata::Metadata;
-use crate::run;
+use crate::{npm, run};
 
 /// How many simulated worlds one test run looks at. Each takes under a millisecond.
 const SEEDS: u32 = 1_000;
@@ -20,6 +20,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     require_c_compiler()?;
     ensure(TOOLS)?;
+    npm::install()?;
 
     // The whole-binary tests start `windlass` and `windlass-stub` from the folder that
     // they run in. With all targets the features are those of the tests, so nothing is
@@ -85,6 +86,13 @@ const TOOLS: &[Tool] = &[
         package: "graphviz",
         why: "one test has `windlass flow show --dot` drawn by it (macOS: brew install graphviz)",
     },
+    Tool {
+        name: "node",
+        version: "--version",
+        package: "nodejs",
+        why: "tests talk to MCP servers that are written for it, version 20 or later",
+    },
+    Tool { name: "npm", version: "--version", package: "npm", why: "it installs those servers" },
 ];
 
 /// Installs what is missing, where that can be done without asking anybody.

@@ -64,7 +64,7 @@ fn way(rows: &dyn Query, key: &SessionKey) -> Result<Vec<Link>, StoreError> {
 }
 
 fn result(gateway: &Gateway, key: Option<SessionKey>, way: Vec<Link>) -> EffectiveResult {
-    let limits = &gateway.handle.config().limits;
+    let limits = &gateway.handle.limits();
     let last = way.last().expect("a way has an end").clone();
     let policy = policy::along(limits, way);
     let tools = limits.tools.catalogue.iter().filter(|fact| policy.allowed.contains(&fact.name));
@@ -114,7 +114,7 @@ fn removed(removed: &policy::Removed) -> RemovedTool {
 pub fn catalog(gateway: &Gateway, params: CatalogParams) -> Result<CatalogResult, ErrorShape> {
     let agent = params.agent.unwrap_or_else(|| gateway.info.default_agent.clone());
     known(gateway, &agent)?;
-    let facts = &gateway.handle.config().limits.tools.catalogue;
+    let facts = &gateway.handle.limits().tools.catalogue;
     let ids: BTreeSet<&String> = facts.iter().flat_map(|fact| &fact.groups).collect();
     let groups = ids.into_iter().map(|id| Group {
         id: id.clone(),

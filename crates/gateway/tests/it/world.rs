@@ -73,7 +73,8 @@ impl World {
     pub async fn new() -> World {
         let agent = AgentLimits::of("scripted/demo");
         let toolbox = tools::Toolbox::builtin(&tools::Config::default());
-        let tools = ToolRules { catalogue: runtime::catalogue(&toolbox), ..ToolRules::default() };
+        let tools =
+            ToolRules { catalogue: runtime::catalogue(&toolbox, None), ..ToolRules::default() };
         let limits = Arc::new(Limits {
             tools,
             agents: BTreeMap::from([(AgentId::main(), agent)]),
@@ -103,6 +104,7 @@ impl World {
             agents: BTreeMap::from([(AgentId::main(), agent)]),
             models: BTreeMap::from([("scripted/demo".to_owned(), model)]),
             tools: tools::Config::default(),
+            more: None,
             drain: Duration::from_secs(5),
         };
         let shutdown = CancellationToken::new();

@@ -7,6 +7,9 @@ use super::ToolFact;
 /// Names that entries may use for a tool of another name.
 const ALIASES: &[(&str, &str)] = &[("bash", "exec"), ("cron", "automations")];
 
+/// The group of all tools that servers bring, and of each server as `mcp:<server>`.
+pub const MCP: &str = "mcp";
+
 /// An entry as it is written: `exec`, `group:fs`, `sessions_*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry(String);
@@ -19,12 +22,20 @@ impl Entry {
     /// Does it name this tool?
     pub fn names(&self, fact: &ToolFact) -> bool {
         let text = self.0.trim().to_lowercase();
-        if let Some(group) = text.strip_prefix("group:") {
+        let is_in = |group: &str| fact.groups.iter().any(|own| own.eq_ignore_ascii_case(group));
+        // OpenClaw's word for the tools of all servers.
+        if text == "bundle-mcp" {
+            return is_in(MCP);
+        }
+        // `mcp:<server>` is a group, with and without that word.
+        let server = text.starts_with("mcp:").then_some(text.as_str());
+        if let Some(group) = text.strip_prefix("group:").or(server) {
             // OpenClaw's word for all that are not a plugin's.
-            return group == "openclaw" || fact.groups.iter().any(|own| own == group);
+            return is_in(group) || group == "openclaw" && !is_in(MCP);
         }
         let alias = ALIASES.iter().find(|(alias, _)| *alias == text);
-        matches(alias.map_or(text.as_str(), |(_, name)| name), &fact.name)
+        // Servers name their tools as they like, also with capitals.
+        matches(alias.map_or(text.as_str(), |(_, name)| name), &fact.name.to_lowercase())
     }
 }
 
@@ -83,8 +94,32 @@ mod tests {
         for text in ["exec", "bash", "Exec ", "group:runtime", "group:openclaw", "ex*"] {
             assert!(Entry::of(text).names(&exec), "{text}");
         }
-        for text in ["group:fs", "cron", "runtime", "group:", "group:*"] {
+        for text in ["group:fs", "cron", "runtime", "group:", "group:*", "group:mcp", "bundle-mcp"]
+        {
             assert!(!Entry::of(text).names(&exec), "{text}");
+        }
+    }
+
+    #[test]
+    fn tools_of_servers() {
+        let tool = ToolFact {
+            name: "Files__readFile".to_owned(),
+            effect: EffectClass::Opaque,
+            groups: vec!["mcp".to_owned(), "mcp:Files".to_owned()],
+            description: String::new(),
+        };
+        for text in [
+            "group:mcp",
+            "bundle-mcp",
+            "mcp:Files",
+            "group:mcp:files",
+            "Files__*",
+            "files__readfile",
+        ] {
+            assert!(Entry::of(text).names(&tool), "{text}");
+        }
+        for text in ["group:openclaw", "mcp:other", "mcp", "files", "group:fs"] {
+            assert!(!Entry::of(text).names(&tool), "{text}");
         }
     }
 }

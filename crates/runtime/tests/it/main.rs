@@ -32,7 +32,7 @@ struct Running {
 fn limits() -> Arc<Limits> {
     let agent = AgentLimits::of("scripted/demo");
     let toolbox = tools::Toolbox::builtin(&tools::Config::default());
-    let tools = ToolRules { catalogue: runtime::catalogue(&toolbox), ..ToolRules::default() };
+    let tools = ToolRules { catalogue: runtime::catalogue(&toolbox, None), ..ToolRules::default() };
     Arc::new(Limits {
         tools,
         agents: BTreeMap::from([(AgentId::main(), agent)]),
@@ -61,6 +61,7 @@ impl Running {
             agents: BTreeMap::from([(AgentId::main(), agent)]),
             models: BTreeMap::from([("scripted/demo".to_owned(), model)]),
             tools: tools::Config::default(),
+            more: None,
             drain: Duration::from_secs(20),
         };
         let shutdown = CancellationToken::new();
@@ -213,6 +214,10 @@ impl Store for Disk {
             return Err(StoreError::Full { path: "/state/windlass.db".into() });
         }
         self.store.commit(moment, events).await
+    }
+
+    fn set_limits(&self, limits: Arc<Limits>) {
+        self.store.set_limits(limits);
     }
 }
 

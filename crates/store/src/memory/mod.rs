@@ -17,13 +17,13 @@ use machine::{At, Event, Limits};
 use types::NodeId;
 
 use self::tables::Tables;
-use crate::commit::{Apply, Done, Moment, Rules, Store, apply_batch};
+use crate::commit::{Apply, Current, Done, Moment, Rules, Store, apply_batch};
 use crate::error::StoreError;
 use crate::query::{Job, Query, Reads};
 
 /// A store that forgets everything when it is dropped.
 pub struct Memory {
-    limits: Arc<Limits>,
+    limits: Current,
     apply: Apply,
     inner: Mutex<Inner>,
 }
@@ -43,7 +43,7 @@ impl fmt::Debug for Memory {
 impl Memory {
     pub fn new(limits: Arc<Limits>, node: NodeId, apply: Apply) -> Memory {
         let inner = Inner { tables: Tables::default(), node, full: false };
-        Memory { limits, apply, inner: Mutex::new(inner) }
+        Memory { limits: Current::new(limits), apply, inner: Mutex::new(inner) }
     }
 
     /// Commits in this thread: what the simulator calls.
@@ -51,7 +51,8 @@ impl Memory {
         let mut inner = self.lock();
         let Inner { tables, node, full } = &mut *inner;
         let mut at = At::new(moment.now, moment.seed, *node);
-        let rules = Rules { limits: &self.limits, apply: self.apply, full: *full };
+        let limits = self.limits.get();
+        let rules = Rules { limits: &limits, apply: self.apply, full: *full };
         apply_batch(tables, &mut at, rules, events).expect("memory has no disk that could fail")
     }
 
@@ -83,6 +84,10 @@ impl Memory {
 impl Store for Memory {
     async fn commit(&self, moment: Moment, events: Vec<Event>) -> Result<Done, StoreError> {
         Ok(self.commit_now(moment, &events))
+    }
+
+    fn set_limits(&self, limits: Arc<Limits>) {
+        self.limits.set(limits);
     }
 }
 

@@ -48,7 +48,7 @@ use self::ballast::Ballast;
 use self::lock::Lock;
 use self::readers::Readers;
 use self::writer::{Job, Writer};
-use crate::commit::{Apply, Done, Moment, Store};
+use crate::commit::{Apply, Current, Done, Moment, Store};
 use crate::error::StoreError;
 use crate::query::{self, Reads};
 
@@ -89,6 +89,7 @@ pub struct Sqlite {
     jobs: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
     places: Arc<Semaphore>,
+    limits: Current,
     readers: Readers,
     _lock: Lock,
 }
@@ -131,8 +132,16 @@ impl Sqlite {
         }
         let connection = opened?;
         let readers = Readers::open(&path, READERS)?;
-        let writer =
-            Writer { connection, path: path.clone(), limits, node, apply, ballast, failed: None };
+        let limits = Current::new(limits);
+        let writer = Writer {
+            connection,
+            path: path.clone(),
+            limits: limits.clone(),
+            node,
+            apply,
+            ballast,
+            failed: None,
+        };
         let (jobs, queue) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
@@ -143,6 +152,7 @@ impl Sqlite {
             jobs: Some(jobs),
             thread: Some(thread),
             places: Arc::new(Semaphore::new(QUEUE)),
+            limits,
             readers,
             _lock: lock,
         })
@@ -204,6 +214,10 @@ impl Store for Sqlite {
         let jobs = self.jobs.as_ref().ok_or_else(|| self.gone())?;
         jobs.send(job).map_err(|_| self.gone())?;
         answered.await.map_err(|_| self.gone())?
+    }
+
+    fn set_limits(&self, limits: Arc<Limits>) {
+        self.limits.set(limits);
     }
 }
 

@@ -7,11 +7,10 @@
 //! ```
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use machine::{At, Event, Limits};
+use machine::{At, Event};
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use types::NodeId;
@@ -20,7 +19,7 @@ use super::ballast::Ballast;
 use super::columns::Columns;
 use super::link::Link;
 use super::tx::SqlTx;
-use crate::commit::{Apply, Done, Moment, Rules, apply_batch};
+use crate::commit::{Apply, Current, Done, Moment, Rules, apply_batch};
 use crate::error::StoreError;
 
 /// How long nothing must come before the log is moved into the database. A checkpoint in the
@@ -46,7 +45,7 @@ pub struct Job {
 pub struct Writer {
     pub connection: Connection,
     pub path: PathBuf,
-    pub limits: Arc<Limits>,
+    pub limits: Current,
     pub node: NodeId,
     pub apply: Apply,
     pub ballast: Ballast,
@@ -98,7 +97,8 @@ impl Writer {
     fn transact(&self, moment: Moment, events: &[Event]) -> Result<Done, StoreError> {
         let link = Link { connection: &self.connection, path: &self.path };
         let mut at = At::new(moment.now, moment.seed, self.node);
-        let rules = Rules { limits: &self.limits, apply: self.apply, full: self.ballast.full() };
+        let limits = self.limits.get();
+        let rules = Rules { limits: &limits, apply: self.apply, full: self.ballast.full() };
         link.run("begin immediate", [])?;
         let done = apply_batch(&mut SqlTx { link }, &mut at, rules, events)
             .and_then(|done| link.run("commit", []).map(|_| done));

@@ -12,7 +12,7 @@ use store::{Reader, Reads};
 
 use crate::args::Global;
 use crate::client::{Client, is_final};
-use crate::commands::db;
+use crate::commands::{db, mcp};
 use crate::output::json_lines;
 use crate::setup::Setup;
 
@@ -39,6 +39,7 @@ pub async fn run(global: &Global, out: &mut impl Write) -> anyhow::Result<()> {
         Ok(setup) => {
             look_at_config(&setup, &mut findings);
             look_at_folder(setup.state_dir(), &mut findings);
+            look_at_servers(&setup, &mut findings);
             look_at_database(&setup, &mut findings).await;
             look_at_gateway(&setup, &mut findings).await;
         }
@@ -118,6 +119,38 @@ fn test_write(folder: &Path) -> std::io::Result<()> {
     file.close()?;
     // The name is a part of the folder, and that has to reach the disk as well.
     std::fs::File::open(folder)?.sync_all()
+}
+
+/// Says what is known of the servers that bring tools; none of them is started for that.
+fn look_at_servers(setup: &Setup, findings: &mut Vec<Finding>) {
+    for standing in mcp::standings(setup) {
+        let server = &setup.config.mcp.servers[&standing.name];
+        let missing = server.command.as_ref().filter(|command| !is_there(command));
+        let (state, detail) = match missing {
+            Some(command) if standing.enabled => {
+                let path = "; it is looked for on the PATH";
+                let path = if command.contains('/') { "" } else { path };
+                (
+                    State::Warning,
+                    format!(
+                        "`{command}` (mcp.servers.{}.command) is not there{path}",
+                        standing.name
+                    ),
+                )
+            }
+            _ => (State::Ok, standing.words()),
+        };
+        findings.push(finding("mcp", state, format!("{}: {detail}", standing.name)));
+    }
+}
+
+/// Is there such a program?
+fn is_there(command: &str) -> bool {
+    if command.contains('/') {
+        return Path::new(command).is_file();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(command).is_file())
 }
 
 async fn look_at_database(setup: &Setup, findings: &mut Vec<Finding>) {

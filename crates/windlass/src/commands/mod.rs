@@ -10,6 +10,7 @@ pub mod demo;
 pub mod doctor;
 pub mod flow;
 pub mod gateway;
+pub mod mcp;
 pub mod sessions;
 pub mod spawn;
 pub mod status;

@@ -28,6 +28,9 @@ const RENAMED: &[(&str, &str)] = &[
     ("gateway.nodes.denyCommands", "gateway.nodes.commands.deny"),
     ("gateway.token", "gateway.auth.token"),
     ("cron.failureDestination", "cron.failureAlert"),
+    ("mcp.servers.*.type", "mcp.servers.*.transport"),
+    ("mcp.servers.*.disabled", "mcp.servers.*.enabled"),
+    ("mcp.servers.*.timeout", "mcp.servers.*.requestTimeoutMs"),
 ];
 
 /// Unfolds `a.{b c}` and drops comments.

@@ -27,6 +27,7 @@ mod gateway;
 mod inventory;
 pub(crate) mod key_path;
 mod lookup;
+mod mcp;
 mod model_choice;
 mod model_ref;
 mod models;
@@ -56,6 +57,7 @@ pub use between::{AgentToAgent, Exchange, SessionTools};
 pub use bootstrap::{Bootstrap, BootstrapBounds};
 pub use compaction::{Compaction, MemoryFlush};
 pub use gateway::{Auth, AuthMode, Bind, ControlUi, Gateway, Mode, Remote};
+pub use mcp::{Mcp, McpServer, ToolFilter, Transport};
 pub use model_choice::{ModelParams, ModelWish};
 pub use model_ref::{ModelChoice, ModelRef};
 pub use models::{ModelEntry, Models, Provider};
@@ -84,6 +86,7 @@ pub struct Config {
     pub session: Session,
     pub messages: Messages,
     pub tools: Tools,
+    pub mcp: Mcp,
     pub budget: Budgets,
     pub logging: Logging,
 }
@@ -156,6 +159,7 @@ impl Config {
             session: root.section("session", Session::read),
             messages: root.section("messages", Messages::read),
             tools: root.section("tools", Tools::read),
+            mcp: root.section("mcp", Mcp::read),
             logging: root.section("logging", Logging::read),
             agents,
         };

@@ -263,6 +263,7 @@ fn every_other_default() {
     agents.entries.main.tools.loopDetection {"enabled":null,"maxRepeats":null}
     session {"scope":"per-sender","agentToAgent":{"maxPingPongTurns":5}}
     messages {"queue":{"mode":"steer","debounceMs":500,"cap":20,"drop":"summarize"}}
+    mcp {"sessionIdleTtlMs":600000,"servers":{}}
     budget {"day":{},"agent":{},"tree":{}}
     logging {"level":"info"}
     "#);

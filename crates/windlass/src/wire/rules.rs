@@ -7,12 +7,12 @@ use tools::Toolbox;
 use tools::web_fetch::Reach;
 use windlass::config::{self, Config};
 
-/// All rules, over the tools that this gateway has.
-pub fn tools(config: &Config, tools: &tools::Config) -> ToolRules {
+/// All rules, over the tools that this gateway has, and those that servers are known to bring.
+pub fn tools(config: &Config, tools: &tools::Config, more: Option<&Toolbox>) -> ToolRules {
     let said = &config.tools;
     let agents = config.agents.entries.iter();
     ToolRules {
-        catalogue: runtime::catalogue(&Toolbox::builtin(tools)),
+        catalogue: runtime::catalogue(&Toolbox::builtin(tools), more),
         profile: said.profile,
         lists: lists(&said.lists),
         subagents: lists(&said.subagents.tools),

@@ -24,6 +24,7 @@ mod ledger;
 mod letters;
 mod look;
 mod main_job;
+mod mcp;
 mod models;
 mod orchestra;
 mod person;
