@@ -10,14 +10,17 @@ use crate::effect::{Answer, Notice};
 use crate::event::Token;
 use crate::run::Phase;
 use crate::state::State;
-use crate::step::{is_current, pin};
+use crate::step::{drains_here, ends_here, is_current, pin};
 
 /// Decides on the tools of the run's episode anew, and has its prefix rendered.
 pub fn again(state: &mut State<'_>, run: RunId, life: Token) -> Answer {
     if !is_current(state, run, life, None) || state.run(&run).phase != Phase::Preparing {
         return Answer::Fenced;
     }
-    pin(state, run);
+    // A stop or a drain may have come meanwhile, as before any other step.
+    if !ends_here(state, run) && !drains_here(state, run) {
+        pin(state, run);
+    }
     Answer::Done
 }
 

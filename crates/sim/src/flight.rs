@@ -30,7 +30,12 @@ impl Sim {
         match action {
             Action::Pin { run, token, agent, role, .. } => {
                 let prefix = format!("prefix of {agent}, {role}");
-                let event = Event::Pinned { run, token, prefix, tokens: 500 };
+                // Now and then tools become known meanwhile: once for each life of a run.
+                let news = token.nonce & 3 == 0 && self.limits.result_bytes_max < LONG_RESULT;
+                let event = match news && self.truth.pinned_again.insert((run, token.nonce)) {
+                    true => Event::PinAgain { run, token },
+                    false => Event::Pinned { run, token, prefix, tokens: 500 },
+                };
                 self.take_off(run, event, 50);
             }
             Action::CallModel(call) => self.call_model(call),

@@ -34,6 +34,8 @@ pub struct Truth {
     /// Conversations whose answer has been committed.
     answered: BTreeSet<Conversation>,
     started: BTreeMap<(RunId, u32), u32>,
+    /// Lives of runs whose prefix was decided on again.
+    pub pinned_again: BTreeSet<(RunId, i64)>,
     /// Runs below a stop that has been committed.
     pub stopped: BTreeSet<RunId>,
     /// Sessions that a person has stopped.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    agent, agents, chat, config, context, db, demo, flow, gateway, mcp, sessions, spawn, status, tasks,
-    tools, usage,
+    agent, agents, chat, config, context, db, demo, flow, gateway, mcp, sessions, spawn, status,
+    tasks, tools, usage,
 };
 
 /// The gateway for fleets of LLM agents that must not lose work

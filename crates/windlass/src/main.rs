@@ -15,8 +15,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::{Cli, Command};
 use crate::commands::{
-    agent, agents, chat, config, context, db, demo, doctor, flow, gateway, mcp, sessions, spawn, status,
-    tasks, tools, usage,
+    agent, agents, chat, config, context, db, demo, doctor, flow, gateway, mcp, sessions, spawn,
+    status, tasks, tools, usage,
 };
 use crate::setup::Setup;
 use windlass::config::Level;

@@ -1,8 +1,8 @@
 //! Tool policy at the call: what a session may not do is not begun, whoever names it.
 
-use machine::policy::{AgentRules, Entry, Policy};
+use machine::policy::{AgentRules, Entry, Policy, ToolFact};
 use machine::rows::{Session, StepState};
-use machine::{Action, Limits};
+use machine::{Action, Answer, Event, Limits};
 use serde_json::Value;
 use sim::plan::limits;
 use sim::script::{external, own, spawn};
@@ -202,4 +202,35 @@ fn a_read_only_session_sets_nobody_to_work_who_may_do_more() {
     bench.say(answered, "no");
     let done = bench.call(run, "r2", order(SendMode::Resume));
     assert_eq!(done["status"], "accepted", "{done}");
+}
+
+/// Servers have told of a tool while the first prefix was rendered: the session has it, and keeps
+/// it whether or not its result of the earlier rendering comes after all.
+#[test]
+fn a_tool_that_becomes_known_meanwhile_is_in_the_first_prefix() {
+    let mut bench = Bench::new(limits());
+    bench.send(&main_session(), "go");
+    let (run, pinned) = (bench.open(&main_session()), bench.done.actions.clone());
+    let tools = |actions: &[Action]| match actions {
+        [Action::Pin { tools, .. }] => tools.clone(),
+        other => panic!("a pin, and not {other:?}"),
+    };
+    assert!(!tools(&pinned).contains("files__read"));
+    bench.limits.tools.catalogue.push(ToolFact {
+        name: "files__read".to_owned(),
+        effect: EffectClass::Opaque,
+        groups: vec!["mcp".to_owned(), "mcp:files".to_owned()],
+        description: String::new(),
+    });
+    let token = bench.token(run);
+    assert_eq!(bench.apply(Event::PinAgain { run, token }), Answer::Done);
+    assert!(tools(&bench.done.actions).contains("files__read"));
+    let servers = vec!["other".to_owned()];
+    bench.apply(Event::ToolsMissing { run, servers });
+    let line = bench.done.notices[0].line();
+    assert_eq!(line.0, "tools.missing");
+    assert!(line.2.contains("\"servers\":[\"other\"]"), "{}", line.2);
+    bench.pin(run);
+    assert_eq!(bench.apply(Event::PinAgain { run, token }), Answer::Fenced, "it is rendered");
+    bench.say(run, "done");
 }

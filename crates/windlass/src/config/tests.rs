@@ -12,6 +12,7 @@ use super::*;
 
 mod bootstrap;
 mod full;
+mod mcp;
 mod models;
 mod warm;
 

@@ -163,6 +163,7 @@ fn a_full_file() {
     tools.web.fetch.ssrfPolicy.allowIpv6UniqueLocalRange false
     tools.web.fetch.ssrfPolicy.allowedHostnames []
     tools.web.fetch.ssrfPolicy.blockedHostnames []
+    mcp {"sessionIdleTtlMs":600000,"servers":{}}
     budget {"day":{},"agent":{},"tree":{}}
     logging {"level":"debug"}
     "#);
