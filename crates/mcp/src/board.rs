@@ -75,7 +75,7 @@ impl Board {
         entry.offers = Some(offers);
         drop(known);
         if let Err(error) = self.keep(config, tools) {
-            tracing::warn!(server = config.name, %error, "its tools are not kept for the next start");
+            tracing::warn!(server = config.name, %error, "its tools are not kept for a restart");
         }
         self.changes.fetch_add(1, Ordering::SeqCst);
     }

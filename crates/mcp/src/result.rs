@@ -7,11 +7,9 @@ use tools::ToolOutput;
 /// Returns the whole answer; who carries it bounds it.
 pub(crate) fn output(result: &CallToolResult) -> ToolOutput {
     let mut parts: Vec<String> = result.content.iter().map(part).collect();
-    if let Some(structured) = result.structured_content.as_ref().filter(|value| !value.is_null()) {
-        if !parts.iter().any(|part| says(part, structured)) {
-            parts.push(structured.to_string());
-        }
-    }
+    let structured = result.structured_content.as_ref().filter(|value| !value.is_null());
+    let missing = structured.filter(|value| !parts.iter().any(|part| says(part, value)));
+    parts.extend(missing.map(Value::to_string));
     let is_error = result.is_error == Some(true);
     let text = match parts.join("\n") {
         text if !text.is_empty() => text,

@@ -124,8 +124,8 @@ fn without_words(schema: &Value) -> Value {
         Value::Object(fields) => {
             let kept = fields.iter().filter(|(key, value)| {
                 // A property may be called so, too: then it is a schema and no text.
-                !(["description", "title", "examples", "default"].contains(&key.as_str())
-                    && !value.is_object())
+                let words = ["description", "title", "examples", "default"];
+                !words.contains(&key.as_str()) || value.is_object()
             });
             kept.map(|(key, value)| (key.clone(), without_words(value))).collect()
         }

@@ -66,12 +66,13 @@ const RULES: &[Rule] = &[
     },
     Rule {
         pattern: Pattern::Crate(&["reqwest", "hyper", "ureq", "tungstenite", "tokio_tungstenite"]),
-        what: "network clients are only in providers, tools::web_fetch and windlass::client, where \
-               time-outs and limits are set",
+        what: "network clients are only in providers, tools::web_fetch, mcp and windlass::client, \
+               where time-outs and limits are set",
         allowed: &[
             ("crates/providers/src", "talks to models"),
             ("crates/tools/src/web_fetch", "gets pages of the public web"),
             ("crates/tools/src/web_fetch.rs", "see above"),
+            ("crates/mcp/src", "talks to tool servers"),
             ("crates/windlass/src/client", "talks to the gateway"),
             ("crates/windlass/src/client.rs", "talks to the gateway"),
             ("crates/xtask/src/bench", "asks the binaries that it measures"),
@@ -80,9 +81,10 @@ const RULES: &[Rule] = &[
     },
     Rule {
         pattern: Pattern::Path(&["process", "Command"]),
-        what: "processes are started only in tools, where groups and limits are set",
+        what: "processes are started only in tools and mcp, where groups and limits are set",
         allowed: &[
             ("crates/tools/src", "exec"),
+            ("crates/mcp/src/process.rs", "servers, which live as long as the gateway"),
             ("crates/windlass/src/commands/demo", "kills its own gateway to show what happens"),
             ("crates/windlass/src/commands/demo.rs", "see above"),
             ("crates/xtask/src", "runs cargo"),
@@ -99,6 +101,7 @@ const NOW_OF_INSTANT: Rule = Rule {
     allowed: &[
         ("crates/runtime/src/clock.rs", "the clock itself"),
         ("crates/tools/src", "a child process lives in real time"),
+        ("crates/mcp/src", "and so does a server"),
         ("crates/stub", "is a server of its own, and times faults"),
         ("crates/sim/src/main.rs", "says how long the seeds took; no world sees it"),
         ("crates/xtask/src", "measures"),
