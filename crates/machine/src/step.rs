@@ -40,6 +40,7 @@ pub fn call(state: &mut State<'_>, run: RunId) {
         return;
     }
     let row = state.run(&run).clone();
+    let session = state.session(&row.session_key).clone();
     let n = state.transcript(&row.session_id).episode;
     let episode = state.episode(&(row.session_id, n)).clone();
     let Some(prefix) = episode.prefix_hash else {
