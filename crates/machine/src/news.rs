@@ -24,11 +24,6 @@ impl Notice {
             Notice::ModelDiffers { run, asked, answered, .. } => {
                 ("model.differs", run.to_string(), json!({ "asked": asked, "answered": answered }))
             }
-            Notice::ToolsMissing { run, session, servers } => (
-                "tools.missing",
-                run.to_string(),
-                json!({ "session": session, "servers": servers }),
-            ),
             Notice::RunQueued { .. }
             | Notice::GaveWay { .. }
             | Notice::RunStarted { .. }
@@ -38,6 +33,7 @@ impl Notice {
             | Notice::Recovered { .. } => return self.line_of_a_run(),
             Notice::ToolStarted { .. }
             | Notice::ToolFinished { .. }
+            | Notice::ToolsMissing { .. }
             | Notice::CallBlocked { .. } => return self.line_of_a_tool(),
             Notice::TaskSpawned { task, requester, child, run } => (
                 "task.spawned",
@@ -127,6 +123,11 @@ impl Notice {
     /// The line of news about a tool call.
     fn line_of_a_tool(&self) -> (&'static str, String, String) {
         let (kind, subject, detail) = match self {
+            Notice::ToolsMissing { run, session, servers } => (
+                "tools.missing",
+                run.to_string(),
+                json!({ "session": session, "servers": servers }),
+            ),
             Notice::ToolStarted { run, call_id, name, .. } => {
                 ("tool.started", run.to_string(), json!({ "call": call_id, "name": name }))
             }
