@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::gateway::Gateway;
 use crate::methods::{
-    administer, agents, audit, chat, context, flows, health, history, runs, sessions, spawn, tasks,
-    tools, usage,
+    administer, agents, audit, chat, context, flows, health, history, models, runs, sessions,
+    spawn, tasks, tools, usage,
 };
 use crate::subscribe::Subscriber;
 
@@ -95,6 +95,8 @@ async fn result(gateway: &Gateway, client: &Subscriber, call: Call) -> Result<Va
         Call::SessionsSpawn(params) => spawn::spawn(gateway, params).await,
         Call::SessionsContext(params) => json(&context::context(gateway, params).await?),
         Call::AgentsList(_) => json(&agents::list(gateway)),
+        Call::ModelsList(params) => json(&models::list_result(gateway, &params)),
+        Call::ModelsAuthStatus(_) => json(&models::auth_status(gateway)),
         Call::ToolsEffective(params) => json(&tools::effective(gateway, params).await?),
         Call::ToolsCatalog(params) => json(&tools::catalog(gateway, params)?),
         Call::TasksList(params) => json(&tasks::list(gateway, params).await?),

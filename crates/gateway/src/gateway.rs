@@ -27,6 +27,18 @@ pub struct Info {
     pub clock: Arc<dyn Clock>,
     /// What people call the agents.
     pub agents: BTreeMap<AgentId, Title>,
+    /// The providers that are configured, by id.
+    pub providers: Vec<ProviderKeys>,
+}
+
+/// With which keys a provider can be asked. No key is here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderKeys {
+    pub id: String,
+    /// Names of its accounts, in the order in which they are asked.
+    pub accounts: Vec<String>,
+    /// Are calls without a key sure to be refused?
+    pub wants_key: bool,
 }
 
 /// What people call an agent.

@@ -42,5 +42,5 @@ mod subscribe;
 mod view;
 
 pub use config::{BindError, Config, ConfigError, Origin, Token, bind};
-pub use gateway::{Info, Title};
+pub use gateway::{Info, ProviderKeys, Title};
 pub use server::serve;

@@ -43,6 +43,7 @@ pub mod health;
 pub mod hello;
 pub mod message;
 pub mod method;
+pub mod models;
 pub mod notice;
 pub mod openai;
 pub mod receipt;

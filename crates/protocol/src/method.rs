@@ -6,8 +6,8 @@ use crate::error::ErrorShape;
 use crate::fields::{Fields, InvalidField};
 use crate::scope::Scope;
 use crate::{
-    administer, agent, agents, audit, chat, context, flows, handshake, health, receipt, sessions,
-    spawn, tasks, tools, usage,
+    administer, agent, agents, audit, chat, context, flows, handshake, health, models, receipt,
+    sessions, spawn, tasks, tools, usage,
 };
 
 /// Parameters of one method.
@@ -83,6 +83,8 @@ methods! {
     SessionsSpawn(spawn::SpawnParams)         = "sessions.spawn",     WRITE, "windlass 0.1";
     SessionsContext(context::ContextParams)   = "sessions.context",   READ,  "windlass 0.1";
     AgentsList(agents::ListParams)            = "agents.list",        READ,  "<=2026.7";
+    ModelsList(models::ListParams)            = "models.list",        READ,  "<=2026.7";
+    ModelsAuthStatus(models::AuthStatusParams) = "models.authStatus", READ,  "<=2026.7";
     ToolsEffective(tools::EffectiveParams)    = "tools.effective",    READ,  "<=2026.7";
     ToolsCatalog(tools::CatalogParams)        = "tools.catalog",      READ,  "<=2026.7";
     TasksList(tasks::TasksListParams)         = "tasks.list",         READ,  "<=2026.7";
@@ -271,6 +273,8 @@ mod tests {
         sessions.spawn     operator.write windlass 0.1
         sessions.context   operator.read  windlass 0.1
         agents.list        operator.read  <=2026.7
+        models.list        operator.read  <=2026.7
+        models.authStatus  operator.read  <=2026.7
         tools.effective    operator.read  <=2026.7
         tools.catalog      operator.read  <=2026.7
         tasks.list         operator.read  <=2026.7

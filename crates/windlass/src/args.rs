@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    agent, agents, chat, config, context, db, demo, flow, gateway, mcp, sessions, spawn, status,
-    tasks, tools, usage,
+    agent, agents, chat, config, context, db, demo, flow, gateway, mcp, models, sessions, spawn,
+    status, tasks, tools, usage,
 };
 
 /// The gateway for fleets of LLM agents that must not lose work
@@ -66,6 +66,9 @@ pub enum Command {
     Threads(sessions::ThreadsArgs),
     /// Show what is sent before and with a conversation, and what takes how much
     Context(context::ContextArgs),
+    /// See which models there are and which is asked, and ask another in a conversation
+    #[command(subcommand)]
+    Models(models::ModelsCommand),
     /// Look at sub-agents, as a tree
     #[command(subcommand)]
     Subagents(tasks::SubagentsCommand),

@@ -15,8 +15,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::{Cli, Command};
 use crate::commands::{
-    agent, agents, chat, config, context, db, demo, doctor, flow, gateway, mcp, sessions, spawn,
-    status, tasks, tools, usage,
+    agent, agents, chat, config, context, db, demo, doctor, flow, gateway, mcp, models, sessions,
+    spawn, status, tasks, tools, usage,
 };
 use crate::setup::Setup;
 use windlass::config::Level;
@@ -109,6 +109,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Threads(args) => sessions::threads(args, &setup()?, out).await,
         Command::Sessions(command) => sessions::run(command, &setup()?, out).await,
         Command::Context(args) => context::run(args, &setup()?, out).await,
+        Command::Models(command) => models::run(command, &setup()?, out).await,
         Command::Subagents(command) => tasks::subagents(command, &setup()?, out).await,
         Command::Tasks(command) => tasks::tasks(command, &setup()?, out).await,
         Command::Tools(command) => tools::run(command, &setup()?, out).await,

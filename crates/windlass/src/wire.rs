@@ -84,6 +84,7 @@ pub async fn run(setup: Setup, until: Until, listening: impl FnOnce(&str)) -> an
         config_path: setup.config_path.clone(),
         clock: Arc::clone(&clock),
         agents: titles(&setup.config),
+        providers: models::keys(&setup.config),
     };
     let closed = CancellationToken::new();
     let serving = tokio::spawn(gateway::serve(listener, gateway, handle, info, closed.clone()));

@@ -3,8 +3,13 @@
 use machine::Limits;
 use machine::failover;
 use machine::rows::GateKey;
+use protocol::models::{
+    AuthProfile, AuthState, AuthStatusResult, ListParams, ListResult, ModelRow, ProviderAuth,
+};
 use store::view::{RunFacts, SessionView};
 use types::Thinking;
+
+use crate::gateway::Gateway;
 
 /// Models that one list names.
 const ROWS_MAX: usize = 100;
@@ -89,4 +94,48 @@ fn line(limits: &Limits, model: &str) -> String {
 pub fn levels() -> String {
     let words: Vec<&str> = Thinking::ALL.iter().map(|level| level.as_str()).collect();
     words.join("|")
+}
+
+/// `models.list`
+pub fn list_result(gateway: &Gateway, params: &ListParams) -> ListResult {
+    let limits = &gateway.handle.config().limits;
+    let wanted = |model: &&str| {
+        let provider = GateKey::of_model(model).provider;
+        params.provider.as_ref().is_none_or(|wanted| *wanted == provider)
+    };
+    let row = |reference: &str| {
+        let GateKey { provider, model, .. } = GateKey::of_model(reference);
+        let alias = limits.aliases.iter().find(|(_, of)| of.as_str() == reference);
+        ModelRow {
+            name: model.clone(),
+            id: model,
+            provider,
+            alias: alias.map(|(alias, _)| alias.clone()),
+            context_window: limits.models.get(reference).copied().unwrap_or(0),
+            reasoning: failover::thinks(limits, reference),
+        }
+    };
+    ListResult { models: limits.model_names().filter(wanted).map(row).collect() }
+}
+
+/// `models.authStatus`
+pub fn auth_status(gateway: &Gateway) -> AuthStatusResult {
+    let providers = gateway.info.providers.iter().map(|provider| {
+        let profile = |account: &String| AuthProfile {
+            profile_id: format!("{}:{account}", provider.id),
+            kind: "api_key".to_owned(),
+            status: AuthState::Static,
+        };
+        ProviderAuth {
+            provider: provider.id.clone(),
+            display_name: provider.id.clone(),
+            status: match (provider.accounts.is_empty(), provider.wants_key) {
+                (false, _) => AuthState::Static,
+                (true, true) => AuthState::Missing,
+                (true, false) => AuthState::Ok,
+            },
+            profiles: provider.accounts.iter().map(profile).collect(),
+        }
+    });
+    AuthStatusResult { ts: gateway.now(), providers: providers.collect() }
 }

@@ -123,6 +123,7 @@ impl World {
             config_path: None,
             clock: Arc::new(SystemClock),
             agents: Default::default(),
+            providers: Vec::new(),
         };
         let gateway =
             tokio::spawn(gateway::serve(listener, config, handle, info, shutdown.clone()));

@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod flow;
 pub mod gateway;
 pub mod mcp;
+pub mod models;
 pub mod sessions;
 pub mod spawn;
 pub mod status;

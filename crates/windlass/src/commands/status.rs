@@ -152,7 +152,7 @@ fn interrupted(run: &InterruptedRun) -> Vec<String> {
 }
 
 /// What a gate that is not open means, in one line.
-fn gate_line(gate: &ProviderGate, now: Timestamp) -> String {
+pub fn gate_line(gate: &ProviderGate, now: Timestamp) -> String {
     let name = &gate.gate;
     let when = match gate.resumes_at {
         Some(at) if at > now => format!("resumes in {} s", at.since(now).as_secs()),

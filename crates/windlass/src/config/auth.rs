@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use types::word_enum;
 
 use super::inventory;
-use super::models::{self, Models};
+use super::models::Models;
 use super::secret::Secret;
 use super::section::{Section, Spot};
 
@@ -42,7 +42,6 @@ pub fn read(s: &mut Section<'_>, models: &mut Models) {
             }
         }
     });
-    models::warn_of_keys(s, &models.providers);
 }
 
 /// A profile's name without its provider: `anthropic:work` is `work`.

@@ -144,6 +144,7 @@ impl Config {
         let agents = root.section("agents", Agents::read);
         let mut models = root.section("models", Models::read);
         root.section("auth", |s| auth::read(s, &mut models));
+        models::warn_of_keys(root, &models.providers);
         let has_key = models.providers.values().any(Provider::has_key);
         if agents.entries.values().all(|agent| agent.model.is_none()) && !has_key {
             let mut spot = root.spot();

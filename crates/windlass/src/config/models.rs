@@ -189,11 +189,10 @@ fn missing(used: bool) -> Missing {
 }
 
 /// Warns of a built-in provider that is used and has no key: its calls will be refused.
-pub(super) fn warn_of_keys(root: &mut Section<'_>, providers: &BTreeMap<String, Provider>) {
-    let refs = root.cx.model_refs();
+pub(super) fn warn_of_keys(s: &Section<'_>, providers: &BTreeMap<String, Provider>) {
+    let refs = s.cx.model_refs();
     let used = refs.iter().filter(|named| named.used);
     let used: BTreeSet<&str> = used.map(|named| named.model.provider.as_str()).collect();
-    let s = root;
     for preset in PRESETS.iter().filter(|preset| used.contains(preset.id)) {
         if providers.get(preset.id).is_some_and(|provider| preset.lacks_key(provider)) {
             let mut spot = s.spot_of("models");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use gateway::ProviderKeys;
 use machine::limits::{ProviderLimits, Rate, Traits};
 use machine::rows::GateKey;
 use providers::{
@@ -14,7 +15,7 @@ use providers::{
 use runtime::Model;
 use types::Wire;
 
-use windlass::config::presets::PRESETS;
+use windlass::config::presets::{self, PRESETS};
 use windlass::config::{Config, ModelEntry, ModelRef, Provider, Secret};
 
 /// Tokens of a model of which nothing is known.
@@ -106,6 +107,20 @@ fn targets(config: &Config) -> BTreeMap<String, Place> {
 pub fn aliases(config: &Config) -> BTreeMap<String, String> {
     let aliases = config.agents.aliases().into_iter();
     aliases.map(|(alias, model)| (alias, model.to_string())).collect()
+}
+
+/// With which keys the providers can be asked.
+pub fn keys(config: &Config) -> Vec<ProviderKeys> {
+    let of = |(id, provider): (&String, &Provider)| {
+        let own = provider.api_key.as_ref().map(|_| "default".to_owned());
+        let accounts = match provider.order.is_empty() {
+            true => own.into_iter().collect(),
+            false => provider.order.clone(),
+        };
+        let wants_key = presets::find(id).is_some_and(|preset| preset.lacks_key(provider));
+        ProviderKeys { id: id.clone(), accounts, wants_key }
+    };
+    config.models.providers.iter().map(of).collect()
 }
 
 /// In which order the accounts of providers are asked, of those that have several.

@@ -73,7 +73,9 @@ async fn every_command_works_in_a_conversation_and_costs_no_model_call() {
         ("/subagents spawn nobody work", "agent_not_allowed"),
         ("/subagents dance", "/subagents kill <task>|all"),
         ("/queue shout", "/queue [steer|followup|collect|interrupt]"),
-        ("/model", "There is no command /model"),
+        ("/mode", "There is no command /mode"),
+        ("/model nothing", "no model `nothing` is configured"),
+        ("/think hard", "/think off|minimal|low"),
     ] {
         let output = house.run(&["agent", "--message", text]).await;
         assert!(!output.status.success(), "{text} succeeded");

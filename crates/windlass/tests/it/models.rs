@@ -77,14 +77,17 @@ async fn a_person_chooses_model_and_thinking() {
     let house = house(|config| {
         let alias = json!({ "openai-responses/stub-1": { "alias": "Other" } });
         config["agents"]["defaults"]["models"] = alias;
+        let plain = &mut config["models"]["providers"][WIRES[0]]["models"][0];
+        plain["reasoning"] = json!(false);
+        config["agents"]["defaults"]["model"] = json!(format!("{}/stub-1", WIRES[0]));
     })
     .await;
     house.ask("hello").await;
-    assert_eq!((newest_wire(&house).as_str(), thinking(&house).as_str()), ("anthropic", ""));
+    assert_eq!((newest_wire(&house).as_str(), thinking(&house).as_str()), (WIRES[0], ""));
     house.ask("/model OTHER").await;
     house.ask("/think low").await;
     house.ask("hello again").await;
-    assert_eq!((newest_wire(&house).as_str(), thinking(&house).as_str()), ("responses", "low"));
+    assert_eq!((newest_wire(&house).as_str(), thinking(&house).as_str()), (WIRES[2], "low"));
     let card = house.ask("/status").await;
     assert!(
         card.contains("model openai-responses/stub-1") && card.contains("thinking low"),
@@ -96,7 +99,7 @@ async fn a_person_chooses_model_and_thinking() {
     let told = house.ask("/think").await;
     assert!(told.contains("thinking low") && told.contains("without effect"), "{told}");
     house.ask("and now").await;
-    assert_eq!((newest_wire(&house).as_str(), thinking(&house).as_str()), ("anthropic", ""));
+    assert_eq!((newest_wire(&house).as_str(), thinking(&house).as_str()), (WIRES[0], ""));
     let output = house.run(&["agent", "--message", "/model othr"]).await;
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("did you mean `other`?"), "{said}");
@@ -170,4 +173,55 @@ async fn a_bad_key_of_one_account_does_not_stop_the_other() {
     );
     let status = house.ok(&["status"]).await;
     assert!(status.contains("stub/one/stub-1 is closed (auth)"), "{status}");
+}
+
+/// What the command line says of models, with a gateway and without.
+#[tokio::test]
+async fn the_command_line_lists_and_sets_models() {
+    let mut house = house(|config| {
+        config["agents"]["defaults"]["model"] = json!({
+            "primary": "anthropic-messages/stub-1", "fallbacks": ["other"],
+        });
+        let alias = json!({ "openai-responses/stub-1": { "alias": "Other" } });
+        config["agents"]["defaults"]["models"] = alias;
+    })
+    .await;
+    house.ask("hello").await;
+    let told = house.ok(&["models", "set", "other"]).await;
+    assert_eq!(told.trim(), "agent:main:main asks other from its next call on");
+    house.ask("hello again").await;
+    assert_eq!(newest_wire(&house), WIRES[2]);
+    house.ok(&["models", "set", "default"]).await;
+    house.ask("and again").await;
+    assert_eq!(newest_wire(&house), WIRES[0]);
+    let wrong = house.run(&["models", "set", "othre"]).await;
+    let why = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(!wrong.status.success() && why.contains("did you mean `other`?"), "{why}");
+    let status = house.ok(&["models", "status"]).await;
+    assert!(status.contains("all gates are open"), "{status}");
+    house.kill();
+
+    let list = house.json(&["models", "list", "--provider", "openai-responses", "--json"]).await;
+    assert_eq!(list[0]["alias"], "other", "{list:?}");
+    assert_eq!((&list[0]["key"], &list[0]["reasoning"]), (&json!("static"), &json!(true)));
+    let aliases = house.ok(&["models", "aliases"]).await;
+    assert!(aliases.contains("other  openai-responses/stub-1"), "{aliases}");
+    let fallbacks = house.ok(&["models", "fallbacks", "--agent", "main"]).await;
+    assert!(fallbacks.contains("openai-responses/stub-1"), "{fallbacks}");
+    assert!(!house.run(&["models", "fallbacks", "--agent", "nobody"]).await.status.success());
+}
+
+/// Without a key and without a server: three lines say what to do, wherever it is noticed.
+#[tokio::test]
+async fn a_first_run_without_a_key_says_what_to_do() {
+    let stub = Stub::start(Options::default()).await.unwrap();
+    let mut house = House::build_with(stub, WIRES[0], |config| *config = json!({}));
+    house.start().await;
+    let output = house.run(&["agent", "--message", "hello"]).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    for word in ["export ANTHROPIC_API_KEY", "ollama/NAME", "windlass demo"] {
+        assert!(said.contains(word), "{word}: {said}");
+        assert!(house.log().contains(word), "{word}: {}", house.log());
+        assert!(house.ok(&["doctor"]).await.contains(word), "{word}");
+    }
 }

@@ -145,10 +145,10 @@ fn a_provider_may_have_several_accounts() {
               "openai:default": { apiKey: "k" }, nobody: { apiKey: "k" } },
   order: { openai: ["d"], opnai: ["c"] },
 } }"#), @r#"
-    line 2, column 22: `auth.profiles.x:a`: no provider `x` in `models.providers`
-    line 2, column 51: `auth.profiles.openai:b`: `apiKey` is missing: expected a secret, as in `models.providers`
-    line 2, column 75: `auth.profiles.openai:c.mode`: `oauth` is not supported yet; expected `api_key`
-    line 3, column 33: `auth.profiles.openai:default`: expected the name of an account of letters, digits and `._-+@`, and not `default`; got `default`
+    line 2, column 22: `auth.profiles["x:a"]`: no provider `x` in `models.providers`
+    line 2, column 51: `auth.profiles["openai:b"]`: `apiKey` is missing: expected a secret, as in `models.providers`
+    line 2, column 75: `auth.profiles["openai:c"].mode`: `oauth` is not supported yet; expected `api_key`
+    line 3, column 33: `auth.profiles["openai:default"]`: expected the name of an account of letters, digits and `._-+@`, and not `default`; got `default`
     line 3, column 58: `auth.profiles.nobody`: `provider` is missing: expected the id of a provider
     line 4, column 20: `auth.order.openai`: no profile `d` of `openai` in `auth.profiles`; did you mean `c`?
     line 4, column 34: `auth.order.opnai`: no provider `opnai` in `models.providers`
