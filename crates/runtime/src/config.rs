@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use machine::Limits;
 use providers::Provider;
+use tools::sandbox::Mode;
 use types::AgentId;
 
 /// Everything that the runtime needs and the store does not hold.
@@ -32,12 +33,20 @@ pub struct Agent {
     pub name: Option<String>,
     /// What it is good for, as other agents read it.
     pub description: Option<String>,
+    /// The walls around its commands.
+    pub sandbox: Mode,
 }
 
 impl Agent {
     /// An agent of which nothing is known but its folder.
     pub fn at(workspace: PathBuf) -> Agent {
-        Agent { workspace, bootstrap: Bootstrap::default(), name: None, description: None }
+        Agent {
+            workspace,
+            bootstrap: Bootstrap::default(),
+            name: None,
+            description: None,
+            sandbox: Mode::Off,
+        }
     }
 }
 

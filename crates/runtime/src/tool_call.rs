@@ -6,6 +6,7 @@ use machine::Event;
 use machine::effect::ToolStart;
 use machine::event::ToolDone;
 use tokio_util::sync::CancellationToken;
+use tools::sandbox::{Mode, Walls};
 use tools::sessions::SessionsCall;
 use tools::{Probe, Tool, ToolContext, ToolOutput};
 use types::{AssistantMessage, Hash, SessionKey};
@@ -84,11 +85,28 @@ async fn context(
         workspace,
         session: start.session.clone(),
         background: start.background,
+        sandbox: walls(shared, &start.session).await?,
         run: start.run,
         idempotency_key: key.to_string(),
         cancel,
         env: Vec::new(),
     })
+}
+
+/// The walls around the commands of a session: those of its agent, and never less than those of
+/// the sessions that it works for, or a command could get out by asking somebody else.
+async fn walls(shared: &Shared, key: &SessionKey) -> Result<Walls, String> {
+    let agents = &shared.handle.config().agents;
+    let own = agents.get(&key.agent);
+    let workspace = own.map(|agent| agent.workspace.clone()).unwrap_or_default();
+    let (mut mode, mut next) = (Mode::Off, Some(key.clone()));
+    while let Some(key) = next {
+        mode = mode.max(agents.get(&key.agent).map_or(Mode::Off, |agent| agent.sandbox));
+        let session = shared.handle.store().session(&key).await;
+        let session = session.map_err(|error| format!("The session could not be read: {error}"))?;
+        next = session.and_then(|session| session.parent_key);
+    }
+    Ok(Walls { mode, workspace })
 }
 
 /// The folder that a session works in, made if it is not there.

@@ -17,6 +17,7 @@ use types::{EffectClass, ToolSpec};
 use crate::arguments::{Arguments, Refused, excerpt};
 use crate::launch::{Launch, Wants};
 use crate::process::{About, End, Entry, Table, Why, above, state};
+use crate::sandbox::Sandbox;
 use crate::workspace::Workspace;
 use crate::{Config, Tool, ToolContext, ToolOutput};
 
@@ -50,6 +51,7 @@ pub(crate) struct Exec {
     wait: Duration,
     grace: Duration,
     table: Arc<Table>,
+    sandbox: Sandbox,
 }
 
 /// A call, checked.
@@ -112,6 +114,7 @@ impl Exec {
             wait: config.exec_yield,
             grace: config.exec_grace,
             table,
+            sandbox: Sandbox::new(config.sandbox.clone()),
         }
     }
 
@@ -194,13 +197,15 @@ impl Exec {
         if request.terminal && !request.env.iter().any(|(name, _)| name == "TERM") {
             env.push(("TERM".into(), "xterm-256color".into()));
         }
-        Ok(Launch {
+        let launch = Launch {
             program: self.shell.into(),
             arguments: vec![OsString::from("-c"), OsString::from(&request.command)],
             folder: request.folder.clone(),
             env,
             wants,
-        })
+            bounds: None,
+        };
+        self.sandbox.wrap(&context.sandbox, &context.session, launch).await
     }
 
     async fn run(&self, context: &ToolContext, arguments: &str) -> Result<ToolOutput, String> {
@@ -217,6 +222,7 @@ impl Exec {
             terminal: request.terminal,
             timeout: request.timeout,
             grace: self.grace,
+            bounds: launch.bounds,
         };
         let entry = self.table.start(launch, about);
         let entry = entry.map_err(|error| format!("cannot run the command: {error}"))?;

@@ -75,6 +75,12 @@ impl Running {
         Ok((Running { child, status: None, group, intake }, input))
     }
 
+    /// How many processes it is by now, and how much memory they take together.
+    pub(crate) async fn load(&mut self) -> (usize, u64) {
+        let alive = self.group.alive().await;
+        (alive.len(), alive.iter().map(|pid| processes::memory_bytes(*pid)).sum())
+    }
+
     /// Waits for the child, not for what it started. May be dropped and called again.
     pub(crate) async fn exited(&mut self) -> io::Result<ExitStatus> {
         loop {

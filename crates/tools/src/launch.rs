@@ -22,6 +22,20 @@ pub(crate) struct Launch {
     pub(crate) folder: PathBuf,
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) wants: Wants,
+    /// What it may take, if somebody has to watch that.
+    pub(crate) bounds: Option<Bounds>,
+}
+
+/// What a command and all that it has started may take together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    pub(crate) processes: usize,
+    pub(crate) memory_bytes: u64,
+}
+
+impl Bounds {
+    /// Enough to build a large program, and not enough to bring a machine down.
+    pub(crate) const STRICT: Bounds = Bounds { processes: 256, memory_bytes: 4 << 30 };
 }
 
 /// What a command reads from.

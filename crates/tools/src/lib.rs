@@ -23,7 +23,7 @@
 //! # Not here
 //!
 //! The session tools are read in [`sessions`] and decided in `machine`; they are no [`Tool`].
-//! The file tools' bounds on paths do not bind `exec`: that needs a sandbox of the system's.
+//! The file tools' bounds on paths do not bind `exec`: that is the [`sandbox`]'s to do.
 
 mod apply_patch;
 mod arguments;
@@ -43,6 +43,7 @@ mod process;
 mod processes;
 mod read;
 mod replace;
+pub mod sandbox;
 pub mod scripted;
 mod search;
 pub mod sections;
@@ -102,6 +103,8 @@ pub struct ToolContext {
     pub run: RunId,
     /// May a command go on in the background? Not where nobody could look at it.
     pub background: bool,
+    /// The walls around its commands.
+    pub sandbox: sandbox::Walls,
     /// The same again when the call is repeated after a crash.
     pub idempotency_key: String,
     /// Fires when the run is stopped.
@@ -119,6 +122,7 @@ impl fmt::Debug for ToolContext {
             .field("session", &self.session)
             .field("run", &self.run)
             .field("background", &self.background)
+            .field("sandbox", &self.sandbox)
             .field("idempotency_key", &self.idempotency_key)
             .field("cancelled", &self.cancel.is_cancelled())
             .field("env", &names)
@@ -180,6 +184,7 @@ pub struct Config {
     pub exec_yield: Duration,
     /// The folder for what commands in the background write; none keeps the last of it in memory.
     pub processes: Option<PathBuf>,
+    pub sandbox: sandbox::Settings,
     pub read_lines_max: usize,
     pub read_bytes_max: usize,
     /// Longest part of one line that is shown: a minified file must not fill the result.
@@ -204,6 +209,7 @@ impl Default for Config {
             exec_grace: Duration::from_secs(3),
             exec_yield: Duration::from_secs(10),
             processes: None,
+            sandbox: sandbox::Settings::default(),
             read_lines_max: 2_000,
             read_bytes_max: 50 * 1024,
             read_line_bytes_max: 4_000,

@@ -66,6 +66,13 @@ fn read(pid: u32) -> Option<Process> {
     (!zombie).then_some(Process { pid, group, run, call })
 }
 
+/// Memory of a process that is in use, shared parts included.
+pub(crate) fn memory_bytes(pid: u32) -> u64 {
+    let pages = fs::read_to_string(format!("/proc/{pid}/statm"));
+    let resident = pages.ok().and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
+    resident.unwrap_or(0) * rustix::param::page_size() as u64
+}
+
 /// What a variable says in an environment as `/proc` shows it.
 pub(crate) fn value(environment: &[u8], name: &str) -> Option<String> {
     let mut variables = environment.split(|byte| *byte == 0);

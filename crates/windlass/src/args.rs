@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    agent, agents, chat, config, context, db, demo, flow, gateway, mcp, models, sessions, spawn,
-    status, tasks, tools, usage,
+    agent, agents, chat, config, context, db, demo, flow, gateway, mcp, models, sandbox, sessions,
+    spawn, status, tasks, tools, usage,
 };
 
 /// The gateway for fleets of LLM agents that must not lose work
@@ -99,6 +99,9 @@ pub enum Command {
     /// Look after the database
     #[command(subcommand)]
     Db(db::DbCommand),
+    /// Look at the walls around the commands of agents
+    #[command(subcommand)]
+    Sandbox(sandbox::SandboxCommand),
     /// Check configuration, folder, database and gateway, and say what to mend
     Doctor,
     /// Watch three sub-agents finish their work although the gateway is killed

@@ -15,14 +15,17 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::{Cli, Command};
 use crate::commands::{
-    agent, agents, chat, config, context, db, demo, doctor, flow, gateway, mcp, models, sessions,
-    spawn, status, tasks, tools, usage,
+    agent, agents, chat, config, context, db, demo, doctor, flow, gateway, mcp, models, sandbox,
+    sessions, spawn, status, tasks, tools, usage,
 };
 use crate::setup::Setup;
 use windlass::config::Level;
 
 /// The configuration or the command line is wrong: nothing was tried.
 const EXIT_USAGE: u8 = 2;
+
+/// As a shell says of a command that was found and could not be run.
+const EXIT_SANDBOX: u8 = 126;
 
 /// An error that has an exit code of its own, for scripts that watch the process.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +36,10 @@ struct Exit {
 }
 
 fn main() -> ExitCode {
+    if let Some(why) = not_entered() {
+        eprintln!("sandbox: {why}");
+        return ExitCode::from(EXIT_SANDBOX);
+    }
     // The HTTP client is built without a default provider of cryptography, so that only one is
     // ever linked.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -53,6 +60,19 @@ fn main() -> ExitCode {
             let code = error.downcast_ref::<Exit>().map_or(1, |exit| exit.code);
             ExitCode::from(code)
         }
+    }
+}
+
+/// Becomes a command in a sandbox, if that is what this process was started for. Before all else:
+/// there must be no other thread, which would be outside. Returns why it has not.
+fn not_entered() -> Option<String> {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next()? != ::tools::sandbox::SUBCOMMAND {
+        return None;
+    }
+    match ::tools::sandbox::enter(arguments) {
+        Ok(never) => match never {},
+        Err(why) => Some(why),
     }
 }
 
@@ -121,6 +141,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Health => status::health(&setup()?, out).await,
         Command::Config(command) => config::run(command, &cli.global, out),
         Command::Db(command) => db::run(command, &setup()?, out).await,
+        Command::Sandbox(command) => sandbox::run(&command, &setup()?, out).await,
         Command::Doctor => doctor::run(&cli.global, out).await,
         Command::Demo(args) => demo::run(args, cli.global.json).await,
         Command::Completion { shell } => {

@@ -20,7 +20,7 @@ use runtime::{Agent, Clock, Driver, DriverError, SystemClock};
 use store::Sqlite;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tools::{Source, Toolbox};
+use tools::{Source, Toolbox, sandbox};
 use types::{AgentId, NodeId};
 use uuid::Uuid;
 
@@ -37,6 +37,9 @@ const EXIT_FOLDER: u8 = 75;
 
 /// How long runs may take to reach their next committed step when the gateway stops.
 const DRAIN: Duration = Duration::from_secs(30);
+
+/// Folder of the state folder for what commands in a sandbox need.
+const SANDBOX_FOLDER: &str = "sandbox";
 
 /// What ends a gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +69,7 @@ pub async fn run(setup: Setup, until: Until, listening: impl FnOnce(&str)) -> an
     if let Some(mark) = mcp::known_mark(setup.state_dir()) {
         mcp::end_leftovers(&mark).await;
     }
+    try_sandbox(&setup).await;
     let listener = gateway::bind(&gateway).await?;
     let url = format!("ws://{}", listener.local_addr()?);
 
@@ -219,13 +223,15 @@ fn runtime_config(setup: &Setup, limits: Arc<Limits>) -> anyhow::Result<runtime:
     let tools = tools::Config {
         memory_index: Some(setup.state_dir().join("memory")),
         processes: Some(setup.state_dir().join("processes")),
+        sandbox: sandbox(setup),
         ..tools_config(config)
     };
     let agents = config.agents.entries.iter();
     let agents = agents.map(|(id, agent)| {
         let (name, description) = (agent.name.clone(), agent.description.clone());
         let (workspace, bootstrap) = (agent.workspace.clone(), bootstrap(config, agent));
-        (id.clone(), Agent { workspace, bootstrap, name, description })
+        let sandbox = sandbox_mode(config, agent);
+        (id.clone(), Agent { workspace, bootstrap, name, description, sandbox })
     });
     Ok(runtime::Config {
         limits,
@@ -243,6 +249,43 @@ fn bootstrap(config: &Config, agent: &config::Agent) -> runtime::Bootstrap {
         fill: !config.agents.defaults.bootstrap.skip_bootstrap,
         file_chars_max: agent.bootstrap.bootstrap_max_chars as usize,
         total_chars_max: agent.bootstrap.bootstrap_total_max_chars as usize,
+    }
+}
+
+/// What walls around commands are made of.
+pub fn sandbox(setup: &Setup) -> sandbox::Settings {
+    let exec = &setup.config.tools.exec;
+    sandbox::Settings {
+        backend: Some(exec.sandbox_backend),
+        folder: Some(setup.state_dir().join(SANDBOX_FOLDER)),
+        hidden: vec![setup.state_dir().to_owned(), setup.config_file().to_owned()],
+        read: exec.sandbox_read.clone(),
+        // This very file, also when another has taken its name since.
+        launcher: Some("/proc/self/exe".into()),
+    }
+}
+
+/// How the commands of an agent are kept.
+pub fn sandbox_mode(config: &Config, agent: &config::Agent) -> sandbox::Mode {
+    agent.tools.exec.sandbox.unwrap_or(config.tools.exec.sandbox)
+}
+
+/// Tries the walls that some agent is to have, so that whoever starts the gateway hears of it now
+/// and not with the first command. What earlier commands have left of temporary files goes.
+async fn try_sandbox(setup: &Setup) {
+    let folder = setup.state_dir().join(SANDBOX_FOLDER);
+    if let Err(error) = fs::remove_dir_all(&folder)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %folder.display(), %error, "temporary files are left");
+    }
+    for kept in crate::commands::sandbox::look(setup).await {
+        let (agent, mode) = (&kept.agent, kept.mode);
+        if let Some(why) = kept.refused {
+            tracing::warn!(agent, %mode, why, "commands are refused: there is no such sandbox");
+        } else if let Some(backend) = kept.backend {
+            tracing::info!(agent, %mode, %backend, "commands are kept in a sandbox");
+        }
     }
 }
 

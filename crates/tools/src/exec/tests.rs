@@ -25,6 +25,7 @@ fn fixture() -> Fixture {
         workspace: folder.path().to_owned(),
         session: "agent:main:main".parse().unwrap(),
         background: true,
+        sandbox: Default::default(),
         run: RunId::new(Uuid::from_u128(7)),
         idempotency_key: "k".to_owned(),
         cancel: CancellationToken::new(),

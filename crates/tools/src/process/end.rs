@@ -27,6 +27,8 @@ pub(crate) enum Ending {
     Exited(ExitStatus),
     TimedOut(Duration),
     Stopped(Why),
+    /// It has taken more than it may.
+    TookTooMuch(String),
     /// It was there when its gateway was killed.
     WithGateway,
     /// As an earlier gateway has put it down.
@@ -68,6 +70,7 @@ impl End {
                 (None, None) => format!("ended as {status}"),
             },
             Ending::TimedOut(_) => "timed out".to_owned(),
+            Ending::TookTooMuch(_) => "took too much".to_owned(),
             Ending::Stopped(Why::Killed) => "killed".to_owned(),
             Ending::Stopped(Why::RunStopped) => "the run was stopped".to_owned(),
             Ending::Stopped(Why::RunEnded) => "ended with its run".to_owned(),
@@ -89,6 +92,7 @@ impl End {
                 "[timed out: stopped after timeoutSeconds {}, with all it had started]",
                 timeout.as_secs_f64()
             ),
+            Ending::TookTooMuch(what) => format!("[stopped after {took}: it took {what}]"),
             Ending::Stopped(Why::RunStopped) => {
                 format!("[the run was stopped: the command ended after {took}]")
             }

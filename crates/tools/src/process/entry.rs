@@ -13,12 +13,15 @@ use types::{RunId, SessionKey};
 
 use super::end::{End, Ending, Why};
 use crate::group::Running;
-use crate::launch::Input;
+use crate::launch::{Bounds, Input};
 use crate::output::Output;
 use crate::plain;
 
 /// How long a command may leave its input unread before a write gives up.
 const WRITE_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often it is looked what a command takes that is bounded.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What is known of a command when it is started.
 #[derive(Clone, Debug)]
@@ -31,6 +34,7 @@ pub(crate) struct About {
     pub(crate) timeout: Duration,
     /// Between SIGTERM and SIGKILL.
     pub(crate) grace: Duration,
+    pub(crate) bounds: Option<Bounds>,
 }
 
 /// A command, running or over.
@@ -230,8 +234,15 @@ impl Care {
     async fn to_the_end(mut self) -> End {
         let grace = self.about.grace;
         let mut asked = true;
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let ending = loop {
             tokio::select! {
+                _ = look.tick(), if self.about.bounds.is_some() => {
+                    if let Some(what) = self.too_much().await {
+                        break Ending::TookTooMuch(what);
+                    }
+                }
                 status = self.running.exited() => break match status {
                     Ok(status) => Ending::Exited(status),
                     Err(error) => Ending::Unknown(error.to_string()),
@@ -248,10 +259,26 @@ impl Care {
         };
         let remains = match ending {
             Ending::Exited(_) => self.running.clear(grace).await,
-            Ending::Stopped(Why::Dropped) => self.running.stop(Duration::ZERO).await,
+            Ending::TookTooMuch(_) | Ending::Stopped(Why::Dropped) => {
+                self.running.stop(Duration::ZERO).await
+            }
             _ => self.running.stop(grace).await,
         };
         self.running.rest().await;
         End { ending, remains, took: self.since.elapsed(), grace }
+    }
+
+    /// What it takes beyond its bounds, in words.
+    async fn too_much(&mut self) -> Option<String> {
+        let bounds = self.about.bounds?;
+        let (processes, memory_bytes) = self.running.load().await;
+        if processes > bounds.processes {
+            return Some(format!("{processes} processes, more than {}", bounds.processes));
+        }
+        let mib = |bytes: u64| bytes >> 20;
+        (memory_bytes > bounds.memory_bytes).then(|| {
+            let (took, most) = (mib(memory_bytes), mib(bounds.memory_bytes));
+            format!("{took} MiB of memory, more than {most}")
+        })
     }
 }

@@ -59,6 +59,7 @@ impl Note {
             terminal: self.terminal,
             timeout: Duration::from_millis(self.timeout_ms),
             grace,
+            bounds: None,
         }
     }
 

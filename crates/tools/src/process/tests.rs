@@ -40,6 +40,7 @@ impl Fixture {
             workspace: self.folder.path().to_owned(),
             session: session.parse().unwrap(),
             background: true,
+            sandbox: Default::default(),
             run: run(),
             idempotency_key: format!("call {n}"),
             cancel: CancellationToken::new(),

@@ -9,10 +9,11 @@ use runtime::{Clock, SystemClock};
 use serde::Serialize;
 use serde_json::json;
 use store::{Reader, Reads};
+use tools::sandbox::Mode;
 
 use crate::args::Global;
 use crate::client::{Client, is_final};
-use crate::commands::{db, mcp};
+use crate::commands::{db, mcp, sandbox};
 use crate::output::json_lines;
 use crate::setup::Setup;
 
@@ -40,6 +41,7 @@ pub async fn run(global: &Global, out: &mut impl Write) -> anyhow::Result<()> {
             look_at_config(&setup, &mut findings);
             look_at_folder(setup.state_dir(), &mut findings);
             look_at_servers(&setup, &mut findings);
+            look_at_sandbox(&setup, &mut findings).await;
             look_at_database(&setup, &mut findings).await;
             look_at_gateway(&setup, &mut findings).await;
         }
@@ -151,6 +153,31 @@ fn is_there(command: &str) -> bool {
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(command).is_file())
+}
+
+/// Tries the walls around commands, of the agents that have some.
+async fn look_at_sandbox(setup: &Setup, findings: &mut Vec<Finding>) {
+    // It is tried in there, and the first start makes it.
+    if !setup.state_dir().exists() {
+        return;
+    }
+    for kept in sandbox::look(setup).await.iter().filter(|kept| kept.mode != Mode::Off) {
+        let (agent, mode) = (&kept.agent, kept.mode);
+        findings.push(match (&kept.backend, &kept.refused) {
+            (Some(backend), _) => {
+                let detail = format!("commands of agent {agent}: {mode}, by {backend}");
+                finding("sandbox", State::Ok, detail)
+            }
+            (None, why) => {
+                let why = why.as_deref().unwrap_or_default();
+                let detail = format!(
+                    "commands of agent {agent} are refused: tools.exec.sandbox is {mode}, and \
+                     there is no such sandbox: {why}"
+                );
+                finding("sandbox", State::Error, detail)
+            }
+        });
+    }
 }
 
 async fn look_at_database(setup: &Setup, findings: &mut Vec<Finding>) {

@@ -12,6 +12,7 @@ pub mod flow;
 pub mod gateway;
 pub mod mcp;
 pub mod models;
+pub mod sandbox;
 pub mod sessions;
 pub mod spawn;
 pub mod status;

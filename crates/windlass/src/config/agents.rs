@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
+use tools::sandbox::Mode;
 use types::{AgentId, Budget, Thinking};
 
 use super::bootstrap::{Bootstrap, BootstrapBounds};
@@ -113,6 +114,14 @@ pub struct AgentTools {
     pub lists: ToolLists,
     /// What is not said here is as in `tools.loopDetection`.
     pub loop_detection: LoopDetectionOf,
+    /// What is not said here is as in `tools.exec`.
+    pub exec: ExecOf,
+}
+
+/// What one agent's entry says of its commands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ExecOf {
+    pub sandbox: Option<Mode>,
 }
 
 /// As which agents a session may spawn children. Always as its own.
@@ -243,6 +252,7 @@ impl Draft {
                 profile: s.word("profile", Profile::ALL, &[]),
                 lists: ToolLists::read(s),
                 loop_detection: s.section("loopDetection", LoopDetectionOf::read),
+                exec: s.section("exec", |s| ExecOf { sandbox: s.word("sandbox", Mode::ALL, &[]) }),
             }),
         };
         let (workspace, default) = (s.path("workspace"), s.flag("default"));

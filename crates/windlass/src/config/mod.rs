@@ -51,7 +51,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use agents::{
-    Agent, AgentDefaults, AgentSubagents, AgentTools, Agents, AllowAgents, Subagents,
+    Agent, AgentDefaults, AgentSubagents, AgentTools, Agents, AllowAgents, ExecOf, Subagents,
 };
 pub use between::{AgentToAgent, Exchange, SessionTools};
 pub use bootstrap::{Bootstrap, BootstrapBounds};

@@ -314,6 +314,12 @@ impl<'a> Section<'a> {
         self.text(key).map(|text| super::absolute(&text, self.cx.paths))
     }
 
+    /// A list of paths of this machine.
+    pub fn paths(&mut self, key: &str) -> Option<Vec<PathBuf>> {
+        let texts = self.texts(key)?;
+        Some(texts.iter().map(|text| super::absolute(text, self.cx.paths)).collect())
+    }
+
     /// The section under `key`; it is empty if there is none, and then its defaults stand.
     pub fn section<T>(&mut self, key: &str, read: impl FnOnce(&mut Section<'a>) -> T) -> T {
         let entries: &'a [Entry] = self.read(key, "an object", object).unwrap_or(&[]);

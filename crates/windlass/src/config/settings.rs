@@ -1,6 +1,9 @@
 //! `session`, `messages`, `tools` and `logging`: the small sections.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
+use tools::sandbox;
 use types::word_enum;
 
 use super::between::{AgentToAgent, Exchange, SessionTools};
@@ -109,6 +112,12 @@ pub struct Exec {
     pub timeout_seconds: u64,
     /// How long a command is waited for before it goes on in the background.
     pub background_ms: u64,
+    /// The walls around commands.
+    pub sandbox: sandbox::Mode,
+    /// What puts them up.
+    pub sandbox_backend: sandbox::Backend,
+    /// Folders that may be read inside, beside those of the system.
+    pub sandbox_read: Vec<PathBuf>,
     pub apply_patch: ApplyPatch,
 }
 
@@ -129,6 +138,11 @@ impl Tools {
                 background_ms: s
                     .integer("backgroundMs", 0..=EXEC_SECONDS_MAX * 1_000)
                     .unwrap_or(10_000),
+                sandbox: s.word("sandbox", sandbox::Mode::ALL, &[]).unwrap_or_default(),
+                sandbox_backend: s
+                    .word("sandboxBackend", sandbox::Backend::ALL, &[])
+                    .unwrap_or(sandbox::Backend::Auto),
+                sandbox_read: s.paths("sandboxRead").unwrap_or_default(),
                 apply_patch: s.section("applyPatch", |s| ApplyPatch {
                     enabled: s.flag("enabled").unwrap_or(true),
                 }),

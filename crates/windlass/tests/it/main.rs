@@ -33,6 +33,7 @@ mod process;
 mod receipt;
 mod report_b;
 mod restart;
+mod sandbox;
 mod send;
 mod status;
 mod stop;

@@ -14,6 +14,9 @@ fn halves(text: &str) -> (String, String) {
     };
     let (agents, others): (Vec<&str>, Vec<&str>) =
         text.lines().filter(shown).partition(|line| line.starts_with("agents."));
+    // Those of the tools are told apart.
+    let others = others.into_iter().filter(|line| !line.starts_with("tools."));
+    let others: Vec<&str> = others.collect();
     (agents.join("\n"), others.join("\n"))
 }
 
@@ -80,6 +83,7 @@ fn the_agents_of_a_full_file() {
     agents.entries.main.tools.alsoAllow []
     agents.entries.main.tools.deny []
     agents.entries.main.tools.loopDetection {"enabled":null,"maxRepeats":null}
+    agents.entries.main.tools.exec {"sandbox":null}
     "#);
 }
 
@@ -111,6 +115,7 @@ fn an_agent_of_a_full_file() {
     agents.entries.ops.tools.alsoAllow []
     agents.entries.ops.tools.deny ["exec"]
     agents.entries.ops.tools.loopDetection {"enabled":null,"maxRepeats":null}
+    agents.entries.ops.tools.exec {"sandbox":null}
     "#);
 }
 
@@ -143,28 +148,6 @@ fn a_full_file() {
     models.providers.stub.limits {"rpm":null,"tpm":null,"concurrent":null}
     session {"scope":"per-sender","agentToAgent":{"maxPingPongTurns":5}}
     messages {"queue":{"mode":"collect","debounceMs":0,"cap":20,"drop":"summarize"}}
-    tools.exec {"timeoutSeconds":60,"backgroundMs":10000,"applyPatch":{"enabled":true}}
-    tools.profile null
-    tools.allow ["read"]
-    tools.alsoAllow []
-    tools.deny []
-    tools.subagents {"tools":{"allow":null,"alsoAllow":[],"deny":[]}}
-    tools.loopDetection {"enabled":true,"maxRepeats":3}
-    tools.agentToAgent {"enabled":true,"allow":["*"]}
-    tools.sessions {"visibility":"all"}
-    tools.web.fetch.enabled true
-    tools.web.fetch.maxChars 50000
-    tools.web.fetch.maxCharsCap 50000
-    tools.web.fetch.maxResponseBytes 2000000
-    tools.web.fetch.timeoutSeconds 30
-    tools.web.fetch.maxRedirects 3
-    tools.web.fetch.userAgent null
-    tools.web.fetch.readability true
-    tools.web.fetch.ssrfPolicy.dangerouslyAllowPrivateNetwork false
-    tools.web.fetch.ssrfPolicy.allowRfc2544BenchmarkRange false
-    tools.web.fetch.ssrfPolicy.allowIpv6UniqueLocalRange false
-    tools.web.fetch.ssrfPolicy.allowedHostnames []
-    tools.web.fetch.ssrfPolicy.blockedHostnames []
     mcp {"sessionIdleTtlMs":600000,"servers":{}}
     budget {"day":{},"agent":{},"tree":{}}
     logging {"level":"debug"}
