@@ -8,8 +8,8 @@ use machine::rows::Outcome;
 use protocol::message::ChatRole;
 use store::StoreError;
 use store::query::Query;
-use store::view::{SessionFilter, SessionView, TaskFilter, TaskView};
-use types::{AgentId, ScopeKind, SessionKey, TaskId, Timestamp};
+use store::view::{SessionFilter, SessionView, SpendFilter, SpendView, TaskFilter, TaskView};
+use types::{AgentId, Reasoning, ScopeKind, SessionKey, SpendBy, TaskId, Timestamp};
 
 use crate::gateway::Title;
 use crate::methods::sessions::full_row;
@@ -55,7 +55,51 @@ pub fn agent(id: &AgentId, default: bool, title: &Title, model: &str) -> String 
     format!("{id}{name}{default}: {model}{what}")
 }
 
+/// Whether thinking is shown.
+pub fn reasoning(session: Option<&SessionView>) -> String {
+    let level = session.map_or(Reasoning::Off, |session| session.reasoning);
+    format!("Reasoning is {level}; set it with /reasoning on, off or stream.")
+}
+
+/// What was spent on something, on one line.
+fn spent(what: &str, spent: &SpendView) -> String {
+    let SpendView { usage, calls, cost, unpriced, estimated, .. } = spent;
+    let mut line = format!(
+        "{what}: {cost}, {calls} calls, {} tokens in ({} of them from the cache), {} out",
+        usage.prompt(),
+        usage.cache_read,
+        usage.output
+    );
+    if *unpriced > 0 {
+        line += &format!("; {unpriced} calls have no known price");
+    }
+    if *estimated > 0 {
+        line += &format!("; {estimated} were cut, and are estimated");
+    }
+    line
+}
+
 impl Card<'_> {
+    /// What was spent: on the conversation, on its tree, and by all today.
+    pub fn usage(&self, key: &SessionKey, session: Option<&SessionView>) -> Told<String> {
+        let root = session.map_or(key, |session| &session.root_key);
+        let of = |by, subject: String| {
+            let found = self.rows.spending(&SpendFilter::of(by, subject))?;
+            Ok::<_, StoreError>(found.into_iter().next().unwrap_or_default())
+        };
+        let lines = [
+            spent("this conversation", &of(SpendBy::Session, key.to_string())?),
+            spent("with all below it", &of(SpendBy::Tree, root.to_string())?),
+            spent("today, everything", &of(SpendBy::Day, self.now.day())?),
+        ];
+        Ok(lines.join("\n"))
+    }
+
+    /// The plan that a session shows.
+    fn plan(&self, session: &SessionView) -> Told<Option<String>> {
+        Ok(view::progress_card(self.rows, session)?.map(|card| format!("plan:\n{card}")))
+    }
+
     /// How the conversation stands.
     pub fn status(
         &self,
@@ -104,6 +148,7 @@ impl Card<'_> {
             usage.cache_read,
             usage.output
         ));
+        lines.extend(self.plan(session)?);
         Ok(lines.join("\n"))
     }
 
@@ -256,6 +301,7 @@ impl Card<'_> {
                 "lifecycle: {}, waiting inputs: {}",
                 session.lifecycle, session.queued
             ));
+            lines.extend(self.plan(&session)?);
         }
         if let Some(run) = run {
             lines.push(format!("model: {}, {} tokens", run.facts.model, run.usage.total()));

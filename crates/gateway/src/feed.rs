@@ -168,6 +168,13 @@ impl Feed {
         self.runs.entry(run).and_modify(|watched| watched.torn = Torn::Next);
     }
 
+    /// From now on the thinking of this session is shown so.
+    pub fn set_reasoning(&mut self, session: &SessionKey, reasoning: Reasoning) {
+        for watched in self.runs.values_mut().filter(|w| w.names.session == *session) {
+            watched.names.reasoning = reasoning;
+        }
+    }
+
     /// Is there text that has not been sent?
     pub fn dirty(&self) -> bool {
         self.runs.values().any(Watched::dirty)

@@ -16,6 +16,7 @@ use machine::rows::Outcome;
 use protocol::agent::RunPhase;
 use protocol::chat::{ChatEvent, ChatState};
 use protocol::event::{Shutdown, Tick};
+use protocol::notice::ProgressCardChanged;
 use protocol::sessions::SessionsChanged;
 use protocol::{Event, Policy};
 use runtime::LiveEvent;
@@ -375,6 +376,12 @@ impl Publisher {
                 let subject = task.map_or_else(|| session.to_string(), |task| task.to_string());
                 vec![feed::told(session, &subject, source, text, now)]
             }
+            Notice::SessionChanged { session, what: "card" } => self.card(session, now).await,
+            Notice::SessionChanged { session, what: "patch" } => {
+                let names = self.names("", session).await;
+                self.feed.set_reasoning(session, names.reasoning);
+                Vec::new()
+            }
             // All that they say is what has changed.
             _ => Vec::new(),
         };
@@ -425,9 +432,29 @@ impl Publisher {
         Names {
             wire_id: wire_id.to_owned(),
             session: session.clone(),
-            reasoning: Reasoning::Off,
+            reasoning: row.as_ref().map_or(Reasoning::Off, |row| row.reasoning),
             spawned_by: row.and_then(|row| row.parent_key),
         }
+    }
+
+    /// The plan that a session shows from now on.
+    async fn card(&self, key: &SessionKey, ts: Timestamp) -> Vec<Out> {
+        let session = key.clone();
+        let read = ask(self.gateway.handle.store(), move |rows| {
+            let Some(session) = rows.session(&session)? else { return Ok(None) };
+            view::progress_card(rows, &session)
+        });
+        let card = match read.await {
+            Ok(card) => card,
+            Err(error) => {
+                tracing::warn!(%key, %error, "a card could not be read");
+                return Vec::new();
+            }
+        };
+        let (session_key, agent_id) = (key.clone(), key.agent.clone());
+        let event = ProgressCardChanged { session_key, agent_id, card, ts };
+        let event = Event::ProgressCard(Box::new(event));
+        vec![Out { audience: Audience::Readers, event }]
     }
 
     fn shows_tools(&self) -> bool {

@@ -14,7 +14,7 @@ use store::StoreError;
 use store::query::Query;
 use store::view::{EntryView, RunFacts, SessionView};
 use types::{
-    Announce, AssistantMessage, RunId, Scope, SessionKey, Timestamp, ToolCall, ToolResult,
+    Announce, AssistantMessage, Card, RunId, Scope, SessionKey, Timestamp, ToolCall, ToolResult,
 };
 
 /// Children that a row names. More are counted, and listed by `spawnedBy`.
@@ -241,6 +241,9 @@ pub fn messages(rows: &dyn Query, entries: &[EntryView]) -> Result<Vec<ChatMessa
         if let Some(told) = for_person(rows, entry.kind, &entry.body, entry.at)? {
             message = told;
         }
+        if let Some(told) = said_by_tool(rows, entry)? {
+            message = told;
+        }
         if entry.kind == EntryKind::User && !wire_ids.contains_key(&entry.run) {
             let wire_id = rows.run(entry.run)?.map(|run| run.facts.wire_id);
             message.idempotency_key = wire_id.as_ref().map(|id| format!("{id}:user"));
@@ -249,6 +252,32 @@ pub fn messages(rows: &dyn Query, entries: &[EntryView]) -> Result<Vec<ChatMessa
         messages.push(message);
     }
     Ok(messages)
+}
+
+/// The plan that a session shows.
+pub fn progress_card(rows: &dyn Query, session: &SessionView) -> Result<Option<Card>, StoreError> {
+    let Some(hash) = session.card else { return Ok(None) };
+    Ok(rows.blob(hash)?.and_then(|body| serde_json::from_str(&body).ok()))
+}
+
+/// What an agent has written to its person by a tool call, which `entry` is the result of: its own
+/// words, as it has said them.
+fn said_by_tool(rows: &dyn Query, entry: &EntryView) -> Result<Option<ChatMessage>, StoreError> {
+    if entry.kind != EntryKind::ToolResult {
+        return Ok(None);
+    }
+    let Ok(result) = serde_json::from_str::<ToolResult>(&entry.body) else { return Ok(None) };
+    if result.name != "message" || result.is_error {
+        return Ok(None);
+    }
+    let before = rows.history(entry.session_id, Some(entry.seq), RECENT)?.entries;
+    let answers = before.iter().rev().filter(|before| before.kind == EntryKind::Assistant);
+    let calls = answers.filter_map(|answer| serde_json::from_str(&answer.body).ok());
+    let mut calls = calls.flat_map(|answer: AssistantMessage| answer.calls);
+    let call = calls.find(|call| call.id == result.call_id);
+    let arguments: Option<Value> = call.and_then(|call| serde_json::from_str(&call.arguments).ok());
+    let text = arguments.and_then(|arguments| arguments["message"].as_str().map(str::to_owned));
+    Ok(text.map(|text| ChatMessage::text(ChatRole::Assistant, text, entry.at)))
 }
 
 /// Tool calls of the last answer of a run.

@@ -1,6 +1,7 @@
 //! The invariants, as questions to all rows at once: for tests, the simulator and `doctor`.
 
 mod budget;
+mod card;
 mod policy;
 mod gate;
 mod warm;
@@ -99,6 +100,7 @@ pub fn check(world: &World, limits: &Limits) -> Vec<Violation> {
     warm::warm(world, &mut found);
     session::nobody_is_above_himself(world, &mut found);
     session::one_live_transcript(world, &mut found);
+    card::of_the_task_at_hand(world, &mut found);
     session::deleted_is_at_rest(world, &mut found);
     session::results_come_to_who_asked(world, &mut found);
     context::check(world, &mut found);

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 pub use types::Overflow;
 use types::{
-    EffectClass, FailureClass, FlowId, InternalCall, NodeId, RunId, SessionKey, Spend, TaskId,
-    Thinking, Usage,
+    EffectClass, FailureClass, FlowId, InternalCall, NodeId, Reasoning, RunId, SessionKey, Spend,
+    TaskId, Thinking, Usage,
 };
 
 use crate::attempt::Retry;
@@ -321,6 +321,7 @@ pub struct Patch {
     /// Changes what is given of it.
     pub queue: Option<Option<QueueWish>>,
     pub declared: Option<Option<TaskStatus>>,
+    pub reasoning: Option<Reasoning>,
 }
 
 /// A model's whole answer.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use types::{
-    Access, Hash, MessageId, RunId, SessionId, SessionKey, TaskId, usage::estimate_tokens,
+    Access, Hash, MessageId, Reasoning, RunId, SessionId, SessionKey, TaskId,
+    usage::estimate_tokens,
 };
 
 use crate::cut;
@@ -155,6 +156,8 @@ pub fn open_session(state: &mut State<'_>, key: &SessionKey, owner: &str) -> Res
             pool_key: None,
             declared: None,
             queue: Default::default(),
+            reasoning: Reasoning::Off,
+            card: None,
             rev: 0,
             created: now,
             active: now,

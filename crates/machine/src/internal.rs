@@ -13,7 +13,7 @@ use crate::queue::QueueMode;
 use crate::rows::{InboxKind, Lifecycle, Place, StepState, TaskKind};
 use crate::state::State;
 use crate::transcript::{Closing, close_tool};
-use crate::{flow, halt, send, spawn, step, stop, wait};
+use crate::{card, flow, halt, send, spawn, step, stop, wait};
 
 /// Tasks of one session that are looked through for one of the caller's.
 const CARRIED_MAX: usize = 100;
@@ -113,6 +113,8 @@ fn dispatch(state: &mut State<'_>, caller: &Caller, call: InternalCall) -> Reply
         InternalCall::StartFlow(request) => flow::start(state, caller, &request),
         InternalCall::CancelFlow { target } => flow::cancel(state, caller, target),
         InternalCall::Send(request) => send::ask(state, caller, &request),
+        InternalCall::Card(card) => card::put(state, caller, &card),
+        InternalCall::Say { text } => card::say(state, caller, &text),
         InternalCall::Yield(_) | InternalCall::Wait(_) => {
             unreachable!("a wait is carried out for its run")
         }

@@ -39,6 +39,7 @@ mod announce;
 pub mod person;
 pub mod finish;
 mod internal;
+mod card;
 mod again;
 pub mod attempt;
 mod redeliver;

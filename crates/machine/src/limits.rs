@@ -86,6 +86,8 @@ pub struct Limits {
     pub thinking: Option<Thinking>,
     /// What a call of each of them can cost.
     pub rates: BTreeMap<String, Rate>,
+    /// Where the price of each is from, and what it is: kept with every call that it was used for.
+    pub price_ids: BTreeMap<String, String>,
     pub budgets: Budgets,
     /// `agents.defaults.subagents.maxSpawnDepth`
     pub spawn_depth_max: u32,
@@ -366,6 +368,7 @@ impl Default for Limits {
             traits: BTreeMap::new(),
             thinking: None,
             rates: BTreeMap::new(),
+            price_ids: BTreeMap::new(),
             budgets: Budgets::default(),
             providers: BTreeMap::new(),
             spawn_depth_max: 5,

@@ -34,7 +34,7 @@ pub use stored::{ForChild, for_child, for_existing, now, renew};
 /// Tools of a session itself, which change nothing outside the gateway: a read-only session keeps
 /// them. What it spawns is read-only as it is.
 const INSIDE: &[&str] =
-    &["sessions_spawn", "sessions_yield", "sessions_send", "subagents", "flows"];
+    &["sessions_spawn", "sessions_yield", "sessions_send", "subagents", "flows", "progress_card"];
 
 /// What no sub-agent has: it works to a brief, and what is for all or for a person is not its own.
 const NOT_BELOW: &[&str] = &["gateway", "automations", "message"];

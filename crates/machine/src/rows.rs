@@ -6,7 +6,8 @@
 
 use types::{
     Access, AgentId, Announce, Cleanup, Deliverables, EffectClass, FailureClass, FlowId, Hash,
-    MessageId, MicroUsd, NodeId, RunId, SessionId, SessionKey, TaskId, Thinking, Timestamp, Usage,
+    MessageId, MicroUsd, NodeId, Reasoning, RunId, SessionId, SessionKey, TaskId, Thinking,
+    Timestamp, Usage,
     word_enum,
 };
 
@@ -289,6 +290,10 @@ pub struct Session {
     pub declared: Option<TaskStatus>,
     /// Instead of what `messages.queue` says.
     pub queue: QueueWish,
+    /// Whether what its model thinks is shown.
+    pub reasoning: Reasoning,
+    /// Names the blob with the card that its agent has put up.
+    pub card: Option<Hash>,
     pub rev: i64,
     pub created: Timestamp,
     pub active: Timestamp,
@@ -498,6 +503,8 @@ pub struct LedgerRow {
     pub cost: MicroUsd,
     /// The price of the model was known.
     pub priced: bool,
+    /// Where that price is from, and what it is.
+    pub price_id: Option<String>,
     /// The call was cut: the numbers are ours, not the provider's.
     pub estimated: bool,
     pub at: Timestamp,

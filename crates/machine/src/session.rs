@@ -11,7 +11,7 @@
 //! | restore | - | - | goes on |
 //! | delete | is stopped | are stopped | is in no list any more |
 
-use types::{Access, SessionId, SessionKey, Thinking};
+use types::{Access, Reasoning, SessionId, SessionKey, Thinking};
 
 use crate::archive::{archive_session, reopen, restore_session};
 use crate::context;
@@ -121,7 +121,7 @@ pub fn patch(state: &mut State<'_>, key: &SessionKey, patch: &Patch) -> Result<(
             return Err(Refusal::RunOpen(key.clone()));
         }
     }
-    let Patch { label, thinking, queue, declared, .. } = patch.clone();
+    let Patch { label, thinking, queue, declared, reasoning, .. } = patch.clone();
     let session = state.session_mut(key);
     if let Some(label) = label {
         session.label = label;
@@ -134,6 +134,9 @@ pub fn patch(state: &mut State<'_>, key: &SessionKey, patch: &Patch) -> Result<(
     }
     if let Some(declared) = declared {
         session.declared = declared;
+    }
+    if let Some(reasoning) = reasoning {
+        session.reasoning = reasoning;
     }
     session.rev += 1;
     if let Some(model) = model {
@@ -171,6 +174,7 @@ pub fn begin_again(state: &mut State<'_>, key: &SessionKey, owner: &str) {
     (session.label, session.model, session.cwd) = (None, None, None);
     session.thinking = None;
     (session.declared, session.queue) = (None, QueueWish::default());
+    session.reasoning = Reasoning::Off;
     // What a spawn once left it was for that task: whoever begins now has a session like any other.
     (session.access, session.pool_key) = (Access::Full, None);
     session.owner = owner.to_owned();
@@ -197,7 +201,9 @@ fn begin_transcript(state: &mut State<'_>, key: &SessionKey, reason: EndReason) 
     state.transcript_mut(&old).ended = Some((now, reason));
     let session_id = SessionId::new(state.at.mint());
     add_transcript(state, key, session_id);
-    state.session_mut(key).session_id = session_id;
+    let session = state.session_mut(key);
+    session.session_id = session_id;
+    session.card = None;
 }
 
 /// Adds an empty transcript with its first episode.
@@ -266,6 +272,14 @@ impl Patch {
             let word = declared.map_or("as its runs end", TaskStatus::as_str);
             words.push(format!("task status: {word}."));
         }
+        words.extend(self.reasoning.map(|reasoning| {
+            match reasoning {
+                Reasoning::Off => "What the model thinks is not shown.",
+                Reasoning::On => "What the model thinks is shown before what it says.",
+                Reasoning::Stream => "What the model thinks is shown as it comes.",
+            }
+            .to_owned()
+        }));
         if words.is_empty() { "Nothing is changed.".to_owned() } else { words.join(" ") }
     }
 }

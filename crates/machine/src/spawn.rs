@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use types::{
-    AgentId, Announce, Budget, Cleanup, Hash, MessageId, RunId, Scope, SessionId, SessionKey,
-    SpawnRequest, TaskId,
+    AgentId, Announce, Budget, Cleanup, Hash, MessageId, Reasoning, RunId, Scope, SessionId,
+    SessionKey, SpawnRequest, TaskId,
 };
 
 mod check;
@@ -311,6 +311,8 @@ fn draft(
         pool_key: None,
         declared: None,
         queue: Default::default(),
+        reasoning: Reasoning::Off,
+        card: None,
         rev: 0,
         created: now,
         active: now,

@@ -318,6 +318,7 @@ pub fn book(
         usage,
         cost: cost.unwrap_or_default(),
         priced: cost.is_some(),
+        price_id: cost.and_then(|_| state.limits.price_ids.get(&asked).cloned()),
         estimated,
         at,
     };

@@ -2,7 +2,7 @@
 //! done to a conversation as a whole.
 
 use serde::{Deserialize, Serialize};
-use types::{AgentId, SessionId, SessionKey, Thinking, Timestamp, word_enum};
+use types::{AgentId, Reasoning, SessionId, SessionKey, Thinking, Timestamp, word_enum};
 
 use crate::chat::QueueMode;
 use crate::fields::{Fields, InvalidField, SessionRef};
@@ -60,11 +60,13 @@ pub struct PatchParams {
     pub thinking_level: Option<Option<Thinking>>,
     /// Ours: how the task of the session stands, until its next run opens.
     pub task_status: Option<Option<Declared>>,
+    /// Whether what the model thinks is shown; `null` is `off`.
+    pub reasoning: Option<Reasoning>,
 }
 
 /// Fields of OpenClaw's `sessions.patch` that would have to be honoured. One that is ignored would
 /// be a change that nobody makes.
-const PATCH_UNSUPPORTED: [&str; 29] = [
+const PATCH_UNSUPPORTED: [&str; 28] = [
     "autoLabel",
     "icon",
     "color",
@@ -81,7 +83,6 @@ const PATCH_UNSUPPORTED: [&str; 29] = [
     "toolOverrides",
     "verboseLevel",
     "traceLevel",
-    "reasoningLevel",
     "responseUsage",
     "elevatedLevel",
     "execHost",
@@ -107,6 +108,7 @@ impl Params for PatchParams {
             |name: &str| Ok(fields.text(name)?.map(Some).or_else(|| cleared(name).then_some(None)));
         let mode = fields.word("queueMode", QueueMode::ALL)?.map(Some);
         let level = fields.word("thinkingLevel", Thinking::ALL)?.map(Some);
+        let off = cleared("reasoningLevel").then_some(Reasoning::Off);
         let status = fields.word("taskStatus", Declared::ALL)?.map(Some);
         Ok(PatchParams {
             session: fields.required_session("key")?,
@@ -116,6 +118,7 @@ impl Params for PatchParams {
             thinking_level: level.or_else(|| cleared("thinkingLevel").then_some(None)),
             archived: fields.boolean("archived")?,
             queue_mode: mode.or_else(|| cleared("queueMode").then_some(None)),
+            reasoning: fields.word("reasoningLevel", Reasoning::ALL)?.or(off),
             task_status: status.or_else(|| cleared("taskStatus").then_some(None)),
         })
     }

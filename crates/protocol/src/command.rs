@@ -9,7 +9,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use types::{AgentId, Thinking, word_enum};
+use types::{AgentId, Reasoning, Thinking, word_enum};
 
 use crate::chat::QueueMode;
 
@@ -35,6 +35,10 @@ pub enum Command {
     Think(Think),
     /// The conversation is made smaller; with what matters above all.
     Compact(String),
+    /// Whether what the model thinks is shown; none asks.
+    Reasoning(Option<Reasoning>),
+    /// What was spent.
+    Usage,
     Subagents(Subagents),
 }
 
@@ -134,7 +138,7 @@ const LOG_LINES: u32 = 20;
 const LOG_LINES_MAX: u32 = 200;
 
 /// Every command: its form, and what it does.
-pub const TABLE: [(&str, &str); 28] = [
+pub const TABLE: [(&str, &str); 30] = [
     ("/help", "Show this list"),
     ("/status", "Show how this conversation stands"),
     ("/stop", "Stop the run of this conversation, what waits in it, and all its sub-agents"),
@@ -171,6 +175,11 @@ pub const TABLE: [(&str, &str); 28] = [
         "/compact [hint]",
         "Summarise what was said so far and go on with that; the hint says what matters most",
     ),
+    (
+        "/reasoning on|off|stream",
+        "Show what the model thinks: before what it says, not, or as it comes",
+    ),
+    ("/usage", "Show what was spent: on this conversation, with all below it, and today"),
     ("/agents", "List the agents that are configured"),
     ("/threads", "List the named conversations, and what they are about"),
     ("/tasks", "List the tasks of this conversation"),
@@ -234,6 +243,9 @@ fn read(name: &str, rest: &str) -> Result<Command, WrongForm> {
         "models" => Err(form_of("models")),
         "think" | "thinking" | "t" => think(rest).map(Command::Think),
         "compact" => Ok(Command::Compact(rest.to_owned())),
+        "reasoning" | "reason" => reasoning(rest),
+        "usage" if rest.eq_ignore_ascii_case("cost") => Ok(Command::Usage),
+        "usage" => alone(Command::Usage),
         "subagents" => subagents(rest).map(Command::Subagents),
         _ => Err(unknown(name)),
     }
@@ -262,6 +274,15 @@ fn tasks(rest: &str) -> Result<Command, WrongForm> {
         "" | "list" if rest.is_empty() => Ok(Command::Tasks),
         "retry" => task(rest).map(Command::Retry).ok_or_else(|| form_of("tasks retry")),
         _ => Err(form_of("tasks")),
+    }
+}
+
+fn reasoning(rest: &str) -> Result<Command, WrongForm> {
+    let word = rest.to_ascii_lowercase();
+    match word.parse() {
+        _ if word.is_empty() => Ok(Command::Reasoning(None)),
+        Ok(reasoning) => Ok(Command::Reasoning(Some(reasoning))),
+        Err(_) => Err(form_of("reasoning")),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::chat::ChatEvent;
 use crate::frame::EventFrame;
 use crate::handshake::Challenge;
 use crate::health::Health;
-use crate::notice::{ProviderGate, QueueWait, SessionOperation};
+use crate::notice::{ProgressCardChanged, ProviderGate, QueueWait, SessionOperation};
 use crate::sessions::SessionsChanged;
 
 /// The time: sent so that a client knows the connection lives.
@@ -87,6 +87,7 @@ events! {
     ProviderGate(Box<ProviderGate>) = "provider.gate",
     Gap(Gap) = "gap",
     SessionOperation(Box<SessionOperation>) = "session.operation",
+    ProgressCard(Box<ProgressCardChanged>) = "progressCard.changed",
 }
 
 impl Event {

@@ -2,7 +2,7 @@
 //! conversations that are compacted.
 
 use serde::{Deserialize, Serialize};
-use types::{AgentId, SessionKey, Timestamp};
+use types::{AgentId, Card, SessionKey, Timestamp};
 
 /// Payload of `queue.wait`: a run stands in line for longer than it should. Sent after 2, 10 and
 /// 60 s.
@@ -19,6 +19,17 @@ pub struct QueueWait {
     /// Sessions whose runs hold the slots.
     #[serde(default)]
     pub holders: Vec<SessionKey>,
+    pub ts: Timestamp,
+}
+
+/// Payload of `progressCard.changed`: an agent shows its plan, or takes it down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProgressCardChanged {
+    pub session_key: SessionKey,
+    pub agent_id: AgentId,
+    /// None if it is taken down.
+    pub card: Option<Card>,
     pub ts: Timestamp,
 }
 

@@ -1,7 +1,7 @@
 //! `tasks.list`, the ledger of detached work; and `subagents.list`, the same as a tree.
 
 use serde::{Deserialize, Serialize};
-use types::{AgentId, FlowId, RunId, SessionKey, TaskId, Timestamp, word_enum};
+use types::{AgentId, Card, FlowId, RunId, SessionKey, TaskId, Timestamp, word_enum};
 
 use crate::fields::{Fields, InvalidField, SessionRef};
 use crate::message::WireUsage;
@@ -132,6 +132,9 @@ pub struct TaskGetResult {
     /// The whole result, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
+    /// The plan that its session shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress_card: Option<Card>,
     /// Depth first.
     pub below: Vec<TaskSummary>,
     /// If it or something below was ended: how far that is proved.

@@ -25,6 +25,7 @@ pub mod pin;
 mod model_call;
 pub mod redact;
 mod session_tools;
+mod shown;
 mod kept_read;
 mod tool_call;
 mod deliver;

@@ -22,6 +22,7 @@ use types::{AssistantMessage, FlowTarget, SessionKey, TaskTarget, Timestamp, Too
 
 use crate::perform::Shared;
 use crate::redact::redact;
+use crate::shown;
 
 /// Bytes of one message in a long page of a history.
 const MESSAGE_BYTES_MIN: usize = 4_000;
@@ -175,6 +176,8 @@ impl Asked<'_> {
         row["sessionKey"] = json!(session.key);
         row["agentId"] = json!(session.agent);
         row["usage"] = json!(session.usage);
+        row["spent"] = shown::spent(self.store(), &session).await?;
+        row["progressCard"] = shown::card(self.store(), &session.key).await?;
         row["queued"] = json!(session.queued);
         let agent = limits.agents.get(&session.agent);
         let model = session.model.clone().or_else(|| agent.map(|agent| agent.model.clone()));
@@ -377,6 +380,7 @@ impl Asked<'_> {
             row["usage"] = json!(run.usage);
             row["steps"] = json!(run.steps);
         }
+        row["progressCard"] = shown::card(self.store(), &task.session_key).await?;
         let run = task.run_id;
         if let Some(halt) = ask(self.store(), move |rows| rows.halt(run)).await? {
             row["stop"] = json!({

@@ -184,6 +184,9 @@ impl Rows for Disk {
             let text = self.blobs.get(&hash).expect("a session names a policy that is there");
             self.world.policies.entry(hash).or_insert_with(|| text.clone());
         }
+        if let Some(hash) = row.card {
+            assert!(self.blobs.contains_key(&hash), "a session names a card that is not there");
+        }
         put(&mut self.sessions, &mut self.world.sessions, row.key.clone(), row);
     }
 

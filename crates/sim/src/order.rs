@@ -9,8 +9,8 @@ use machine::rows::{EndReason, Outcome, Task};
 use machine::status::TaskStatus;
 use machine::{Answer, Event, Refusal};
 use types::{
-    AgentId, Announce, FlowId, FlowRequest, FlowTarget, InternalCall, SessionKey, SpawnRequest,
-    TaskId, TaskTarget, Timestamp,
+    AgentId, Announce, FlowId, FlowRequest, FlowTarget, InternalCall, Reasoning, SessionKey,
+    SpawnRequest, TaskId, TaskTarget, Timestamp,
 };
 use uuid::Uuid;
 
@@ -224,6 +224,7 @@ fn elaborate(seed: u64, orders: &mut [Order]) {
                 *first = Some("the first words anew".to_owned());
             }
             What::Change(Change::Patch(patch)) | What::Act { act: Act::Patch(patch), .. } => {
+                patch.reasoning = rng.chance(300).then(|| *rng.pick(Reasoning::ALL));
                 let Some(Some(wish)) = &mut patch.queue else { continue };
                 wish.cap = rng.chance(500).then(|| 1 + rng.below(4) as u32);
                 wish.drop = rng.chance(500).then(|| *rng.pick(Drop::ALL));
@@ -373,6 +374,7 @@ fn patch(rng: &mut Rng) -> Patch {
             .chance(600)
             .then(|| mode.map(|mode| QueueWish { mode: Some(mode), ..QueueWish::default() })),
         declared: rng.chance(400).then(|| Some(*rng.pick(TaskStatus::ALL))),
+        reasoning: None,
     }
 }
 

@@ -7,6 +7,7 @@
 mod budget;
 mod context;
 mod failover;
+mod card;
 mod warm;
 
 use std::fmt;
@@ -138,6 +139,9 @@ pub fn random(seed: u64) -> Script {
         // Dice of its own: lives that older seeds have found stay as they were.
         if !seed.is_multiple_of(3) {
             warm::vary(&mut Rng::about(seed, &format!("warm {place}")), &mut said);
+        }
+        if seed % 4 == 1 {
+            card::vary(&mut Rng::about(seed, &format!("card {place}")), &mut said);
         }
         if has_budgets(seed) {
             budget::vary(&mut Rng::about(seed, &format!("budget {place}")), &mut said);

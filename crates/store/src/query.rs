@@ -8,16 +8,16 @@ use machine::check::World;
 use machine::rows::CommandRow;
 use machine::run::WaitKind;
 use types::{
-    AssistantMessage, FlowId, FlowTarget, Hash, MessageId, RunId, SessionId, SessionKey, SpendBy,
-    TaskId, Timestamp,
+    AssistantMessage, FlowId, FlowTarget, Hash, MessageId, RunId, SessionId, SessionKey, TaskId,
+    Timestamp,
 };
 
 use crate::error::StoreError;
 use crate::view::{
     BudgetView, EntryView, FlowNodeView, FlowView, GateView, HistoryPage, InputView, JournalView,
     LaneView, LedgerScope, LedgerTotal, LineView, MessageView, NodeView, QueuedView, RunFacts,
-    RunView, SentView, SessionFilter, SessionView, SpendView, Tally, TaskFilter, TaskView,
-    TranscriptView, WaitView,
+    RunView, SentView, SessionFilter, SessionView, SpendFilter, SpendView, Tally, TaskFilter,
+    TaskView, TranscriptView, WaitView,
 };
 use machine::rows::{Episode, Flow, FlowNode, Halt};
 
@@ -143,12 +143,7 @@ pub trait Query {
     fn ledger(&self, scope: &LedgerScope) -> Result<LedgerTotal, StoreError>;
 
     /// Model calls from `since` on, added up, the dearest first; days newest first.
-    fn spending(
-        &self,
-        by: SpendBy,
-        since: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<SpendView>, StoreError>;
+    fn spending(&self, filter: &SpendFilter) -> Result<Vec<SpendView>, StoreError>;
 
     /// Budgets under which something was counted: those of open tasks, and all others. Those for
     /// which runs wait come first.

@@ -13,7 +13,8 @@ use machine::status::{Standing, TaskStatus, Words};
 use serde::{Serialize, Serializer};
 use types::{
     Access, AgentId, Announce, Cleanup, Deliverables, FailureClass, FlowId, Hash, MessageId,
-    MicroUsd, NodeId, RunId, ScopeKind, SessionId, SessionKey, TaskId, Thinking, Timestamp, Usage,
+    MicroUsd, NodeId, Reasoning, RunId, ScopeKind, SessionId, SessionKey, SpendBy, TaskId, Thinking,
+    Timestamp, Usage,
 };
 
 mod flow;
@@ -144,6 +145,10 @@ pub struct SessionView {
     /// Said by a person or an agent after the last run.
     pub declared: Option<TaskStatus>,
     pub queue: QueueWish,
+    /// Whether what its model thinks is shown.
+    pub reasoning: Reasoning,
+    /// Names the blob with the card that its agent has put up.
+    pub card: Option<Hash>,
     pub open_run: Option<RunFacts>,
     pub last_run: Option<RunFacts>,
     /// Inbox rows that have not been taken in.
@@ -541,6 +546,29 @@ pub struct LedgerTotal {
     pub rows: u64,
     /// Rows whose numbers are ours: the call was cut.
     pub estimated: u64,
+}
+
+/// Which model calls to add up, and by what: the dearest first; days newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpendFilter {
+    pub by: SpendBy,
+    /// Calls from then on.
+    pub since: Timestamp,
+    /// Only this agent, session, tree, model or day.
+    pub subject: Option<String>,
+    pub limit: usize,
+}
+
+impl SpendFilter {
+    /// All of them.
+    pub fn by(by: SpendBy) -> SpendFilter {
+        SpendFilter { by, since: Timestamp(0), subject: None, limit: 1 }
+    }
+
+    /// One subject.
+    pub fn of(by: SpendBy, subject: impl ToString) -> SpendFilter {
+        SpendFilter { subject: Some(subject.to_string()), ..SpendFilter::by(by) }
+    }
 }
 
 /// What the model calls of one agent, session, tree, model or day have used and cost.

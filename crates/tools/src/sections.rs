@@ -9,6 +9,7 @@ pub fn of(tool: &str) -> &'static [&'static str] {
         "memory_search" | "memory_get" => &["memory"],
         "message" => &["messaging"],
         "automations" | "gateway" | "heartbeat_respond" => &["automation"],
+        "progress_card" => &["ui", "sessions"],
         "agents_list" => &["agents"],
         "subagents" | "flows" | "session_status" | "result_read" => &["sessions"],
         tool if tool.starts_with("sessions_") => &["sessions"],

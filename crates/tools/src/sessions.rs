@@ -11,6 +11,7 @@ mod flows;
 mod kept;
 mod schema;
 mod send;
+mod show;
 mod spawn;
 mod wait;
 
@@ -175,6 +176,15 @@ pub fn parse(name: &str, arguments: &str) -> Result<SessionsCall, String> {
         }
         "result_read" => kept::parse(&read(kept::REFUSED)?).map(SessionsCall::Kept),
         "flows" => flows::parse(&read(flows::REFUSED)?),
+        "progress_card" => {
+            let card = Box::new(show::card(&read(show::CARD_REFUSED)?)?);
+            Ok(SessionsCall::Internal(InternalCall::Card(card)))
+        }
+        "message" => {
+            let (hidden, refused) = (show::MESSAGE_HIDDEN, show::MESSAGE_REFUSED);
+            let arguments = Arguments::parse(spec, hidden, refused, arguments)?;
+            show::message(&arguments).map(SessionsCall::Internal)
+        }
         "subagents" => subagents(&read(SUBAGENTS_REFUSED)?),
         "session_status" => {
             let arguments = read(STATUS_REFUSED)?;

@@ -7,6 +7,7 @@
 //! [`flow`], [`failure`], [`usage`], [`money`], [`time`], [`excerpt`].
 
 pub mod excerpt;
+pub mod card;
 pub mod failure;
 pub mod flow;
 pub mod hash;
@@ -20,6 +21,7 @@ pub mod time;
 pub mod tool;
 pub mod usage;
 
+pub use card::{Card, PlanStatus, PlanStep};
 pub use excerpt::BlobId;
 pub use failure::{FailureClass, Overflow};
 pub use flow::{FlowFault, FlowRequest, FlowTarget, FlowTask, NodeName, OnFailure};

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::session_key::ParseSessionKeyError;
 use crate::{
-    AgentId, Budget, FlowRequest, FlowTarget, Name, Scope, SessionKey, TaskId, Thinking,
+    AgentId, Budget, Card, FlowRequest, FlowTarget, Name, Scope, SessionKey, TaskId, Thinking,
     serde_as_str, word_enum,
 };
 
@@ -36,6 +36,12 @@ pub enum InternalCall {
     /// Stop a flow of the caller's tree, and everything below it.
     CancelFlow {
         target: FlowTarget,
+    },
+    /// Show a plan, or take it down.
+    Card(Box<Card>),
+    /// Write to the person of the session.
+    Say {
+        text: String,
     },
 }
 

@@ -117,6 +117,9 @@ async fn act(gateway: &Gateway, session: &SessionKey, command: Command) -> Resul
             let limits = &gateway.handle.config().limits;
             return Ok(tell(models::list(limits, provider.as_deref())));
         }
+        Command::Reasoning(reasoning @ Some(_)) => {
+            return Ok(Act::Patch(Patch { reasoning, ..Patch::default() }));
+        }
         Command::Subagents(Subagents::Kill(Victims::All)) => return Ok(Act::StopChildren),
         Command::Subagents(Subagents::Spawn { agent, task, model }) => {
             let request = SpawnRequest { agent: Some(agent), model, ..SpawnRequest::of(&task) };
@@ -212,6 +215,8 @@ impl Asked<'_> {
                 let line = line.unwrap_or_else(|| "thinking: as the provider likes".to_owned());
                 tell(format!("{line}\n/think {}|default sets it", models::levels()))
             }
+            Command::Reasoning(_) => tell(card::reasoning(session.as_ref())),
+            Command::Usage => tell(card.usage(self.key, session.as_ref())?),
             Command::Tasks => listed(card.tasks(self.key)?),
             Command::Retry(handle) => match self.find(session.as_ref(), &handle)? {
                 Ok(task) => Act::Retry(task.id),

@@ -201,7 +201,13 @@ pub async fn get(gateway: &Gateway, id: TaskId) -> Result<TaskGetResult, ErrorSh
         let below = all.into_iter().skip(1).map(|task| summary(rows, task, now));
         let below = below.collect::<Result<_, _>>()?;
         let result = result(rows, &task)?;
-        Ok(Some(TaskGetResult { note, result, below, stop, task: summary(rows, task, now)? }))
+        let session = rows.session(&task.session_key)?;
+        let progress_card = match session.filter(|_| task.outcome.is_none()) {
+            Some(session) => view::progress_card(rows, &session)?,
+            None => None,
+        };
+        let task = summary(rows, task, now)?;
+        Ok(Some(TaskGetResult { note, result, progress_card, below, stop, task }))
     });
     found.await.map_err(unreadable)?.ok_or_else(|| unknown(id))
 }

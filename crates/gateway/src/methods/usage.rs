@@ -7,7 +7,7 @@ use protocol::usage::{
     BudgetRow, BudgetsResult, Group, RaiseParams, RaiseResult, ReportParams, ReportResult, Spent,
 };
 use store::query::ask;
-use store::view::{BudgetView, SpendView};
+use store::view::{BudgetView, SpendFilter, SpendView};
 use types::{SpendBy, Timestamp};
 
 use crate::gateway::{Gateway, unreadable};
@@ -26,8 +26,9 @@ pub async fn report(gateway: &Gateway, params: ReportParams) -> Result<ReportRes
     let since = since.unwrap_or(Timestamp(0));
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let (groups, agents) = ask(gateway.handle.store(), move |rows| {
-        let groups = rows.spending(by, since, limit)?;
-        Ok((groups, rows.spending(SpendBy::Agent, since, AGENTS_MAX)?))
+        let filter = |by, limit| SpendFilter { since, limit, ..SpendFilter::by(by) };
+        let groups = rows.spending(&filter(by, limit))?;
+        Ok((groups, rows.spending(&filter(SpendBy::Agent, AGENTS_MAX))?))
     })
     .await
     .map_err(unreadable)?;

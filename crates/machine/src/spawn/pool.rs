@@ -119,6 +119,7 @@ fn begin_episode(state: &mut State<'_>, session: &Session, draft: &Session) -> S
     row.root_key = draft.root_key.clone();
     row.label = draft.label.clone();
     row.declared = None;
+    row.card = None;
     row.rev += 1;
     row.clone()
 }

@@ -24,6 +24,7 @@ fn priced() -> Limits {
     let (input, output) = (MicroUsd(1_000_000), MicroUsd(10_000_000));
     let price = Price { input, output, cache_read: MicroUsd(100_000), cache_write: input };
     limits.rates.insert("m".to_owned(), Rate { price: Some(price), output_max: 10 });
+    limits.price_ids.insert("m".to_owned(), "config:m:1/10/0.1/1".to_owned());
     limits.lanes.insert(LaneName::Subagent, 100);
     limits.children_max = 100;
     limits
@@ -65,6 +66,7 @@ fn what_a_call_costs_is_in_the_ledger() {
     let [paid] = &bench.disk.world.ledger[..] else { panic!("one call") };
     // 100 in, 10 out, 1 written to the cache.
     assert_eq!((paid.cost, paid.priced), (MicroUsd(100 + 100 + 1), true));
+    assert_eq!(paid.price_id.as_deref(), Some("config:m:1/10/0.1/1"));
     assert_eq!(bench.run(run).cost, paid.cost);
 }
 

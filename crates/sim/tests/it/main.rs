@@ -5,6 +5,7 @@ mod attempt;
 mod audit;
 mod bench;
 mod budget;
+mod card;
 mod circle;
 mod context;
 mod cut;

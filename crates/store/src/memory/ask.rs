@@ -18,7 +18,8 @@ use crate::query::Query;
 use crate::view::{
     Below, BudgetView, Ends, EntryView, GateView, HistoryPage, InputView, JournalView, LaneView,
     LedgerScope, LedgerTotal, LineView, MessageView, NodeView, QueuedView, RunFacts, RunView,
-    SentView, SessionFilter, SessionView, SpendView, Tally, TaskFilter, TaskView, TranscriptView,
+    SentView, SessionFilter, SessionView, SpendFilter, SpendView, Tally, TaskFilter, TaskView,
+    TranscriptView,
 };
 
 impl Tables {
@@ -73,6 +74,8 @@ impl Tables {
             policy_hash: session.policy_hash,
             declared: session.declared,
             queue: session.queue,
+            reasoning: session.reasoning,
+            card: session.card,
         }
     }
 
@@ -473,21 +476,19 @@ impl Query for Tables {
         })
     }
 
-    fn spending(
-        &self,
-        by: SpendBy,
-        since: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<SpendView>, StoreError> {
+    fn spending(&self, filter: &SpendFilter) -> Result<Vec<SpendView>, StoreError> {
         let mut groups: BTreeMap<String, SpendView> = BTreeMap::new();
-        for row in self.ledger.values().filter(|row| row.at >= since) {
-            let subject = match by {
+        for row in self.ledger.values().filter(|row| row.at >= filter.since) {
+            let subject = match filter.by {
                 SpendBy::Agent => row.agent.to_string(),
                 SpendBy::Session => row.session_key.to_string(),
                 SpendBy::Tree => row.root_key.to_string(),
                 SpendBy::Model => row.model.clone(),
                 SpendBy::Day => row.at.day(),
             };
+            if filter.subject.as_ref().is_some_and(|wanted| *wanted != subject) {
+                continue;
+            }
             let group = groups.entry(subject.clone()).or_default();
             group.subject = subject;
             group.usage += row.usage;
@@ -497,12 +498,12 @@ impl Query for Tables {
             group.cost += row.cost;
         }
         let mut groups: Vec<SpendView> = groups.into_values().collect();
-        if by == SpendBy::Day {
+        if filter.by == SpendBy::Day {
             groups.reverse();
         } else {
             groups.sort_by_key(|group| Reverse((group.cost, group.usage.total())));
         }
-        groups.truncate(limit);
+        groups.truncate(filter.limit);
         Ok(groups)
     }
 

@@ -6,8 +6,7 @@ use machine::rows::{
 };
 use rusqlite::params;
 use types::{
-    AgentId, FlowId, Hash, MessageId, NodeName, RunId, SessionId, SessionKey, SpendBy, TaskId,
-    Timestamp,
+    AgentId, FlowId, Hash, MessageId, NodeName, RunId, SessionId, SessionKey, TaskId, Timestamp,
 };
 
 use super::budget;
@@ -20,7 +19,8 @@ use crate::query::Query;
 use crate::view::{
     BudgetView, EntryView, GateView, HistoryPage, InputView, JournalView, LaneView, LedgerScope,
     LedgerTotal, LineView, MessageView, NodeView, QueuedView, RunFacts, RunView, SentView,
-    SessionFilter, SessionView, SpendView, Tally, TaskFilter, TaskView, TranscriptView,
+    SessionFilter, SessionView, SpendFilter, SpendView, Tally, TaskFilter, TaskView,
+    TranscriptView,
 };
 
 /// A read transaction on this connection.
@@ -231,6 +231,8 @@ impl Snapshot<'_> {
             policy_hash: session.policy_hash,
             declared: session.declared,
             queue: session.queue,
+            reasoning: session.reasoning,
+            card: session.card,
             open_run,
             last_run,
             queued: queued.unwrap_or(0),
@@ -501,13 +503,8 @@ impl Query for Snapshot<'_> {
         Ok(self.link.row(&sql, [Text(key)], ledger_total)?.unwrap_or_default())
     }
 
-    fn spending(
-        &self,
-        by: SpendBy,
-        since: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<SpendView>, StoreError> {
-        budget::spending(self.link, by, since, limit)
+    fn spending(&self, filter: &SpendFilter) -> Result<Vec<SpendView>, StoreError> {
+        budget::spending(self.link, filter)
     }
 
     fn budgets(&self, limit: usize) -> Result<Vec<BudgetView>, StoreError> {

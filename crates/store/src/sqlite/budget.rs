@@ -2,12 +2,12 @@
 
 use machine::rows::{BudgetKey, BudgetRow, BudgetScope, Reservation};
 use rusqlite::params;
-use types::{Budget, MicroUsd, RunId, Spend, SpendBy, Timestamp};
+use types::{Budget, MicroUsd, RunId, Spend, SpendBy};
 
 use super::columns::{self, Columns, Text, columns, int};
 use super::link::Link;
 use crate::error::StoreError;
-use crate::view::{BudgetView, SpendView};
+use crate::view::{BudgetView, SpendFilter, SpendView};
 
 pub fn read(c: &mut Columns<'_, '_>) -> rusqlite::Result<BudgetRow> {
     Ok(BudgetRow {
@@ -132,25 +132,22 @@ pub fn waited_for(link: Link<'_>) -> Result<Vec<BudgetKey>, StoreError> {
 }
 
 /// Adds the ledger up by one of its columns.
-pub fn spending(
-    link: Link<'_>,
-    by: SpendBy,
-    since: Timestamp,
-    limit: usize,
-) -> Result<Vec<SpendView>, StoreError> {
-    let (subject, order) = match by {
+pub fn spending(link: Link<'_>, filter: &SpendFilter) -> Result<Vec<SpendView>, StoreError> {
+    let (subject, order) = match filter.by {
         SpendBy::Agent => ("agent", DEAREST),
         SpendBy::Session => ("session_key", DEAREST),
         SpendBy::Tree => ("root_key", DEAREST),
         SpendBy::Model => ("model", DEAREST),
         SpendBy::Day => ("date(at_ms / 1000, 'unixepoch')", "subject desc"),
     };
+    let only = if filter.subject.is_some() { format!("and {subject} = ?3") } else { String::new() };
     let sql = format!(
         "select {subject} as subject, sum(input) as i, sum(output) as o, sum(cache_read) as r, \
          sum(cache_write) as w, count(*), sum(estimated), sum(priced = 0), sum(micro_usd) as usd \
-         from ledger where at_ms >= ?1 group by subject order by {order} limit ?2"
+         from ledger where at_ms >= ?1 {only} group by subject order by {order} limit ?2"
     );
-    link.rows(&sql, params![since.ms(), int(limit as u64)], |c| {
+    let (since, limit) = (filter.since.ms(), int(filter.limit as u64));
+    let read = |c: &mut Columns<'_, '_>| {
         Ok(SpendView {
             subject: c.get()?,
             usage: c.usage()?,
@@ -159,7 +156,11 @@ pub fn spending(
             unpriced: c.count()?,
             cost: MicroUsd(c.count()?),
         })
-    })
+    };
+    match &filter.subject {
+        Some(subject) => link.rows(&sql, params![since, limit, subject], read),
+        None => link.rows(&sql, params![since, limit], read),
+    }
 }
 
 /// Where no price is known, the tokens decide.

@@ -302,7 +302,8 @@ mod tests {
             let key = "agent:main:main";
             let values: &[&dyn ToSql] = rusqlite::params![
                 key, "ses_1", "main", "ann", none, key, 0, "open", none, none, none, none, rev, 1,
-                active, none, "full", none, none, none, none, none, "main", none, none, none, none
+                active, none, "full", none, none, none, none, none, "main", none, none, none, none,
+                "off", none
             ];
             assert_eq!(SESSIONS.put(link, values).unwrap(), 1);
             frames() - before

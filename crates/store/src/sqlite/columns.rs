@@ -12,7 +12,7 @@ use machine::rows::{
 use machine::run::Phase;
 use rusqlite::types::{FromSql, ToSqlOutput, Type, Value};
 use rusqlite::{Result, Row, ToSql};
-use types::{FlowId, Hash, MicroUsd, NodeName, Timestamp, Usage};
+use types::{FlowId, Hash, MicroUsd, NodeName, Reasoning, Timestamp, Usage};
 
 use crate::view::{EntryView, JournalView};
 
@@ -28,7 +28,7 @@ macro_rules! columns {
         "key, session_id, agent, owner, parent_key, root_key, depth, lifecycle, open_run, label, \
          model, cwd, rev, created_ms, active_ms, archived_ms, access, policy_hash, pool_key, \
          declared, queue_mode, deleted_ms, kind, queue_debounce_ms, queue_cap, queue_drop, \
-         thinking"
+         thinking, reasoning, card_hash"
     };
     (repeats) => {
         "session_key, call_hash, root_key, result_hash, count, looks"
@@ -89,7 +89,7 @@ macro_rules! columns {
     };
     (ledger) => {
         "run_id, step_n, session_key, session_id, agent, task_id, root_key, model, input, output, \
-         cache_read, cache_write, estimated, at_ms, micro_usd, priced"
+         cache_read, cache_write, estimated, at_ms, micro_usd, priced, price_id"
     };
     (gates) => {
         "provider, account, model, state, kind, reopen_ms, probe_run, strikes, closed_ms, reason, \
@@ -274,6 +274,8 @@ pub fn session(c: &mut Columns<'_, '_>) -> Result<Session> {
         queue: QueueWish { mode: c.parsed_or_none()?, ..QueueWish::default() },
         deleted: c.time_or_none()?,
         thinking: None,
+        reasoning: Reasoning::Off,
+        card: None,
     };
     let _kind: String = c.get()?;
     let queue = QueueWish {
@@ -282,7 +284,9 @@ pub fn session(c: &mut Columns<'_, '_>) -> Result<Session> {
         cap: c.get()?,
         drop: c.parsed_or_none()?,
     };
-    Ok(Session { queue, thinking: c.parsed_or_none()?, ..row })
+    let thinking = c.parsed_or_none()?;
+    let (reasoning, card) = (c.parsed()?, c.parsed_or_none()?);
+    Ok(Session { queue, thinking, reasoning, card, ..row })
 }
 
 pub fn command(c: &mut Columns<'_, '_>) -> Result<CommandRow> {
@@ -568,6 +572,7 @@ pub fn ledger(c: &mut Columns<'_, '_>) -> Result<LedgerRow> {
         at: c.time()?,
         cost: MicroUsd(c.count()?),
         priced: c.get()?,
+        price_id: c.get()?,
     })
 }
 

@@ -118,6 +118,8 @@ pub fn session(link: Link<'_>, row: &Session) -> Put {
         row.queue.cap,
         row.queue.drop.map(|drop| drop.as_str()),
         row.thinking.map(|level| level.as_str()),
+        row.reasoning.as_str(),
+        row.card.map(Text),
     ];
     SESSIONS.put(link, params).map(drop)
 }
@@ -397,8 +399,10 @@ pub fn entry_from_inbox(link: Link<'_>, row: &Entry, inbox: i64) -> Put {
 }
 
 pub fn ledger(link: Link<'_>, row: &LedgerRow) -> Put {
-    let sql =
-        insert!(ledger, "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16");
+    let sql = insert!(
+        ledger,
+        "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17"
+    );
     let params = params![
         Text(row.run),
         row.step,
@@ -416,6 +420,7 @@ pub fn ledger(link: Link<'_>, row: &LedgerRow) -> Put {
         row.at.ms(),
         int(row.cost.0),
         row.priced,
+        row.price_id,
     ];
     link.run(sql, params).map(drop)
 }

@@ -11,7 +11,7 @@ use machine::status::TaskStatus;
 use machine::{State, Tx};
 use types::{
     Access, AgentId, Announce, Budget, Cleanup, Deliverables, EffectClass, FlowId, Hash, MessageId,
-    MicroUsd, NodeId, OnFailure, RunId, SessionId, SessionKey, TaskId, Timestamp, Usage,
+    MicroUsd, NodeId, OnFailure, Reasoning, RunId, SessionId, SessionKey, TaskId, Timestamp, Usage,
 };
 use uuid::Uuid;
 
@@ -89,6 +89,8 @@ pub fn session(n: u128) -> Session {
             drop: (n == 2).then_some(Drop::Old),
         },
         deleted: None,
+        reasoning: if n == 2 { Reasoning::Stream } else { Reasoning::Off },
+        card: (n == 2).then(|| Hash::of("a card")),
     }
 }
 
@@ -355,6 +357,7 @@ pub fn ledger(run: u128, step: u32, estimated: bool) -> LedgerRow {
         usage: Usage { input: 10, output: 20, cache_read: 30, cache_write: 40 },
         cost: MicroUsd(7),
         priced: true,
+        price_id: Some("config:m:1/2/0.1/1.25".to_owned()),
         estimated,
         at: Timestamp(160),
     }

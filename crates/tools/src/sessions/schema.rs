@@ -7,6 +7,7 @@ use types::{ScopeKind, ToolSpec};
 
 use super::kept::{LIMIT as KEPT_LIMIT, LIMIT_MAX as KEPT_LIMIT_MAX};
 use super::send::WAIT_SECONDS;
+use super::show::STEPS_MAX;
 use super::wait::{TASKS_MAX, WAIT_SECONDS as TASK_WAIT_SECONDS};
 use super::{
     HISTORY_LIMIT, HISTORY_LIMIT_MAX, LIST_LIMIT, LIST_LIMIT_MAX, LOG_LIMIT, LOG_LIMIT_MAX,
@@ -25,6 +26,8 @@ static SPECS: LazyLock<Vec<ToolSpec>> = LazyLock::new(|| {
         status(),
         agents(),
         kept(),
+        card(),
+        message(),
     ]
 });
 
@@ -308,6 +311,38 @@ fn status() -> ToolSpec {
     let description = "See how a session stands: what it does now and what it waits for, how its \
         last run ended, its model, context and usage, and what lies in its inbox.";
     tool("session_status", description, properties, &[])
+}
+
+fn card() -> ToolSpec {
+    let properties = json!({
+        "plan": {
+            "type": "array",
+            "maxItems": STEPS_MAX,
+            "items": {
+                "type": "object",
+                "properties": {
+                    "step": text("A few words."),
+                    "status": { "enum": ["pending", "in_progress", "completed"] },
+                },
+                "required": ["step", "status"],
+                "additionalProperties": false,
+            },
+        },
+        "markdown": text("A short text beside it."),
+    });
+    let description = "Show people the plan of a longer task and how far it is. Each call shows \
+        the whole plan anew; an empty one takes it down.";
+    tool("progress_card", description, properties, &[])
+}
+
+fn message() -> ToolSpec {
+    let properties = json!({
+        "action": word(&["send"], "`send` if left out."),
+        "message": text("What to say."),
+    });
+    let description = "Write to the person of this conversation at once, while you go on working. \
+        Your answer at the end is sent by itself: do not send it with this, too.";
+    tool("message", description, properties, &["message"])
 }
 
 fn agents() -> ToolSpec {

@@ -194,6 +194,7 @@ impl Watch {
             Event::Chat(chat) => chat.session_key == self.session,
             Event::Agent(agent) => agent.session_key.as_ref() == Some(&self.session),
             Event::QueueWait(wait) => wait.session_key == self.session,
+            Event::ProgressCard(shown) => shown.session_key == self.session,
             Event::Gap(_) => true,
             _ => false,
         };
@@ -211,6 +212,11 @@ impl Watch {
                 self.draft.grow(&chat.state, out)?;
             }
             Event::Agent(agent) => self.aside.tell(agent, &mut self.draft, out)?,
+            Event::ProgressCard(shown) => {
+                self.draft.leave(out)?;
+                self.aside.end();
+                eprintln!("{}", watch::plan(shown.card.as_ref()));
+            }
             Event::Gap(gap) => {
                 self.draft.leave(out)?;
                 eprintln!("{}", watch::missed(*gap));

@@ -276,6 +276,12 @@ impl Talk {
                 self.aside.tell(&agent, &mut self.draft, &mut std::io::stdout())?;
                 Ok(())
             }
+            Some(Event::ProgressCard(shown)) if shown.session_key == self.key => {
+                self.draft.leave(&mut std::io::stdout())?;
+                self.aside.end();
+                eprintln!("{}", watch::plan(shown.card.as_ref()));
+                Ok(())
+            }
             Some(Event::Gap(gap)) => {
                 self.draft.leave(&mut std::io::stdout())?;
                 eprintln!("{}", watch::missed(gap));

@@ -265,6 +265,9 @@ async fn show(args: TaskArgs, setup: &Setup, out: &mut impl Write) -> anyhow::Re
         }
         writeln!(out, "continue it with: windlass agent --session-key {key} --message …")?;
     }
+    if let Some(card) = &shown.progress_card {
+        writeln!(out, "{card}")?;
+    }
     for below in &shown.below {
         let title = one_line(below.title.as_deref().unwrap_or(""), 60);
         writeln!(out, "  {}  {}  {title}", below.id, below.status)?;

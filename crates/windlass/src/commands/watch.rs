@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use protocol::agent::{AgentEvent, AgentStream, Item, ItemStatus, RunPhase, RunStatus};
 use protocol::chat::ChatState;
 use protocol::event::Gap;
+use types::Card;
 
 /// What has been printed of the answer that is being made.
 #[derive(Debug, Default)]
@@ -94,6 +95,14 @@ impl Aside {
 pub fn missed(gap: Gap) -> String {
     let count = gap.to.saturating_sub(gap.from) + 1;
     dim(&format!("[{count} events came faster than they were read: {} to {}]", gap.from, gap.to))
+}
+
+/// The plan that an agent shows.
+pub fn plan(card: Option<&Card>) -> String {
+    match card {
+        Some(card) => dim(&card.to_string()),
+        None => dim("[the plan is taken down]"),
+    }
 }
 
 /// Why an answer is shorter than it was meant to be.
