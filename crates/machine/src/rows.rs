@@ -7,8 +7,7 @@
 use types::{
     Access, AgentId, Announce, Cleanup, Deliverables, EffectClass, FailureClass, FlowId, Hash,
     MessageId, MicroUsd, NodeId, Reasoning, RunId, SessionId, SessionKey, TaskId, Thinking,
-    Timestamp, Usage,
-    word_enum,
+    Timestamp, Usage, word_enum,
 };
 
 use crate::queue::QueueWish;

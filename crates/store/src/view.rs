@@ -13,8 +13,8 @@ use machine::status::{Standing, TaskStatus, Words};
 use serde::{Serialize, Serializer};
 use types::{
     Access, AgentId, Announce, Cleanup, Deliverables, FailureClass, FlowId, Hash, MessageId,
-    MicroUsd, NodeId, Reasoning, RunId, ScopeKind, SessionId, SessionKey, SpendBy, TaskId, Thinking,
-    Timestamp, Usage,
+    MicroUsd, NodeId, Reasoning, RunId, ScopeKind, SessionId, SessionKey, SpendBy, TaskId,
+    Thinking, Timestamp, Usage,
 };
 
 mod flow;

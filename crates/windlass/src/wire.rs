@@ -331,6 +331,7 @@ pub fn limits(config: &Config, more: Option<&Toolbox>) -> anyhow::Result<Limits>
         accounts: models::accounts(config),
         traits: models::traits(config),
         thinking: defaults.thinking_default,
+        price_ids: models::price_ids(config),
         budgets: Budgets {
             day: config.budget.day,
             agent: config.budget.agent,

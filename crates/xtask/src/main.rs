@@ -7,6 +7,7 @@ mod kill;
 mod layers;
 mod metadata;
 mod npm;
+mod prices;
 mod run;
 mod test;
 mod tidy;
@@ -34,6 +35,9 @@ enum Args {
     /// Measure the figures that Windlass promises
     Bench(bench::Args),
 
+    /// Generate the price catalogue from the model data of rig-core
+    Prices(prices::Args),
+
     /// Kill a gateway at random moments of its work, and see that nothing is lost or doubled
     Kill(kill::Args),
 
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
         Args::Tidy => tidy::run(),
         Args::Layers => layers::run(),
         Args::Bench(args) => bench::run(&args),
+        Args::Prices(args) => prices::run(&args),
         Args::Kill(args) => kill::run(&args),
         Args::Fuzz(args) => fuzz::run(&args),
         Args::Ci => ci::run(),

@@ -44,6 +44,11 @@ fn every_command() {
         ("/tasks list",                 Tasks),
         ("/tasks retry #1",             Retry(Handle::Number(1))),
         ("/tasks retry research",       Retry(name("research"))),
+        ("/reasoning stream",           Command::Reasoning(Some(Reasoning::Stream))),
+        ("/reason: OFF",                Command::Reasoning(Some(Reasoning::Off))),
+        ("/reasoning",                  Command::Reasoning(None)),
+        ("/usage",                      Command::Usage),
+        ("/usage cost",                 Command::Usage),
         ("/context",                    Command::Context(Context::List)),
         ("/context: REFRESH",           Command::Context(Context::Refresh)),
         ("/queue",                      Queue(Show)),
@@ -189,6 +194,7 @@ fn what_the_table_says_is_read() {
             .replace("[list|detail|json]", "json")
             .replace("[debounce:2s] [cap:25] [drop:summarize|old|new]", "debounce:2s cap:25")
             .replace("<task>|all", "all")
+            .replace("on|off|stream", "stream")
             .replace("spawn <agentId> <brief> [--model <provider/model>]", "spawn ops do it")
             .replace("off|minimal|low|medium|high|xhigh|max|default", "xhigh")
             .replace("[provider]", "openai")

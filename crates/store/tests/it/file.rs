@@ -17,8 +17,8 @@ fn plant_two(store: &Sqlite) {
     let two = event(|state| {
         plant(state, 2);
         for n in 1..=2 {
-            // Their keys have names, and the pool is for those without.
-            let named = Session { pool_key: None, ..rows::session(n) };
+            // Their keys have names, and the pool is for those without; and nothing is said yet.
+            let named = Session { pool_key: None, card: None, ..rows::session(n) };
             state.tx().put_session(&named);
         }
     });

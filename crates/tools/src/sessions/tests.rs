@@ -256,13 +256,15 @@ fn no_argument_is_both_taken_and_refused() {
         ("sessions_list", LIST_REFUSED),
         ("result_read", kept::REFUSED),
         ("sessions_history", HISTORY_REFUSED),
+        ("progress_card", show::CARD_REFUSED),
+        ("message", show::MESSAGE_REFUSED),
     ] {
         let properties = &spec(name).unwrap().input_schema["properties"];
         for (argument, _) in refused {
             assert!(properties.get(argument).is_none(), "{name} {argument}");
         }
     }
-    assert_eq!(specs().len(), 10);
+    assert_eq!(specs().len(), 12);
 }
 
 fn send(arguments: Value) -> SendRequest {
@@ -530,5 +532,54 @@ proptest::proptest! {
             let _ = parse(&spec.name, &text);
             let _ = parse(&spec.name, &format!(r#"{{"{name}": [{{}}, "é"]}}"#));
         }
+    }
+}
+
+fn shown(arguments: Value) -> Result<types::Card, String> {
+    match call("progress_card", arguments)? {
+        SessionsCall::Internal(InternalCall::Card(card)) => Ok(*card),
+        other => panic!("expected a card, got {other:?}"),
+    }
+}
+
+#[test]
+fn a_plan_is_read_whole_or_refused_with_what_is_wrong() {
+    let card = shown(json!({"plan": [{"step": "look", "status": "in_progress"}]})).unwrap();
+    assert_eq!(card.to_string(), "[>] look");
+    assert!(shown(json!({"plan": []})).unwrap().is_empty());
+    let long = json!({"plan": vec![json!({"step": "x", "status": "pending"}); 51]});
+    for (arguments, expected) in [
+        (json!({}), "give `plan`"),
+        (json!({"plan": "look"}), "`plan` is not valid"),
+        (json!({"plan": [{"step": "x", "status": "done"}]}), "`in_progress` or `completed`"),
+        (json!({"plan": [{"step": " ", "status": "pending"}]}), "`plan[0].step` has 1 bytes"),
+        (long, "51 steps; at most 50"),
+        (json!({"markdown": "x".repeat(9_000)}), "`markdown`"),
+        (json!({"steps": []}), "use `plan`"),
+    ] {
+        let error = shown(arguments.clone()).unwrap_err();
+        assert!(error.contains(expected), "{arguments}: {error}");
+    }
+}
+
+#[test]
+fn a_message_goes_to_the_person_here_and_to_nobody_else() {
+    let said = |arguments| match call("message", arguments) {
+        Ok(SessionsCall::Internal(InternalCall::Say { text })) => Ok(text),
+        Ok(other) => panic!("expected words, got {other:?}"),
+        Err(error) => Err(error),
+    };
+    assert_eq!(said(json!({"message": "half way"})), Ok("half way".to_owned()));
+    let here = json!({"action": "send", "channel": "current", "to": "", "message": "x"});
+    assert_eq!(said(here), Ok("x".to_owned()));
+    for (arguments, expected) in [
+        (json!({"message": " "}), "`message` is empty"),
+        (json!({"message": "x", "channel": "telegram"}), "this gateway has no channels"),
+        (json!({"message": "x", "targets": ["a"]}), "`targets` names somebody outside"),
+        (json!({"message": "x", "action": "react"}), "expected `send`"),
+        (json!({"message": "x", "media": "a.png"}), "name the file in `message`"),
+    ] {
+        let error = said(arguments.clone()).unwrap_err();
+        assert!(error.contains(expected), "{arguments}: {error}");
     }
 }

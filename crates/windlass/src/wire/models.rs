@@ -13,10 +13,11 @@ use providers::{
     thinking,
 };
 use runtime::Model;
-use types::Wire;
+use types::{Price, Wire};
 
 use windlass::config::presets::{self, PRESETS};
 use windlass::config::{Config, ModelEntry, ModelRef, Provider, Secret};
+use windlass::prices;
 
 /// Tokens of a model of which nothing is known.
 const CONTEXT_WINDOW: u64 = 200_000;
@@ -56,11 +57,13 @@ fn named(config: &Config) -> BTreeMap<String, (ModelRef, ModelEntry)> {
     for reference in chosen.chain(&by_key).chain(spoken_of) {
         if config.models.providers.contains_key(&reference.provider) {
             named.entry(reference.to_string()).or_insert_with(|| {
+                let known = prices::find(&reference.to_string());
+                let window = known.and_then(|known| known.context_window);
                 let entry = ModelEntry {
                     id: reference.model.clone(),
                     name: None,
                     reasoning: None,
-                    context_window: CONTEXT_WINDOW,
+                    context_window: window.unwrap_or(CONTEXT_WINDOW),
                     max_tokens: MAX_TOKENS,
                     cost: None,
                 };
@@ -79,8 +82,18 @@ pub fn windows(config: &Config) -> BTreeMap<String, u64> {
 
 /// What a call of each model can cost.
 pub fn rates(config: &Config) -> BTreeMap<String, Rate> {
-    let rate = |entry: &ModelEntry| Rate { price: entry.cost, output_max: entry.max_tokens };
-    targets(config).into_iter().map(|(target, at)| (target, rate(&at.entry))).collect()
+    let rate = |at: &Place| Rate { price: at.price(), output_max: at.entry.max_tokens };
+    targets(config).into_iter().map(|(target, at)| (target, rate(&at))).collect()
+}
+
+/// Where each of those prices is from, and what it is.
+pub fn price_ids(config: &Config) -> BTreeMap<String, String> {
+    let id = |at: &Place| {
+        let configured = at.entry.cost.is_some();
+        Some(prices::id(&at.reference.to_string(), &at.price()?, configured))
+    };
+    let all = targets(config).into_iter();
+    all.filter_map(|(target, at)| Some((target, id(&at)?))).collect()
 }
 
 /// What a call may go to: a model, at the provider's own key or at another account of it.
@@ -88,6 +101,14 @@ struct Place {
     reference: ModelRef,
     entry: ModelEntry,
     account: Option<String>,
+}
+
+impl Place {
+    /// What the configuration says, else the catalogue.
+    fn price(&self) -> Option<Price> {
+        let known = || prices::find(&self.reference.to_string()).map(|known| known.price);
+        self.entry.cost.or_else(known)
+    }
 }
 
 fn targets(config: &Config) -> BTreeMap<String, Place> {

@@ -35,6 +35,7 @@ mod report_b;
 mod restart;
 mod sandbox;
 mod send;
+mod shown;
 mod status;
 mod stop;
 mod stream;
