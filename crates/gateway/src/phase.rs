@@ -26,6 +26,7 @@ pub fn of(notice: &Notice) -> Option<(RunId, RunStatus)> {
         Notice::OverBudget { run, why, .. } => {
             (*run, status(RunPhase::WaitingBudget, Some(why.clone())))
         }
+        Notice::Compacting { run, .. } => (*run, plain(RunPhase::Compacting)),
         Notice::Yielded { run, waiting_for, .. } => {
             let noun = if *waiting_for == 1 { "sub-agent" } else { "sub-agents" };
             (*run, status(RunPhase::WaitingChildren, Some(format!("{waiting_for} {noun}"))))
