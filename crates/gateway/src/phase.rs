@@ -26,6 +26,10 @@ pub fn of(notice: &Notice) -> Option<(RunId, RunStatus)> {
         Notice::OverBudget { run, why, .. } => {
             (*run, status(RunPhase::WaitingBudget, Some(why.clone())))
         }
+        Notice::ModelSwitched { run, from, to, reason, .. } => {
+            let detail = format!("{to} in the place of {from}: {reason}");
+            (*run, status(RunPhase::Fallback, Some(detail)))
+        }
         Notice::Compacting { run, .. } => (*run, plain(RunPhase::Compacting)),
         Notice::Yielded { run, waiting_for, .. } => {
             let noun = if *waiting_for == 1 { "sub-agent" } else { "sub-agents" };

@@ -13,15 +13,16 @@ use machine::status::{Standing, TaskStatus, Words};
 use serde::{Serialize, Serializer};
 use types::{
     Access, AgentId, Announce, Cleanup, Deliverables, FailureClass, FlowId, Hash, MessageId,
-    MicroUsd, NodeId, Reasoning, RunId, ScopeKind, SessionId, SessionKey, SpendBy, TaskId,
-    Thinking, Timestamp, Usage,
+    NodeId, Reasoning, RunId, ScopeKind, SessionId, SessionKey, TaskId, Thinking, Timestamp, Usage,
 };
 
 mod flow;
 mod message;
+mod spend;
 
 pub use flow::{FlowNodeView, FlowView};
 pub use message::{MessageView, QueuedView, SentView, WaitView};
+pub use spend::{SpendFilter, SpendView};
 
 fn phase_word<S: Serializer>(phase: &Phase, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(phase.word())
@@ -546,42 +547,6 @@ pub struct LedgerTotal {
     pub rows: u64,
     /// Rows whose numbers are ours: the call was cut.
     pub estimated: u64,
-}
-
-/// Which model calls to add up, and by what: the dearest first; days newest first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SpendFilter {
-    pub by: SpendBy,
-    /// Calls from then on.
-    pub since: Timestamp,
-    /// Only this agent, session, tree, model or day.
-    pub subject: Option<String>,
-    pub limit: usize,
-}
-
-impl SpendFilter {
-    /// All of them.
-    pub fn by(by: SpendBy) -> SpendFilter {
-        SpendFilter { by, since: Timestamp(0), subject: None, limit: 1 }
-    }
-
-    /// One subject.
-    pub fn of(by: SpendBy, subject: impl ToString) -> SpendFilter {
-        SpendFilter { subject: Some(subject.to_string()), ..SpendFilter::by(by) }
-    }
-}
-
-/// What the model calls of one agent, session, tree, model or day have used and cost.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SpendView {
-    pub subject: String,
-    pub usage: Usage,
-    pub calls: u64,
-    /// Calls whose numbers are ours: they were cut.
-    pub estimated: u64,
-    /// Calls whose price was not known.
-    pub unpriced: u64,
-    pub cost: MicroUsd,
 }
 
 /// A budget, and how many runs wait for it.

@@ -284,8 +284,7 @@ pub fn session(c: &mut Columns<'_, '_>) -> Result<Session> {
         cap: c.get()?,
         drop: c.parsed_or_none()?,
     };
-    let thinking = c.parsed_or_none()?;
-    let (reasoning, card) = (c.parsed()?, c.parsed_or_none()?);
+    let (thinking, reasoning, card) = (c.parsed_or_none()?, c.parsed()?, c.parsed_or_none()?);
     Ok(Session { queue, thinking, reasoning, card, ..row })
 }
 
