@@ -16,7 +16,7 @@ pub struct ServerConfig {
     pub reach: Reach,
     /// How long it may take to start, to greet and to tell its tools.
     pub connect_timeout: Duration,
-    /// How long one call may be silent; progress that the server tells begins it anew.
+    /// How long one call may take.
     pub call_timeout: Duration,
     /// Patterns of its own names; all tools if there is none.
     pub include: Vec<String>,

@@ -37,9 +37,6 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// A server that ends sooner than this after its start has failed to start.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 
-/// Longest time that a call may take which tells of progress all the while.
-const CALL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// How often it is looked whether anybody needs it.
 const IDLE_LOOK: Duration = Duration::from_secs(5);
 
@@ -160,7 +157,7 @@ impl Server {
     ) -> Result<CallToolResult, String> {
         let name = &self.config.name;
         let params = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
-        let within = self.config.call_timeout.min(CALL_MAX);
+        let within = self.config.call_timeout;
         let called = timeout(within, connection.peer.call_tool_once(params)).await;
         let called = called.map_err(|_| {
             format!(

@@ -77,6 +77,19 @@ impl Setup {
         })
     }
 
+    /// Changes the value at a path of the file, and returns where that is.
+    pub fn edit(&self, path: &[&str], edit: config::Edit<'_>) -> anyhow::Result<PathBuf> {
+        config::edit(&self.paths, &config::Process, path, edit)
+    }
+
+    /// The same, as the file is now.
+    pub fn again(&self) -> anyhow::Result<Setup> {
+        let loaded = config::load(&self.paths)?;
+        let (json, url) = (self.json, self.url.clone());
+        let (config, config_path, warnings) = (loaded.config, loaded.path, loaded.warnings);
+        Ok(Setup { config, config_path, warnings, json, paths: self.paths.clone(), url })
+    }
+
     pub fn state_dir(&self) -> &Path {
         &self.paths.state
     }

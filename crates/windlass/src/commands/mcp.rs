@@ -2,12 +2,13 @@
 
 use std::io::Write;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use mcp::Probed;
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 use types::EffectClass;
-use windlass::config::{McpServer, Secret, Transport};
+use windlass::config::{Edit, JSON5, McpServer, Secret, Transport};
 
 use crate::output::{json_lines, one_line, table};
 use crate::setup::Setup;
@@ -25,6 +26,60 @@ pub enum McpCommand {
     Probe(NameArgs),
     /// List the tools of a server that agents are offered, as far as they are known
     Tools(NameArgs),
+    /// Write a new server into the configuration
+    Add(AddArgs),
+    /// Write a server into the configuration, in the place of the one of this name
+    Set {
+        /// As in `mcp.servers`
+        name: String,
+        /// All that is said of it, as JSON5: `{ command: "node", args: ["server.js"] }`
+        value: String,
+    },
+    /// Take a server out of the configuration
+    #[command(visible_alias = "unset")]
+    Remove(NameArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct AddArgs {
+    /// Begins the names of its tools
+    name: String,
+    /// The program to run
+    #[arg(long, required_unless_present = "url", conflicts_with = "url")]
+    command: Option<String>,
+    /// An argument of the program; repeat for more
+    #[arg(long = "arg", value_name = "VALUE", allow_hyphen_values = true, requires = "command")]
+    args: Vec<String>,
+    /// A variable of the program; repeat for more. A secret is better written as `KEY=${NAME}`
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair, requires = "command")]
+    env: Vec<(String, String)>,
+    /// The folder that the program works in
+    #[arg(long, value_name = "DIR", requires = "command")]
+    cwd: Option<String>,
+    /// Where a server is that speaks streamable HTTP
+    #[arg(long)]
+    url: Option<String>,
+    /// A header of every request; repeat for more
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair, requires = "url")]
+    header: Vec<(String, String)>,
+    /// Only these of its tools: names and patterns with `*`
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    include: Vec<String>,
+    /// None of these of its tools
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    exclude: Vec<String>,
+    /// Believe what it says of its tools: that one changes nothing, or may be called again
+    #[arg(long)]
+    trusted: bool,
+    /// Do not start it to see whether it answers
+    #[arg(long)]
+    no_probe: bool,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
+    let pair = pair.ok_or_else(|| format!("expected KEY=VALUE, got `{text}`"))?;
+    Ok((pair.0.to_owned(), pair.1.to_owned()))
 }
 
 #[derive(Debug, Args)]
@@ -44,6 +99,16 @@ pub async fn run(command: McpCommand, setup: &Setup, out: &mut impl Write) -> an
         McpCommand::Status => status(setup, out),
         McpCommand::Probe(NameArgs { name }) => probe(setup, &name, out).await,
         McpCommand::Tools(NameArgs { name }) => tools(setup, &name, out),
+        McpCommand::Add(args) => add(setup, args).await,
+        McpCommand::Set { name, value } => {
+            let value: Value = jsonc_parser::parse_to_serde_value(&value, &JSON5)
+                .with_context(|| format!("`{value}` is not JSON5"))?;
+            write(setup, &name, Edit::Set(&value))
+        }
+        McpCommand::Remove(NameArgs { name }) => {
+            find(setup, &name)?;
+            write(setup, &name, Edit::Remove)
+        }
     }
 }
 
@@ -56,6 +121,67 @@ fn find<'a>(setup: &'a Setup, name: &str) -> anyhow::Result<&'a McpServer> {
         [] => bail!("no server `{name}`: `mcp.servers` names none"),
         _ => bail!("no server `{name}` in `mcp.servers`; there are: {}", names.join(", ")),
     }
+}
+
+impl AddArgs {
+    /// What is written of it: nothing that is a default.
+    fn value(&self) -> Value {
+        let mut fields = Map::new();
+        let mut say = |key: &str, value: Value| {
+            let empty = match &value {
+                Value::Null | Value::Bool(false) => true,
+                Value::Array(items) => items.is_empty(),
+                Value::Object(fields) => fields.is_empty(),
+                _ => false,
+            };
+            if !empty {
+                fields.insert(key.to_owned(), value);
+            }
+        };
+        let object = |pairs: &[(String, String)]| {
+            let fields = pairs.iter().map(|(key, value)| (key.clone(), json!(value)));
+            Value::Object(fields.collect())
+        };
+        say("command", json!(self.command));
+        say("args", json!(self.args));
+        say("env", object(&self.env));
+        say("cwd", json!(self.cwd));
+        say("url", json!(self.url));
+        say("headers", object(&self.header));
+        let mut filter = Map::new();
+        for (key, names) in [("include", &self.include), ("exclude", &self.exclude)] {
+            if !names.is_empty() {
+                filter.insert(key.to_owned(), json!(names));
+            }
+        }
+        say("toolFilter", Value::Object(filter));
+        say("trusted", json!(self.trusted));
+        Value::Object(fields)
+    }
+}
+
+async fn add(setup: &Setup, args: AddArgs) -> anyhow::Result<()> {
+    let name = &args.name;
+    if setup.config.mcp.servers.contains_key(name) {
+        bail!("there is a server `{name}` in `mcp.servers`: change it with `windlass mcp set`");
+    }
+    write(setup, name, Edit::Set(&args.value()))?;
+    if args.no_probe {
+        return Ok(());
+    }
+    let setup = setup.again()?;
+    let config = servers::of(name, find(&setup, name)?)?;
+    match mcp::probe(&config, &servers::roots(&setup.config)).await {
+        Ok(probed) => eprintln!("it answers: {}, {} tools", probed.server, probed.tools.len()),
+        Err(why) => eprintln!("warning: it is configured, but does not answer: {why}"),
+    }
+    Ok(())
+}
+
+fn write(setup: &Setup, name: &str, edit: Edit<'_>) -> anyhow::Result<()> {
+    let file = setup.edit(&["mcp", "servers", name], edit)?;
+    eprintln!("{} is changed; a gateway that runs takes it up at its next start", file.display());
+    Ok(())
 }
 
 /// Where a server is, for people.

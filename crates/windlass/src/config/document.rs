@@ -43,7 +43,7 @@ pub struct Document {
 }
 
 /// JSON5, and not the missing commas that the parser would also let pass.
-const JSON5: ParseOptions = ParseOptions {
+pub const JSON5: ParseOptions = ParseOptions {
     allow_comments: true,
     allow_loose_object_property_names: true,
     allow_trailing_commas: true,

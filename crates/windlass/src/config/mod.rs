@@ -23,6 +23,7 @@ mod between;
 mod bootstrap;
 mod compaction;
 pub(crate) mod document;
+mod edit;
 mod gateway;
 mod inventory;
 pub(crate) mod key_path;
@@ -56,6 +57,7 @@ pub use agents::{
 pub use between::{AgentToAgent, Exchange, SessionTools};
 pub use bootstrap::{Bootstrap, BootstrapBounds};
 pub use compaction::{Compaction, MemoryFlush};
+pub use edit::{Edit, edit};
 pub use gateway::{Auth, AuthMode, Bind, ControlUi, Gateway, Mode, Remote};
 pub use mcp::{Mcp, McpServer, ToolFilter, Transport};
 pub use model_choice::{ModelParams, ModelWish};
@@ -74,6 +76,7 @@ pub use tool_lists::{LoopDetection, LoopDetectionOf, Profile, SubagentTools, Too
 pub use web::{SsrfPolicy, Web, WebFetch};
 
 use document::Document;
+pub use document::JSON5;
 use key_path::KeyPath;
 use section::{Context, Section};
 

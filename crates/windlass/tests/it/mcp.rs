@@ -355,3 +355,29 @@ impl Drop for HttpServer {
         self.stop();
     }
 }
+
+/// A server is added by a command, which asks it, and taken out again.
+#[tokio::test]
+async fn a_server_is_added_and_removed() {
+    let mut house = House::build("anthropic-messages", |_| {}).await;
+    let script = script("server-everything");
+    let add = ["mcp", "add", "all", "--command", "node", "--arg", &script, "--arg", "stdio"];
+    let added = house.run(&add).await;
+    let said = String::from_utf8_lossy(&added.stderr).into_owned();
+    assert!(
+        added.status.success() && said.contains("it answers: mcp-servers/everything"),
+        "{said}"
+    );
+    let twice = house.run(&add).await;
+    assert!(!twice.status.success(), "there is one already");
+    let listed = house.ok(&["mcp", "list"]).await;
+    assert!(listed.contains("all ") && listed.contains("stdio"), "{listed}");
+    let wrong = house.run(&["mcp", "set", "all", "{ comand: 'x' }"]).await;
+    let why = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(!wrong.status.success() && why.contains("did you mean"), "{why}");
+    house.start().await;
+    let echo = Plan::new().call("all__echo", json!({ "message": "added" })).say("{last}");
+    assert_eq!(house.ask(&echo.to_brief()).await.trim(), "Echo: added");
+    house.ok(&["mcp", "remove", "all"]).await;
+    assert_eq!(house.ok(&["mcp", "list", "--json"]).await, "");
+}
