@@ -6,6 +6,7 @@ mod bootstrap;
 mod budget;
 mod chat;
 mod commands;
+mod context;
 mod context_view;
 mod cut;
 mod deadline;
