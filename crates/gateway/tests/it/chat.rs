@@ -92,7 +92,7 @@ async fn refusals_name_what_is_wrong() {
     let world = World::new().await;
     let mut client = world.client().await;
     let child = "agent:main:subagent:0193a5f0-6c7e-7cc2-a1b2-d3e4f5a6b7c8";
-    let large = "x".repeat(2 * 1024 * 1024);
+    let large = "x".repeat(17 * 1024 * 1024);
     let mut told = Vec::new();
     for (id, params) in [
         ("1", send("agent:ops:main", "hi", "k")),
@@ -106,7 +106,7 @@ async fn refusals_name_what_is_wrong() {
     assert_snapshot!(told.join("\n"), @r#"
     {"type":"res","id":"1","ok":false,"error":{"code":"INVALID_REQUEST","message":"unknown agent id \"ops\"","details":{"code":"UNKNOWN_AGENT_ID","agentId":"ops"}}}
     {"type":"res","id":"2","ok":false,"error":{"code":"INVALID_REQUEST","message":"no session `agent:main:subagent:0193a5f0-6c7e-7cc2-a1b2-d3e4f5a6b7c8`; sub-agent sessions are made by sessions_spawn only"}}
-    {"type":"res","id":"3","ok":false,"error":{"code":"INVALID_REQUEST","message":"the message has 2097152 bytes; the limit is 1048576"}}
+    {"type":"res","id":"3","ok":false,"error":{"code":"INVALID_REQUEST","message":"the message has 17825792 bytes; the limit is 16777216"}}
     {"type":"res","id":"4","ok":false,"error":{"code":"INVALID_REQUEST","message":"invalid chat.send params: `message`: expected a string that is not empty, got the string \" \"","details":{"code":"INVALID_FIELD","field":"message","expected":"a string that is not empty","got":"the string \" \""}}}
     "#);
 }

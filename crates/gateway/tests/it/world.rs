@@ -78,7 +78,8 @@ impl World {
         let limits = Arc::new(Limits {
             tools,
             agents: BTreeMap::from([(AgentId::main(), agent)]),
-            models: BTreeMap::from([("scripted/demo".to_owned(), 200_000)]),
+            // Room for messages of megabytes, whole.
+            models: BTreeMap::from([("scripted/demo".to_owned(), 40_000_000)]),
             ..Limits::default()
         });
         let node = mint();

@@ -196,6 +196,7 @@ fn every_other_default() {
     agents.defaults.maxConcurrent 4
     agents.defaults.timeoutSeconds 172800
     agents.defaults.budget {}
+    agents.defaults.compaction {"enabled":true,"softRatio":0.8,"keepRecentTokens":20000,"memoryFlush":{"enabled":true}}
     agents.defaults.subagents.maxConcurrent 8
     agents.defaults.subagents.maxSpawnDepth 5
     agents.defaults.subagents.maxChildrenPerAgent 5

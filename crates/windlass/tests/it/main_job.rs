@@ -167,8 +167,10 @@ fn slow_child(plan: Plan) -> stub::Step {
 #[tokio::test]
 async fn results_that_do_not_fit_at_once_still_make_one_answer() {
     let mut house = House::build("anthropic-messages", |config| {
-        let model = json!({ "id": "stub-1", "contextWindow": 4_000, "maxTokens": 50_000 });
+        let model = json!({ "id": "stub-1", "contextWindow": 16_000, "maxTokens": 50_000 });
         config["models"]["providers"]["stub"]["models"] = json!([model]);
+        // The stub's own window is larger, and this story is not about that.
+        config["agents"]["defaults"]["compaction"] = json!({ "enabled": false });
         config["agents"]["defaults"]["subagents"] = json!({ "maxChildrenPerAgent": 6 });
     })
     .await;
