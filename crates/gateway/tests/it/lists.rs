@@ -25,10 +25,10 @@ async fn a_session_tells_how_it_stands() {
         }
     }
     assert_snapshot!(redact(&rows[0]), @r#"
-    {"key":"agent:main:main","sessionId":"ses_…","kind":"direct","derivedTitle":"hello","lastMessagePreview":"hello there","agentId":"main","isMain":true,"createdAt":0,"updatedAt":0,"status":"done","lastRunId":"k1","inputTokens":0,"outputTokens":13,"totalTokens":0,"contextTokens":200000,"modelProvider":"scripted","model":"demo","queuedInputs":0,"activity":"idle","lifecycle":"open","lastTurn":"agent_responded","taskStatus":"completed","resumable":true,"note":"The last run has answered. The session can be continued.","openChildren":0}
+    {"key":"agent:main:main","sessionId":"ses_…","kind":"direct","derivedTitle":"hello","lastMessagePreview":"hello there","agentId":"main","isMain":true,"createdAt":0,"updatedAt":0,"status":"done","lastRunId":"k1","inputTokens":0,"outputTokens":13,"totalTokens":0,"contextTokens":40000000,"modelProvider":"scripted","model":"demo","queuedInputs":0,"activity":"idle","lifecycle":"open","lastTurn":"agent_responded","taskStatus":"completed","resumable":true,"note":"The last run has answered. The session can be continued.","openChildren":0}
     "#);
     assert_snapshot!(redact(&rows[1]), @r#"
-    {"key":"agent:main:thread:long","sessionId":"ses_…","kind":"direct","derivedTitle":"for ever","lastMessagePreview":"for ever","agentId":"main","isMain":false,"createdAt":0,"updatedAt":0,"status":"running","lastRunId":"k2","inputTokens":0,"outputTokens":0,"totalTokens":0,"contextTokens":200000,"modelProvider":"scripted","model":"demo","queuedInputs":0,"activity":"running","lifecycle":"open","lastTurn":"waiting_for_response","taskStatus":"in_progress","resumable":true,"note":"A run is open. Its result will come by itself.","openRunId":"k2","openChildren":0}
+    {"key":"agent:main:thread:long","sessionId":"ses_…","kind":"direct","derivedTitle":"for ever","lastMessagePreview":"for ever","agentId":"main","isMain":false,"createdAt":0,"updatedAt":0,"status":"running","lastRunId":"k2","inputTokens":0,"outputTokens":0,"totalTokens":0,"contextTokens":40000000,"modelProvider":"scripted","model":"demo","queuedInputs":0,"activity":"running","lifecycle":"open","lastTurn":"waiting_for_response","taskStatus":"in_progress","resumable":true,"note":"A run is open. Its result will come by itself.","openRunId":"k2","openChildren":0}
     "#);
 
     let active = client.call("sessions.list", json!({"activeOnly": true})).await;
