@@ -81,7 +81,7 @@ impl Entry {
         });
         let care = Care { about, since, running, stopped };
         tokio::spawn(async move {
-            let end = care.to_the_end().await;
+            let end = care.see_it_end().await;
             let _nobody_asks = told.send(Some(Arc::new(end)));
         });
         entry
@@ -231,7 +231,7 @@ struct Care {
 }
 
 impl Care {
-    async fn to_the_end(mut self) -> End {
+    async fn see_it_end(mut self) -> End {
         let grace = self.about.grace;
         let mut asked = true;
         let mut look = tokio::time::interval(LOOK_EVERY);

@@ -34,8 +34,10 @@ use crate::launch::{Bounds, Launch};
 
 word_enum! {
     /// How much a command may do. The later is the stricter.
+    #[derive(Default)]
     pub enum Mode {
         /// What the gateway's user may.
+        #[default]
         Off = "off",
         /// Writes in the workspace and in a private /tmp, reads system folders.
         Workspace = "workspace",
@@ -51,12 +53,6 @@ word_enum! {
         Auto = "auto",
         Bubblewrap = "bubblewrap",
         Landlock = "landlock",
-    }
-}
-
-impl Default for Mode {
-    fn default() -> Mode {
-        Mode::Off
     }
 }
 
