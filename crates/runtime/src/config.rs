@@ -1,6 +1,6 @@
 //! What the runtime is given: agents with their folders, models with their providers, limits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,8 @@ use machine::Limits;
 use providers::Provider;
 use tools::sandbox::Mode;
 use types::AgentId;
+
+use crate::skills::Skills;
 
 /// Everything that the runtime needs and the store does not hold.
 #[derive(Clone, Debug)]
@@ -20,6 +22,7 @@ pub struct Config {
     pub tools: tools::Config,
     /// Tools beside the built-in ones.
     pub more: Option<Arc<dyn tools::Source>>,
+    pub skills: Arc<Skills>,
     /// How long a drain waits for runs to reach their next committed step.
     pub drain: Duration,
 }
@@ -30,6 +33,8 @@ pub struct Agent {
     /// Folder that its file tools work in.
     pub workspace: PathBuf,
     pub bootstrap: Bootstrap,
+    /// The skills that it may use; all if none.
+    pub skills: Option<BTreeSet<String>>,
     pub name: Option<String>,
     /// What it is good for, as other agents read it.
     pub description: Option<String>,
@@ -43,6 +48,7 @@ impl Agent {
         Agent {
             workspace,
             bootstrap: Bootstrap::default(),
+            skills: None,
             name: None,
             description: None,
             sandbox: Mode::Off,

@@ -1,5 +1,7 @@
 //! What stands before a session's conversation, and whether it would be the same today.
 
+use std::sync::Arc;
+
 use machine::policy::Role;
 use store::StoreError;
 use types::{AgentId, Hash};
@@ -52,9 +54,14 @@ pub async fn look(
     let stored: Stored = serde_json::from_str(&text)
         .map_err(|error| StoreError::Broken(format!("prefix {hash}: {error}")))?;
     let now = match handle.config().agents.get(agent).cloned() {
-        Some(agent) => tokio::task::spawn_blocking(move || pin::parts_now(&agent, role))
-            .await
-            .map_err(|error| StoreError::Broken(format!("the files could not be read: {error}")))?,
+        Some(agent) => {
+            let skills = Arc::clone(&handle.config().skills);
+            let tools = stored.prefix.tools.clone();
+            let read = move || pin::parts_now(&agent, role, &skills, &tools);
+            tokio::task::spawn_blocking(read).await.map_err(|error| {
+                StoreError::Broken(format!("the files could not be read: {error}"))
+            })?
+        }
         // One that is not configured any more has no files to compare with.
         None => stored.parts.clone(),
     };

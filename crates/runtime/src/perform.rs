@@ -17,6 +17,7 @@ use types::{FailureClass, RunId};
 use crate::clock::Clock;
 use crate::handle::Handle;
 use crate::model_call::{self, Prefixes};
+use crate::skills::reader::SkillReader;
 use crate::{deliver, more, pin, tool_call};
 
 /// How long aborted tools have to end their processes: the grace between SIGTERM and SIGKILL, and
@@ -57,12 +58,21 @@ struct Tasks {
     count: usize,
 }
 
+/// `read` reads skills, too.
+fn with_skills(toolbox: Toolbox, handle: &Handle) -> Toolbox {
+    match toolbox.get("read") {
+        Some(read) => toolbox.with(Arc::new(SkillReader::new(read, handle.clone()))),
+        None => toolbox,
+    }
+}
+
 impl Performer {
     pub fn new(handle: Handle, clock: Arc<dyn Clock>) -> Performer {
         let toolbox = Toolbox::builtin(&handle.config().tools);
         if let Err(error) = toolbox.processes().recover() {
             tracing::warn!(%error, "what earlier commands have written cannot be read");
         }
+        let toolbox = with_skills(toolbox, &handle);
         let prefixes = Prefixes::default();
         let (tasks, changed, ended) = (Mutex::default(), Notify::new(), Notify::new());
         let shared = Shared { handle, toolbox, prefixes, clock, tasks, changed, ended };

@@ -8,6 +8,7 @@ mod files;
 mod system;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use machine::policy::Role;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use types::{AgentId, Hash, Prefix, ToolSpec, word_enum};
 
 use crate::config::Agent;
 use crate::perform::Shared;
+use crate::skills::{self, Skills};
 use crate::workspace;
 
 /// A prefix as it is stored: what is sent, and what it was made of.
@@ -32,6 +34,8 @@ word_enum! {
     /// What a part of a system prompt is.
     pub enum PartKind {
         File = "file",
+        /// The list of skills.
+        Skills = "skills",
     }
 }
 
@@ -63,18 +67,28 @@ pub async fn render(
     tools.extend(shared.specs());
     tools.retain(|tool| allowed.contains(&tool.name));
     let known = config.agents.get(agent).cloned();
-    let id = agent.clone();
+    let (id, skills) = (agent.clone(), Arc::clone(&config.skills));
     // Folders may be slow; the runtime's own threads wait for none.
-    let stored = tokio::task::spawn_blocking(move || stored(&id, role, known.as_ref(), tools));
+    let stored =
+        tokio::task::spawn_blocking(move || stored(&id, role, known.as_ref(), &skills, tools));
     let stored = stored.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
     let tokens = stored.tokens();
     (serde_json::to_string(&stored).expect("a prefix is JSON"), tokens)
 }
 
-fn stored(id: &AgentId, role: Role, known: Option<&Agent>, tools: Vec<ToolSpec>) -> Stored {
+fn stored(
+    id: &AgentId,
+    role: Role,
+    known: Option<&Agent>,
+    skills: &Skills,
+    tools: Vec<ToolSpec>,
+) -> Stored {
     let files = known.map(|agent| pinned_files(agent, role)).unwrap_or_default();
-    let parts = files.iter().map(part).collect();
-    let system = system::prompt(id, role, &tools, known, &files);
+    let listed = known.and_then(|agent| listed(agent, skills, &tools));
+    let mut parts: Vec<Part> = listed.iter().map(list_part).collect();
+    parts.extend(files.iter().map(part));
+    let list = listed.as_ref().map(|(text, _)| text.as_str());
+    let system = system::prompt(id, role, &tools, known, list, &files);
     Stored { prefix: Prefix { system, tools }, parts }
 }
 
@@ -88,9 +102,36 @@ fn part(file: &files::Pinned) -> Part {
     }
 }
 
-/// The parts of a prefix that would be pinned now. Nothing is made.
-pub(crate) fn parts_now(agent: &Agent, role: Role) -> Vec<Part> {
-    files::read(&agent.workspace, role, agent.bootstrap).iter().map(part).collect()
+/// The list of an agent's skills, and whether it is cut; for those only who can read them.
+fn listed(agent: &Agent, skills: &Skills, tools: &[ToolSpec]) -> Option<(String, bool)> {
+    if !tools.iter().any(|tool| tool.name == "read") {
+        return None;
+    }
+    let found = skills::survey(skills, &agent.workspace, agent.skills.as_ref());
+    skills::listing(skills, &found)
+}
+
+fn list_part((text, cut): &(String, bool)) -> Part {
+    Part {
+        kind: PartKind::Skills,
+        name: "skills".to_owned(),
+        tokens: estimate_tokens(text),
+        hash: Hash::of(text),
+        cut: *cut,
+    }
+}
+
+/// The parts of a prefix with these tools that would be pinned now. Nothing is made.
+pub(crate) fn parts_now(
+    agent: &Agent,
+    role: Role,
+    skills: &Skills,
+    tools: &[ToolSpec],
+) -> Vec<Part> {
+    let files = files::read(&agent.workspace, role, agent.bootstrap);
+    let mut parts: Vec<Part> = listed(agent, skills, tools).iter().map(list_part).collect();
+    parts.extend(files.iter().map(part));
+    parts
 }
 
 /// Reads an agent's files, after making what is missing of a new workspace.
@@ -106,7 +147,7 @@ fn pinned_files(agent: &Agent, role: Role) -> Vec<files::Pinned> {
 impl Stored {
     /// Estimates the tokens of what is sent.
     pub fn tokens(&self) -> u64 {
-        let tools = self.prefix.tools.iter().map(tool_tokens).sum::<u64>();
+        let tools: u64 = self.prefix.tools.iter().map(tool_tokens).sum();
         estimate_tokens(&self.prefix.system) + tools
     }
 }
@@ -121,5 +162,9 @@ impl Stored {
 
 /// Estimates the tokens of a tool's schema.
 pub fn tool_tokens(tool: &ToolSpec) -> u64 {
-    estimate_tokens(&serde_json::to_string(tool).expect("a spec is JSON"))
+    // Without what an estimate adds for a whole text: there are many of them.
+    (serde_json::to_string(tool).expect("a spec is JSON").len() as u64).div_ceil(4)
 }
+
+#[cfg(test)]
+mod tests;

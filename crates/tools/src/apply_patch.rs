@@ -60,32 +60,24 @@ impl ApplyPatch {
     pub(crate) fn new(config: &Config) -> ApplyPatch {
         let spec = ToolSpec {
             name: "apply_patch".to_owned(),
-            description: "Change, add, move and delete text files with one patch. All of it is \
-                checked before anything is changed. `input` has this form:\n\
+            description: "Change several text files with one patch, all or nothing:\n\
                 *** Begin Patch\n\
                 *** Add File: new.txt\n\
-                +each line of it after a plus\n\
-                *** Update File: src/old.rs\n\
-                *** Move to: src/new.rs\n\
-                @@ fn around_the_change() {\n \
-                a line that stays, after a space\n\
-                -a line that goes\n\
-                +a line that comes\n\
+                +line\n\
+                *** Update File: old.rs\n\
+                *** Move to: new.rs\n\
+                @@ fn around() {\n \
+                line that stays\n\
+                -line that goes\n\
+                +line that comes\n\
                 *** Delete File: gone.txt\n\
                 *** End Patch\n\
-                Give three lines of context around each change; where they occur twice, name the \
-                function or class in an @@ line. `*** Move to` is optional."
+                Give three lines of context around a change."
                 .to_owned(),
             input_schema: json!({
                 "type": "object",
-                "properties": {
-                    "input": {
-                        "type": "string",
-                        "description": "The whole patch, from *** Begin Patch to *** End Patch.",
-                    },
-                },
+                "properties": { "input": { "type": "string" } },
                 "required": ["input"],
-                "additionalProperties": false,
             }),
         };
         ApplyPatch { spec, bytes_max: config.file_bytes_max }

@@ -52,40 +52,26 @@ impl Edit {
     pub(crate) fn new(config: &Config) -> Edit {
         let spec = ToolSpec {
             name: "edit".to_owned(),
-            description: "Change parts of a text file. Each oldText must occur exactly once in \
-                the file, spaces and line breaks included; all edits are matched against the \
-                file as it is now, must not overlap, and are made together or not at all."
+            description: "Change parts of a text file. Each oldText must occur exactly once; \
+                all edits are made together or none."
                 .to_owned(),
             input_schema: json!({
                 "type": "object",
                 "properties": {
-                    "path": {
-                        "type": "string",
-                        "description": "The file, relative to the workspace.",
-                    },
+                    "path": { "type": "string" },
                     "edits": {
                         "type": "array",
-                        "minItems": 1,
-                        "maxItems": EDITS_MAX,
                         "items": {
                             "type": "object",
                             "properties": {
-                                "oldText": {
-                                    "type": "string",
-                                    "description": "What is there now, exactly.",
-                                },
-                                "newText": {
-                                    "type": "string",
-                                    "description": "What replaces it; empty to delete.",
-                                },
+                                "oldText": { "type": "string" },
+                                "newText": { "type": "string" },
                             },
                             "required": ["oldText", "newText"],
-                            "additionalProperties": false,
                         },
                     },
                 },
                 "required": ["path", "edits"],
-                "additionalProperties": false,
             }),
         };
         Edit { spec, bytes_max: config.file_bytes_max }

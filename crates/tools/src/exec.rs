@@ -73,36 +73,31 @@ impl Exec {
         let timeout = config.exec_timeout.as_secs();
         let spec = ToolSpec {
             name: "exec".to_owned(),
-            description: "Run a shell command in the workspace. Answers with its output (of long \
-                output the first and the last part) and exit code when it ends. One that runs \
-                longer than yieldMs goes on in the background: you get its sessionId for \
-                `process`. Whatever it starts ends with it, and with this run at the latest."
+            description: "Run a shell command in the workspace; answers with its output and exit \
+                code. One that runs longer than yieldMs goes on in the background: use its \
+                sessionId with process. All it starts ends with it, and with this run."
                 .to_owned(),
             input_schema: json!({
                 "type": "object",
                 "properties": {
-                    "command": { "type": "string", "description": "As for `sh -c`." },
-                    "title": { "type": "string", "description": "For people: what it is for." },
-                    "workdir": { "type": "string", "description": "Relative to the workspace." },
-                    "env": { "type": "object", "additionalProperties": { "type": "string" } },
+                    "command": { "type": "string" },
+                    "workdir": { "type": "string" },
+                    "env": { "type": "object" },
                     "yieldMs": {
                         "type": "number",
-                        "description": format!("Default {}.", config.exec_yield.as_millis()),
+                        "description": format!("Default {}", config.exec_yield.as_millis()),
                     },
                     "background": {
                         "type": "boolean",
-                        "description": "Do not wait; its input stays open.",
+                        "description": "Do not wait; its input stays open",
                     },
                     "timeoutSeconds": {
                         "type": "number",
-                        "exclusiveMinimum": 0,
-                        "maximum": config.exec_timeout_max.as_secs(),
-                        "description": format!("Stop it after so long; default {timeout}."),
+                        "description": format!("Default {timeout}"),
                     },
-                    "pty": { "type": "boolean", "description": "Give it a terminal." },
+                    "pty": { "type": "boolean" },
                 },
                 "required": ["command"],
-                "additionalProperties": false,
             }),
         };
         let bash = "/bin/bash";
@@ -119,7 +114,7 @@ impl Exec {
     }
 
     fn request(&self, context: &ToolContext, arguments: &str) -> Result<Request, String> {
-        let arguments = Arguments::parse(&self.spec, &[], REFUSED, arguments)?;
+        let arguments = Arguments::parse(&self.spec, &["title"], REFUSED, arguments)?;
         let command = arguments.message("command", COMMAND_BYTES_MAX)?;
         if command.contains('\0') {
             return Err("`command` holds a NUL character".to_owned());

@@ -27,6 +27,9 @@ const REFUSED: &[Refused] = &[
 ];
 
 const QUERY_BYTES_MAX: usize = 4 * 1024;
+/// Taken, and not in the schema: a corpus is all there is, and few models know a score.
+const HIDDEN: &[&str] = &["minScore", "corpus"];
+
 const RESULTS: u32 = 6;
 const RESULTS_MAX: u32 = 50;
 
@@ -53,30 +56,16 @@ impl Search {
     pub(crate) fn new(config: &Config) -> Search {
         let spec = ToolSpec {
             name: "memory_search".to_owned(),
-            description: "Search your notes, MEMORY.md, USER.md and memory/*.md, for words, the \
-                best match first. Use it before you answer about earlier work, decisions, dates, \
-                people or preferences; read on with memory_get."
+            description: "Search your notes (MEMORY.md, USER.md, memory/*.md) for words. Use it \
+                before answering about earlier work, decisions, dates or people."
                 .to_owned(),
             input_schema: json!({
                 "type": "object",
                 "properties": {
-                    "query": { "type": "string", "description": "Words that the note may hold." },
-                    "maxResults": {
-                        "type": "integer",
-                        "minimum": 1,
-                        "maximum": RESULTS_MAX,
-                        "description": format!("{RESULTS} if left out."),
-                    },
-                    "minScore": {
-                        "type": "number",
-                        "minimum": 0,
-                        "maximum": 1,
-                        "description": "Leave out matches below it.",
-                    },
-                    "corpus": { "type": "string", "enum": ["memory", "all"] },
+                    "query": { "type": "string" },
+                    "maxResults": { "type": "integer" },
                 },
                 "required": ["query"],
-                "additionalProperties": false,
             }),
         };
         Search { spec, folder: config.memory_index.clone(), turn: Arc::default() }
@@ -96,7 +85,7 @@ impl Tool for Search {
 
     async fn call(&self, context: &ToolContext, arguments: &str) -> ToolOutput {
         let read = || -> Result<(String, usize, f64), String> {
-            let arguments = Arguments::parse(&self.spec, &[], REFUSED, arguments)?;
+            let arguments = Arguments::parse(&self.spec, HIDDEN, REFUSED, arguments)?;
             arguments.choice::<Corpus>("corpus")?;
             let results = arguments.integer("maxResults", 1..=RESULTS_MAX)?.unwrap_or(RESULTS);
             let score = arguments.number("minScore")?.unwrap_or(0.0);
@@ -191,34 +180,22 @@ impl Get {
     pub(crate) fn new(config: &Config) -> Get {
         let spec = ToolSpec {
             name: "memory_get".to_owned(),
-            description:
-                "Read one of your notes: MEMORY.md, USER.md or memory/*.md, whole or some \
-                lines of it."
-                    .to_owned(),
+            description: "Read a note, or lines of it.".to_owned(),
             input_schema: json!({
                 "type": "object",
                 "properties": {
-                    "path": {
-                        "type": "string",
-                        "description": "As memory_search shows it, such as memory/lakes.md.",
-                    },
-                    "from": {
-                        "type": "integer",
-                        "minimum": 1,
-                        "description": "First line, counted from 1.",
-                    },
-                    "lines": { "type": "integer", "minimum": 1, "description": "How many." },
-                    "corpus": { "type": "string", "enum": ["memory", "all"] },
+                    "path": { "type": "string", "description": "memory/lakes.md" },
+                    "from": { "type": "integer", "description": "Line" },
+                    "lines": { "type": "integer" },
                 },
                 "required": ["path"],
-                "additionalProperties": false,
             }),
         };
         Get { spec, lines_max: config.read_lines_max, bytes_max: config.read_bytes_max }
     }
 
     fn read(&self, context: &ToolContext, arguments: &str) -> Result<String, String> {
-        let arguments = Arguments::parse(&self.spec, &[], REFUSED, arguments)?;
+        let arguments = Arguments::parse(&self.spec, &["corpus"], REFUSED, arguments)?;
         arguments.choice::<Corpus>("corpus")?;
         let written = arguments.required("path")?;
         let from = arguments.integer("from", 1..=u32::MAX)?.unwrap_or(1) as usize;

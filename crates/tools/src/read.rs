@@ -59,31 +59,19 @@ impl Read {
         let spec = ToolSpec {
             name: "read".to_owned(),
             description: format!(
-                "Read a text file, or list a folder. Shows at most {} lines or {} KB at once; the \
-                 last line of the result says how to go on.",
+                "Read a text file or list a folder, {} lines or {} KB at a time; the last line \
+                 says how to go on.",
                 bounds.lines_max,
                 bounds.bytes_max / 1024
             ),
             input_schema: json!({
                 "type": "object",
                 "properties": {
-                    "path": {
-                        "type": "string",
-                        "description": "The file or folder, relative to the workspace.",
-                    },
-                    "offset": {
-                        "type": "integer",
-                        "minimum": 1,
-                        "description": "First line to show, counted from 1.",
-                    },
-                    "limit": {
-                        "type": "integer",
-                        "minimum": 1,
-                        "description": "Show at most so many lines.",
-                    },
+                    "path": { "type": "string" },
+                    "offset": { "type": "integer", "description": "First line, from 1" },
+                    "limit": { "type": "integer", "description": "Lines" },
                 },
                 "required": ["path"],
-                "additionalProperties": false,
             }),
         };
         Read { spec, bounds }

@@ -36,6 +36,9 @@ const GLOB_BYTES_MAX: usize = 1024;
 /// More lines around a match are better read in the file.
 const CONTEXT_LINES_MAX: u32 = 20;
 
+/// Taken, and not in the schema: a pattern can say both.
+const HIDDEN: &[&str] = &["literal", "ignoreCase"];
+
 const RESULTS: u32 = 100;
 const RESULTS_MAX: u32 = 1_000;
 
@@ -93,58 +96,26 @@ impl Search {
     pub(crate) fn new(config: &Config) -> Search {
         let spec = ToolSpec {
             name: "search".to_owned(),
-            description: "Search the workspace. With `pattern`, show the lines of text files that \
-                match it, with file and line number; with `glob` alone, list the files of that \
-                name. What .gitignore excludes is left out."
+            description: "Search the workspace: with pattern, lines of files that match; with \
+                glob alone, names of files. Leaves out what .gitignore excludes."
                 .to_owned(),
             input_schema: json!({
                 "type": "object",
                 "properties": {
-                    "pattern": {
-                        "type": "string",
-                        "description": "A regular expression, matched line by line.",
-                    },
-                    "glob": {
-                        "type": "string",
-                        "description": "Only files of this name, such as `*.rs` or \
-                            `src/**/*.{ts,tsx}`.",
-                    },
-                    "path": {
-                        "type": "string",
-                        "description": "The file or folder to search, relative to the workspace; \
-                            all of it if left out.",
-                    },
-                    "literal": {
-                        "type": "boolean",
-                        "description": "Take `pattern` as plain text.",
-                    },
-                    "ignoreCase": { "type": "boolean" },
-                    "context": {
-                        "type": "integer",
-                        "minimum": 0,
-                        "maximum": CONTEXT_LINES_MAX,
-                        "description": "Show so many lines before and after each match.",
-                    },
-                    "maxResults": {
-                        "type": "integer",
-                        "minimum": 1,
-                        "maximum": RESULTS_MAX,
-                        "description": format!("Stop after so many; {RESULTS} if left out."),
-                    },
-                    "includeIgnored": {
-                        "type": "boolean",
-                        "description": "Search also what .gitignore excludes.",
-                    },
+                    "pattern": { "type": "string", "description": "Regex, line by line" },
+                    "glob": { "type": "string", "description": "src/**/*.{ts,tsx}" },
+                    "path": { "type": "string" },
+                    "context": { "type": "integer", "description": "Lines around a match" },
+                    "maxResults": { "type": "integer" },
+                    "includeIgnored": { "type": "boolean" },
                 },
-                "required": [],
-                "additionalProperties": false,
             }),
         };
         Search { spec, bytes_max: config.read_bytes_max, timeout: config.search_timeout }
     }
 
     fn request(&self, context: &ToolContext, arguments: &str) -> Result<Request, String> {
-        let arguments = Arguments::parse(&self.spec, &[], REFUSED, arguments)?;
+        let arguments = Arguments::parse(&self.spec, HIDDEN, REFUSED, arguments)?;
         let pattern = pattern(&arguments)?;
         let glob = arguments.word("glob", GLOB_BYTES_MAX)?.map(Names::new).transpose()?;
         if pattern.is_none() && glob.is_none() {

@@ -163,8 +163,8 @@ pub fn parse(name: &str, arguments: &str) -> Result<SessionsCall, String> {
     let read = |refused: &[Refused]| Arguments::parse(spec, &[], refused, arguments);
     match name {
         "sessions_spawn" => {
-            let request = spawn::parse(&read(spawn::REFUSED)?)?;
-            Ok(SessionsCall::Internal(InternalCall::spawn(request)))
+            let arguments = Arguments::parse(spec, spawn::HIDDEN, spawn::REFUSED, arguments)?;
+            Ok(SessionsCall::Internal(InternalCall::spawn(spawn::parse(&arguments)?)))
         }
         "sessions_yield" => {
             wait::parse(&read(wait::REFUSED)?).map(|call| SessionsCall::Internal(Yield(call)))
@@ -175,7 +175,14 @@ pub fn parse(name: &str, arguments: &str) -> Result<SessionsCall, String> {
             Ok(SessionsCall::Internal(InternalCall::Send(request)))
         }
         "result_read" => kept::parse(&read(kept::REFUSED)?).map(SessionsCall::Kept),
-        "flows" => flows::parse(&read(flows::REFUSED)?),
+        "flows" => {
+            let hidden = &["idempotencyKey"];
+            flows::parse(&Arguments::parse(spec, hidden, flows::REFUSED, arguments)?)
+        }
+        "subagents" => {
+            let hidden = &["recentMinutes", "limit"];
+            subagents(&Arguments::parse(spec, hidden, SUBAGENTS_REFUSED, arguments)?)
+        }
         "progress_card" => {
             let card = Box::new(show::card(&read(show::CARD_REFUSED)?)?);
             Ok(SessionsCall::Internal(InternalCall::Card(card)))
@@ -185,7 +192,6 @@ pub fn parse(name: &str, arguments: &str) -> Result<SessionsCall, String> {
             let arguments = Arguments::parse(spec, hidden, refused, arguments)?;
             show::message(&arguments).map(SessionsCall::Internal)
         }
-        "subagents" => subagents(&read(SUBAGENTS_REFUSED)?),
         "session_status" => {
             let arguments = read(STATUS_REFUSED)?;
             let key = arguments.word("sessionKey", NAME_BYTES_MAX)?;
@@ -193,7 +199,8 @@ pub fn parse(name: &str, arguments: &str) -> Result<SessionsCall, String> {
             Ok(SessionsCall::Read(SessionsRead::Status { session_key }))
         }
         "agents_list" => read(&[]).map(|_| SessionsCall::Read(SessionsRead::Agents)),
-        "sessions_list" => list(&read(LIST_REFUSED)?).map(SessionsCall::Read),
+        "sessions_list" => list(&Arguments::parse(spec, LIST_HIDDEN, LIST_REFUSED, arguments)?)
+            .map(SessionsCall::Read),
         _ => history(&read(HISTORY_REFUSED)?).map(SessionsCall::Read),
     }
 }
@@ -249,6 +256,9 @@ fn subagents(arguments: &Arguments) -> Result<SessionsCall, String> {
 }
 
 const NOT_IN_LIST: &str = "not in this version; narrow the list with `kinds` or `activeMinutes`";
+/// Taken, and not in the schema.
+const LIST_HIDDEN: &[&str] = &["activeMinutes", "label"];
+
 const LIST_REFUSED: &[Refused] = &[
     ("excludeSubagents", "name the kinds you want in `kinds`"),
     ("relationship", NOT_IN_LIST),

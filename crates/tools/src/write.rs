@@ -40,20 +40,14 @@ impl Write {
     pub(crate) fn new(config: &Config) -> Write {
         let spec = ToolSpec {
             name: "write".to_owned(),
-            description: "Write a text file: create it, with its folders, or replace all of its \
-                content. To change a part of an existing file use `edit`."
-                .to_owned(),
+            description: "Create a text file, with its folders, or replace all of it.".to_owned(),
             input_schema: json!({
                 "type": "object",
                 "properties": {
-                    "path": {
-                        "type": "string",
-                        "description": "The file, relative to the workspace.",
-                    },
-                    "content": { "type": "string", "description": "The whole new content." },
+                    "path": { "type": "string" },
+                    "content": { "type": "string" },
                 },
                 "required": ["path", "content"],
-                "additionalProperties": false,
             }),
         };
         Write { spec, bytes_max: config.file_bytes_max }

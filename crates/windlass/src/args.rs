@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
     agent, agents, chat, config, context, db, demo, flow, gateway, mcp, models, sandbox, sessions,
-    spawn, status, tasks, tools, usage,
+    skills, spawn, status, tasks, tools, usage,
 };
 
 /// The gateway for fleets of LLM agents that must not lose work
@@ -81,6 +81,9 @@ pub enum Command {
     /// Look at the servers that bring tools
     #[command(subcommand)]
     Mcp(mcp::McpCommand),
+    /// See which skills there are, which an agent has, and what is wrong with the others
+    #[command(subcommand)]
+    Skills(skills::SkillsCommand),
     /// Start, watch and stop declared flows of tasks
     #[command(subcommand)]
     Flow(flow::FlowCommand),

@@ -16,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 use crate::args::{Cli, Command};
 use crate::commands::{
     agent, agents, chat, config, context, db, demo, doctor, flow, gateway, mcp, models, sandbox,
-    sessions, spawn, status, tasks, tools, usage,
+    sessions, skills, spawn, status, tasks, tools, usage,
 };
 use crate::setup::Setup;
 use windlass::config::Level;
@@ -134,6 +134,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Tasks(command) => tasks::tasks(command, &setup()?, out).await,
         Command::Tools(command) => tools::run(command, &setup()?, out).await,
         Command::Mcp(command) => mcp::run(command, &setup()?, out).await,
+        Command::Skills(command) => skills::run(command, &setup()?, out),
         Command::Flow(command) => flow::run(command, &setup()?, out).await,
         Command::Usage(args) => usage::usage(args, &setup()?, out).await,
         Command::Budget(command) => usage::budget(command, &setup()?, out).await,

@@ -4,7 +4,7 @@ pub mod models;
 mod rules;
 pub mod servers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -230,8 +230,8 @@ fn runtime_config(setup: &Setup, limits: Arc<Limits>) -> anyhow::Result<runtime:
     let agents = agents.map(|(id, agent)| {
         let (name, description) = (agent.name.clone(), agent.description.clone());
         let (workspace, bootstrap) = (agent.workspace.clone(), bootstrap(config, agent));
-        let sandbox = sandbox_mode(config, agent);
-        (id.clone(), Agent { workspace, bootstrap, name, description, sandbox })
+        let (sandbox, skills) = (sandbox_mode(config, agent), allowed_skills(agent));
+        (id.clone(), Agent { workspace, bootstrap, skills, name, description, sandbox })
     });
     Ok(runtime::Config {
         limits,
@@ -239,8 +239,29 @@ fn runtime_config(setup: &Setup, limits: Arc<Limits>) -> anyhow::Result<runtime:
         models: models::usable(config)?,
         tools,
         more: None,
+        skills: Arc::new(skills(config, setup.state_dir())?),
         drain: DRAIN,
     })
+}
+
+/// Where skills are, and which are used.
+pub fn skills(config: &Config, state_dir: &Path) -> anyhow::Result<runtime::Skills> {
+    let skills = &config.skills;
+    Ok(runtime::Skills {
+        user: state_dir.join("skills"),
+        extra: skills.load.extra_dirs.clone(),
+        disabled: skills.disabled(),
+        bundled: skills.allow_bundled.clone().map(|names| names.into_iter().collect()),
+        listed_max: skills.limits.max_skills_in_prompt as usize,
+        chars_max: skills.limits.max_skills_prompt_chars as usize,
+        file_bytes_max: skills.limits.max_skill_file_bytes,
+        config: Arc::new(serde_json::to_value(config)?),
+    })
+}
+
+/// The skills that an agent may use; all if none.
+pub fn allowed_skills(agent: &config::Agent) -> Option<BTreeSet<String>> {
+    agent.skills.clone().map(|names| names.into_iter().collect())
 }
 
 /// What of an agent's workspace is sent.

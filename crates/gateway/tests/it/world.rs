@@ -106,6 +106,7 @@ impl World {
             models: BTreeMap::from([("scripted/demo".to_owned(), model)]),
             tools: tools::Config::default(),
             more: None,
+            skills: Arc::default(),
             drain: Duration::from_secs(5),
         };
         let shutdown = CancellationToken::new();

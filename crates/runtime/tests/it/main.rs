@@ -62,6 +62,7 @@ impl Running {
             models: BTreeMap::from([("scripted/demo".to_owned(), model)]),
             tools: tools::Config::default(),
             more: None,
+            skills: Arc::default(),
             drain: Duration::from_secs(20),
         };
         let shutdown = CancellationToken::new();

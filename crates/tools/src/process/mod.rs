@@ -73,6 +73,9 @@ impl Action {
     }
 }
 
+/// Taken, and not in the schema: what few models use.
+const HIDDEN: &[&str] = &["eof", "hex", "literal", "bracketed"];
+
 #[derive(Debug)]
 pub(crate) struct Process {
     spec: ToolSpec,
@@ -83,44 +86,37 @@ impl Process {
     pub(crate) fn new(table: Arc<Table>) -> Process {
         let spec = ToolSpec {
             name: "process".to_owned(),
-            description: "Commands of this session that `exec` left running: list them; poll for \
-                new output; log shows lines of all output (the last ones without offset); write, \
-                submit (with Enter), paste and send-keys give input; kill ends one; clear forgets \
-                ended ones, remove also a running one."
+            description: "Commands that exec left running. poll: new output; log: lines of all \
+                output; write, submit (with Enter), paste, send-keys: input; kill ends one; clear \
+                forgets ended ones, remove also a running one."
                 .to_owned(),
             input_schema: json!({
                 "type": "object",
                 "properties": {
-                    "action": { "type": "string", "enum": Action::ALL },
-                    "sessionId": { "type": "string", "description": "Not needed for an only one." },
-                    "timeout": { "type": "number", "description": "poll: ms, at most 30000." },
-                    "offset": { "type": "integer", "description": "log: first line, from 0." },
-                    "limit": { "type": "integer", "description": "log: lines." },
-                    "data": { "type": "string", "description": "write, submit." },
-                    "eof": { "type": "boolean", "description": "write: then close its input." },
+                    "action": { "enum": Action::ALL },
+                    "sessionId": { "type": "string" },
+                    "timeout": { "type": "number", "description": "poll: ms" },
+                    "offset": { "type": "integer", "description": "log: line" },
+                    "limit": { "type": "integer" },
+                    "data": { "type": "string" },
                     "keys": {
                         "type": "array", "items": { "type": "string" },
-                        "description": "send-keys: Enter, Up, C-c, …",
+                        "description": "Enter, Up, C-c",
                     },
-                    "hex": { "type": "array", "items": { "type": "string" } },
-                    "literal": { "type": "string" },
-                    "text": { "type": "string", "description": "paste." },
-                    "bracketed": { "type": "boolean" },
+                    "text": { "type": "string" },
                 },
                 "required": ["action"],
-                "additionalProperties": false,
             }),
         };
         Process { spec, table }
     }
 
     fn read(&self, arguments: &str) -> Result<(Action, Arguments), String> {
-        let arguments = Arguments::parse(&self.spec, &[], &[], arguments)?;
+        let arguments = Arguments::parse(&self.spec, HIDDEN, &[], arguments)?;
         let action: Action = arguments.choice("action")?.ok_or("`action` is missing")?;
-        let all = self.spec.input_schema["properties"].as_object().into_iter().flatten();
-        for (name, _) in all {
-            let known = ["action", "sessionId"].contains(&name.as_str())
-                || action.takes().contains(&name.as_str());
+        let shown = self.spec.input_schema["properties"].as_object().into_iter().flatten();
+        for name in shown.map(|(name, _)| name.as_str()).chain(HIDDEN.iter().copied()) {
+            let known = ["action", "sessionId"].contains(&name) || action.takes().contains(&name);
             if !known && arguments.value(name).is_some_and(says_something) {
                 let takes = action.takes().join("`, `");
                 let takes = if takes.is_empty() {

@@ -11,7 +11,10 @@ use crate::arguments::{Arguments, Refused};
 pub(super) const WAIT_SECONDS: u32 = 30;
 
 /// Names that models use for the message.
-pub(super) const HIDDEN: &[&str] = &["SendMessage", "content", "text"];
+const MESSAGE: &[&str] = &["SendMessage", "content", "text"];
+
+/// Taken, and not in the schema.
+pub(super) const HIDDEN: &[&str] = &["SendMessage", "content", "text", "idempotencyKey"];
 
 const ONE_SESSION: &str = "name one session a call, by `sessionKey`, `label` or `agentId`";
 
@@ -31,7 +34,7 @@ pub(super) fn parse(arguments: &Arguments) -> Result<SendRequest, String> {
     let name = if arguments.has("message") {
         "message"
     } else {
-        HIDDEN.iter().copied().find(|name| arguments.has(name)).unwrap_or("message")
+        MESSAGE.iter().copied().find(|name| arguments.has(name)).unwrap_or("message")
     };
     let message = arguments.message(name, MESSAGE_BYTES_MAX)?;
     let seconds = arguments.integer("timeoutSeconds", 0..=SECONDS_MAX)?.unwrap_or(WAIT_SECONDS);

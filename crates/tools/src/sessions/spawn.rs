@@ -22,6 +22,17 @@ const BRIEF: &str = "not in this version; put what the child needs into `task`";
 const LEFT_OUT: &str = "not in this version; leave it out";
 const YIELD: &str = "not in this version; spawn, then call `sessions_yield`";
 
+/// Taken, and not in the schema: what programs need, and other ways to say what that says.
+pub(super) const HIDDEN: &[&str] = &[
+    "cleanup",
+    "expectsCompletionMessage",
+    "idempotencyKey",
+    "label",
+    "reuseMain",
+    "runtime",
+    "whenBusy",
+];
+
 pub(super) const REFUSED: &[Refused] = &[
     ("timeoutSeconds", DEADLINE),
     ("timeout_seconds", DEADLINE),

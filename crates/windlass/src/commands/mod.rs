@@ -14,6 +14,7 @@ pub mod mcp;
 pub mod models;
 pub mod sandbox;
 pub mod sessions;
+pub mod skills;
 pub mod spawn;
 pub mod status;
 pub mod tasks;

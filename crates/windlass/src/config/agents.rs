@@ -36,6 +36,8 @@ pub struct AgentDefaults {
     pub workspace: PathBuf,
     #[serde(flatten)]
     pub bootstrap: Bootstrap,
+    /// The skills of all agents that name none; all there are if none.
+    pub skills: Option<Vec<String>>,
     /// Runs of people's sessions at one time, in the whole gateway.
     pub max_concurrent: u32,
     /// Longest time of one run; zero means no limit.
@@ -85,6 +87,7 @@ pub struct Agent {
     pub workspace: PathBuf,
     #[serde(flatten)]
     pub bootstrap: BootstrapBounds,
+    pub skills: Option<Vec<String>>,
     pub budget: Budget,
     pub subagents: AgentSubagents,
     pub tools: AgentTools,
@@ -235,6 +238,7 @@ impl Draft {
             thinking_default: thinking(s, "thinkingDefault"),
             workspace: PathBuf::new(),
             bootstrap: BootstrapBounds::read(s, defaults.bootstrap.bounds),
+            skills: s.texts("skills").or_else(|| defaults.skills.clone()),
             budget: or_default(money::budget(s, "budget"), defaults.budget),
             subagents: s.section("subagents", |s| AgentSubagents {
                 model: model(s, "model").or_else(|| defaults.subagents.model.clone()),
@@ -296,6 +300,7 @@ impl AgentDefaults {
             thinking_default: thinking(s, "thinkingDefault"),
             workspace: workspace.unwrap_or_else(|| s.cx.paths.state.join("workspace")),
             bootstrap: Bootstrap::read(s),
+            skills: s.texts("skills"),
             max_concurrent: s.count("maxConcurrent", 1..=1_000).unwrap_or(4),
             timeout_seconds: s.integer("timeoutSeconds", 0..=u64::MAX).unwrap_or(RUN_SECONDS),
             budget: money::budget(s, "budget"),
@@ -336,6 +341,7 @@ impl Agent {
             thinking_default: None,
             workspace: defaults.workspace.clone(),
             bootstrap: defaults.bootstrap.bounds,
+            skills: defaults.skills.clone(),
             budget: defaults.budget,
             subagents: AgentSubagents {
                 model: defaults.subagents.model.clone(),

@@ -40,6 +40,7 @@ mod problem;
 mod secret;
 mod section;
 mod settings;
+mod skills;
 mod warm;
 mod web;
 mod tool_lists;
@@ -72,6 +73,7 @@ pub use settings::{
     ApplyPatch, DropPolicy, Exec, Level, Logging, Messages, Queue, QueueMode, Session,
     SessionScope, Tools,
 };
+pub use skills::{SkillEntry, SkillLimits, Skills};
 pub use tool_lists::{LoopDetection, LoopDetectionOf, Profile, SubagentTools, ToolLists};
 pub use web::{SsrfPolicy, Web, WebFetch};
 
@@ -90,6 +92,7 @@ pub struct Config {
     pub messages: Messages,
     pub tools: Tools,
     pub mcp: Mcp,
+    pub skills: Skills,
     pub budget: Budgets,
     pub logging: Logging,
 }
@@ -164,6 +167,7 @@ impl Config {
             messages: root.section("messages", Messages::read),
             tools: root.section("tools", Tools::read),
             mcp: root.section("mcp", Mcp::read),
+            skills: root.section("skills", Skills::read),
             logging: root.section("logging", Logging::read),
             agents,
         };

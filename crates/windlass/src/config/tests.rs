@@ -14,6 +14,7 @@ mod bootstrap;
 mod full;
 mod mcp;
 mod models;
+mod skills;
 mod tools;
 mod warm;
 
@@ -175,9 +176,8 @@ fn every_default_of_a_provider() {
 }
 
 #[test]
-fn every_other_default() {
-    let other = |line: &str| !line.starts_with("models.") && !line.starts_with("tools.");
-    assert_snapshot!(defaults(other), @r#"
+fn every_default_of_the_gateway() {
+    assert_snapshot!(defaults(|line| section_of(line) == "gateway"), @r#"
     gateway.port 18789
     gateway.mode "local"
     gateway.bind "loopback"
@@ -186,6 +186,17 @@ fn every_other_default() {
     gateway.remote {"url":null,"token":null}
     gateway.controlUi {"allowedOrigins":[]}
     gateway.http {"endpoints":{"chatCompletions":{"enabled":false}}}
+    "#);
+}
+
+fn section_of(line: &str) -> &str {
+    line.split(['.', ' ']).next().unwrap_or(line)
+}
+
+#[test]
+fn every_other_default() {
+    let other = |line: &str| !["gateway", "models", "tools", "skills"].contains(&section_of(line));
+    assert_snapshot!(defaults(other), @r#"
     agents.defaults.model null
     agents.defaults.models {}
     agents.defaults.thinkingDefault null
@@ -193,6 +204,7 @@ fn every_other_default() {
     agents.defaults.skipBootstrap false
     agents.defaults.bootstrapMaxChars 20000
     agents.defaults.bootstrapTotalMaxChars 60000
+    agents.defaults.skills null
     agents.defaults.maxConcurrent 4
     agents.defaults.timeoutSeconds 172800
     agents.defaults.budget {}
@@ -220,6 +232,7 @@ fn every_other_default() {
     agents.entries.main.workspace "/home/anna/.windlass/workspace"
     agents.entries.main.bootstrapMaxChars 20000
     agents.entries.main.bootstrapTotalMaxChars 60000
+    agents.entries.main.skills null
     agents.entries.main.budget {}
     agents.entries.main.subagents.model null
     agents.entries.main.subagents.thinking null

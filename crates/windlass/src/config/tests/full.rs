@@ -40,6 +40,7 @@ fn the_agents_of_a_full_file() {
     agents.defaults.skipBootstrap false
     agents.defaults.bootstrapMaxChars 20000
     agents.defaults.bootstrapTotalMaxChars 60000
+    agents.defaults.skills null
     agents.defaults.maxConcurrent 2
     agents.defaults.timeoutSeconds 172800
     agents.defaults.budget {}
@@ -67,6 +68,7 @@ fn the_agents_of_a_full_file() {
     agents.entries.main.workspace "/home/anna/.windlass/workspace-main"
     agents.entries.main.bootstrapMaxChars 20000
     agents.entries.main.bootstrapTotalMaxChars 60000
+    agents.entries.main.skills null
     agents.entries.main.budget {}
     agents.entries.main.subagents.model {"primary":"stub/small","fallbacks":[]}
     agents.entries.main.subagents.thinking null
@@ -99,6 +101,7 @@ fn an_agent_of_a_full_file() {
     agents.entries.ops.workspace "/home/anna/ops"
     agents.entries.ops.bootstrapMaxChars 20000
     agents.entries.ops.bootstrapTotalMaxChars 60000
+    agents.entries.ops.skills null
     agents.entries.ops.budget {}
     agents.entries.ops.subagents.model {"primary":"stub/small","fallbacks":[]}
     agents.entries.ops.subagents.thinking null
@@ -149,6 +152,10 @@ fn a_full_file() {
     session {"scope":"per-sender","agentToAgent":{"maxPingPongTurns":5}}
     messages {"queue":{"mode":"collect","debounceMs":0,"cap":20,"drop":"summarize"}}
     mcp {"sessionIdleTtlMs":600000,"servers":{}}
+    skills.allowBundled null
+    skills.load {"extraDirs":[]}
+    skills.limits {"maxSkillsInPrompt":50,"maxSkillsPromptChars":4000,"maxSkillFileBytes":262144}
+    skills.entries {}
     budget {"day":{},"agent":{},"tree":{}}
     logging {"level":"debug"}
     "#);
