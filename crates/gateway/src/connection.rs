@@ -140,6 +140,7 @@ async fn connect(
             let subscriber = Subscriber {
                 outbox: outbox.clone(),
                 reads: params.scopes.allow(Scope::Read),
+                approves: params.scopes.allow(Scope::Approvals),
                 tools: params.wants(Cap::ToolEvents),
                 thoughts: params.wants(Cap::ThinkingEvents),
                 sessions: AtomicBool::new(false),

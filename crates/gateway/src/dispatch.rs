@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::gateway::Gateway;
 use crate::methods::{
-    administer, agents, audit, chat, context, flows, health, history, models, runs, sessions,
-    spawn, tasks, tools, usage,
+    administer, agents, approvals, audit, chat, context, flows, health, history, models, runs,
+    sessions, spawn, tasks, tools, usage,
 };
 use crate::subscribe::Subscriber;
 
@@ -105,6 +105,11 @@ async fn result(gateway: &Gateway, client: &Subscriber, call: Call) -> Result<Va
         Call::TasksRetry(params) => tasks::retry(gateway, params).await,
         Call::TasksAudit(_) => json(&audit::audit(gateway).await?),
         Call::TasksRedeliver(params) => audit::redeliver(gateway, params.task).await,
+        Call::ExecApprovalList(params) => json(&approvals::list(gateway, params).await?),
+        Call::ExecApprovalGet(params) => json(&approvals::get(gateway, params).await?),
+        Call::ExecApprovalResolve(params) => json(&approvals::resolve(gateway, params).await?),
+        Call::ExecApprovalGrantsList(_) => json(&approvals::grants(gateway).await?),
+        Call::ExecApprovalGrantsRevoke(params) => json(&approvals::revoke(gateway, params).await?),
         Call::UsageReport(params) => json(&usage::report(gateway, params).await?),
         Call::BudgetsList(_) => json(&usage::budgets(gateway).await?),
         Call::BudgetsRaise(params) => json(&usage::raise(gateway, params).await?),

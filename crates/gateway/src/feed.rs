@@ -34,6 +34,8 @@ const ENDED_MAX: usize = 1_024;
 /// Who gets an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
+    /// Who may answer what waits to be allowed.
+    Approvers,
     /// Whoever may read.
     Readers,
     /// Of those, who asked for `tool-events`.

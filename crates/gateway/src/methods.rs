@@ -1,6 +1,7 @@
 //! What each method does: one module a subject.
 
 pub mod agents;
+pub mod approvals;
 pub mod audit;
 pub mod chat;
 pub mod administer;

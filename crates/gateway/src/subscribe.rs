@@ -32,6 +32,7 @@ use types::{Reasoning, RunId, SessionKey, Timestamp, ToolCall};
 
 use crate::feed::{self, Audience, Call, Facts, Feed, Names, Out};
 use crate::gateway::Gateway;
+use crate::methods::approvals;
 use crate::notice;
 use crate::outbox::{Close, Outbox};
 use crate::phase;
@@ -62,6 +63,8 @@ pub struct Subscriber {
     pub outbox: Outbox,
     /// May it see what is said?
     pub reads: bool,
+    /// May it answer what waits to be allowed?
+    pub approves: bool,
     /// Does it want to see tools?
     pub tools: bool,
     /// Does it want to see what models think?
@@ -140,6 +143,7 @@ impl Hub {
                 client.reads
                     && match audience {
                         Audience::Readers => true,
+                        Audience::Approvers => client.approves,
                         Audience::Tools => client.tools,
                         Audience::Thoughts => client.thoughts,
                     }
@@ -372,6 +376,7 @@ impl Publisher {
             Notice::Commanded { session, key, answer, .. } => {
                 vec![command_answer(session, key, answer, now)]
             }
+            Notice::ApprovalAsked(_) | Notice::ApprovalEnded(_) => approvals::told(notice, now),
             Notice::Told { session, task, source, text } => {
                 let subject = task.map_or_else(|| session.to_string(), |task| task.to_string());
                 vec![feed::told(session, &subject, source, text, now)]
@@ -518,6 +523,8 @@ fn changed(notice: &Notice) -> Option<(&SessionKey, &'static str, Option<RunId>)
         Notice::SessionChanged { session, what } => (session, what, None),
         Notice::Pinned { run, session, .. } => (session, "prefix.pinned", Some(*run)),
         Notice::Told { session, .. } => (session, "told", None),
+        Notice::ApprovalAsked(row) => (&row.session_key, "approval.requested", Some(row.run)),
+        Notice::ApprovalEnded(row) => (&row.session_key, "approval.resolved", Some(row.run)),
         Notice::FlowStarted { requester, .. } => (requester, "flow.started", None),
         Notice::FlowEnded { requester, .. } => (requester, "flow.ended", None),
         _ => return None,

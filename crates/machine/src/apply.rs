@@ -5,8 +5,8 @@ use crate::event::Event;
 use crate::rows::JournalLine;
 use crate::state::State;
 use crate::{
-    attempt, budget, command, deliver, flow, halt, inbox, internal, lane, node, recover, redeliver,
-    repin, session, step, stop, timer,
+    approve, attempt, budget, command, deliver, flow, halt, inbox, internal, lane, node, recover,
+    redeliver, repin, session, step, stop, timer,
 };
 
 /// Applies `event` to the rows that it concerns.
@@ -54,6 +54,8 @@ pub fn apply(state: &mut State<'_>, event: Event) -> Answer {
         Event::Drain => node::drain(state),
         Event::NodeStopped => node::stop(state),
         Event::Recover => recover::recover(state),
+        Event::Decide { approval, decision, by } => approve::decide(state, approval, decision, &by),
+        Event::Revoke { agent, pattern, by } => approve::revoke(state, &agent, &pattern, &by),
         Event::RaiseBudget { budget, by, more } => budget::raise(state, &budget, &by, more),
         Event::AdvanceFlow(flow) => flow::advance(state, flow, false),
         Event::Orphaned { run } => recover::orphaned(state, run),

@@ -1,5 +1,6 @@
 //! The invariants, as questions to all rows at once: for tests, the simulator and `doctor`.
 
+mod approve;
 mod budget;
 mod card;
 mod policy;
@@ -20,9 +21,9 @@ use types::{Hash, RunId, SessionId, SessionKey, TaskId, Timestamp};
 use crate::deliver;
 use crate::limits::Limits;
 use crate::rows::{
-    BudgetRow, EntryKind, Episode, Flow, FlowNode, Gate, Halt, InboxKind, InboxRow, InboxState,
-    Kept, Lane, LedgerRow, Node, NodeState, Outcome, Place, Reservation, Run, Session, Step,
-    StepKind, StepState, Task, TaskKind, Timer, TimerKind, Transcript,
+    Approval, BudgetRow, EntryKind, Episode, Flow, FlowNode, Gate, Grant, Halt, InboxKind,
+    InboxRow, InboxState, Kept, Lane, LedgerRow, Node, NodeState, Outcome, Place, Reservation, Run,
+    Session, Step, StepKind, StepState, Task, TaskKind, Timer, TimerKind, Transcript,
 };
 use crate::run::{Phase, WaitKind};
 
@@ -53,6 +54,8 @@ pub struct World {
     /// Bodies of the policies that sessions name.
     pub policies: BTreeMap<Hash, String>,
     pub gates: Vec<Gate>,
+    pub approvals: Vec<Approval>,
+    pub grants: Vec<Grant>,
     /// By run.
     pub halts: Vec<Halt>,
     pub budgets: Vec<BudgetRow>,
@@ -107,6 +110,7 @@ pub fn check(world: &World, limits: &Limits) -> Vec<Violation> {
     ends::check(world, &mut found);
     halt::check(world, &mut found);
     kept::check(world, &mut found);
+    approve::check(world, &mut found);
     flow::flows(world, &mut found);
     attempt::attempts(world, &mut found);
     send::messages(world, limits, &mut found);

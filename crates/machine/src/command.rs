@@ -5,11 +5,12 @@
 //! again gets the answer that was given, and nothing is stopped or spawned twice.
 
 use serde_json::Value;
-use types::{InternalCall, SessionKey, TaskId};
+use types::{ApprovalId, InternalCall, SessionKey, TaskId};
 
+use crate::approve;
 use crate::attempt::{self, Retry};
 use crate::effect::{Answer, Commanded, Notice, Refusal, Stopped};
-use crate::event::{Act, Asked, Command, Inbound};
+use crate::event::{Act, Asked, Command, Decision, Inbound};
 use crate::rows::{CommandRow, EndReason, InboxKind, Lifecycle, NodeState};
 use crate::state::State;
 use crate::{halt, inbox, internal, refresh, session, stop};
@@ -73,6 +74,7 @@ fn try_carry_out(state: &mut State<'_>, command: Command) -> Result<Commanded, R
             let reply = attempt::retry(state, &asked);
             Spoken::Retry.tell(&reply.text, reply.is_error)
         }
+        Act::Decide(approval, decision) => decided(state, approval, decision, &owner),
         Act::Reset { reason, .. } => {
             stopped = session::reset(state, &session, reason, &owner);
             let said = first.map(|message| inbox::accept(state, message));
@@ -103,6 +105,18 @@ fn try_carry_out(state: &mut State<'_>, command: Command) -> Result<Commanded, R
     };
     let row = keep(state, session, idem_key, text, told);
     Ok(commanded(row, stopped, false))
+}
+
+/// Answers a call that waits, and says what has become of it.
+fn decided(state: &mut State<'_>, id: ApprovalId, decision: Decision, by: &str) -> Told {
+    match approve::decide(state, id, decision, by) {
+        Answer::Decided(decided) => {
+            let is_error = decided.before;
+            Told { is_error, ..Told::ok(decided.words()) }
+        }
+        Answer::Refused(refusal) => Told { is_error: true, ..Told::ok(refusal.to_string()) },
+        other => unreachable!("a decision is answered {other:?}"),
+    }
 }
 
 /// What is said to the agent with a command, under a key of its own: that of the command is taken.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use types::{
-    AgentId, Deliverables, FlowId, Hash, MessageId, MicroUsd, NodeId, NodeName, RunId, SessionId,
-    SessionKey, Spend, TaskId, Thinking, Timestamp, word_enum,
+    AgentId, ApprovalId, Deliverables, FlowId, Hash, MessageId, MicroUsd, NodeId, NodeName, RunId,
+    SessionId, SessionKey, Spend, TaskId, Thinking, Timestamp, word_enum,
 };
 
 use crate::context::Projection;
@@ -13,7 +13,8 @@ use crate::event::Token;
 use crate::limits::NoSuchModel;
 use crate::policy::Role;
 use crate::rows::{
-    BudgetKey, EpisodeReason, FlowNodeState, GateKey, GateKind, LaneName, Outcome, Purpose,
+    Approval, BudgetKey, EpisodeReason, FlowNodeState, GateKey, GateKind, LaneName, Outcome,
+    Purpose,
 };
 
 /// Work that the runtime starts once the commit is on disk. Each may run twice: a crash can come
@@ -107,6 +108,8 @@ pub enum Answer {
     Changed(Changed),
     /// An order was taken: what becomes of it, for a person.
     Ordered(String),
+    /// A person has answered, now or before.
+    Decided(Decided),
     /// What an agent would have been told by its tool: one JSON object.
     Told {
         text: String,
@@ -150,6 +153,14 @@ pub struct Changed {
     pub stopped: Stopped,
 }
 
+/// What has become of a call that waited.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decided {
+    pub approval: Approval,
+    /// It was answered or over before: nothing was done.
+    pub before: bool,
+}
+
 /// What a stop has ended, and what its cascade is ending.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stopped {
@@ -178,6 +189,10 @@ pub enum Refusal {
     NotDeclarable,
     #[error("no task `{0}`")]
     TaskNotFound(TaskId),
+    #[error("no approval `{0}`")]
+    ApprovalNotFound(ApprovalId),
+    #[error("agent `{agent}` has no `{pattern}` allowed for good")]
+    GrantNotFound { agent: AgentId, pattern: String },
     #[error("`{0}` suspends the run that calls it, and nobody else can call it")]
     NotARun(&'static str),
     #[error("the message is empty")]
@@ -267,6 +282,16 @@ pub enum Notice {
         session: SessionKey,
         budget: BudgetKey,
         why: String,
+    },
+    /// A call waits until a person allows it.
+    ApprovalAsked(Approval),
+    /// It waits no more.
+    ApprovalEnded(Approval),
+    /// What was allowed an agent for good is allowed no more.
+    GrantRevoked {
+        agent: AgentId,
+        pattern: String,
+        by: String,
     },
     /// A person allows more.
     BudgetRaised {

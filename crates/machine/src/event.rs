@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 pub use types::Overflow;
 use types::{
-    EffectClass, FailureClass, FlowId, InternalCall, NodeId, Reasoning, RunId, SessionKey, Spend,
-    TaskId, Thinking, Usage,
+    AgentId, ApprovalId, CommandLine, EffectClass, FailureClass, FlowId, InternalCall, NodeId,
+    Reasoning, RunId, SessionKey, Spend, TaskId, Thinking, Usage, word_enum,
 };
 
 use crate::attempt::Retry;
@@ -79,6 +79,18 @@ pub enum Event {
         session: SessionKey,
         by: String,
         change: Change,
+    },
+    /// A person answers a call that waits to be allowed.
+    Decide {
+        approval: ApprovalId,
+        decision: Decision,
+        by: String,
+    },
+    /// What was allowed an agent for good is allowed no more.
+    Revoke {
+        agent: AgentId,
+        pattern: String,
+        by: String,
     },
     /// A person allows more to be spent under a cap.
     RaiseBudget {
@@ -163,6 +175,8 @@ impl Event {
             Event::Ask(_) => "Ask",
             Event::Command(_) => "Command",
             Event::Change { .. } => "Change",
+            Event::Decide { .. } => "Decide",
+            Event::Revoke { .. } => "Revoke",
             Event::RaiseBudget { .. } => "RaiseBudget",
             Event::Stop { .. } => "Stop",
             Event::StopTask { .. } => "StopTask",
@@ -297,6 +311,8 @@ pub enum Act {
     Compact {
         hint: String,
     },
+    /// A call that waits is answered.
+    Decide(ApprovalId, Decision),
     /// What an agent may ask for as well.
     Call(InternalCall),
 }
@@ -344,6 +360,8 @@ pub struct PlannedCall {
     pub call_id: String,
     pub name: String,
     pub arguments: String,
+    /// The shell command that it would run, if it would run one.
+    pub command: Option<CommandLine>,
     pub plan: CallPlan,
 }
 
@@ -378,4 +396,14 @@ pub struct ToolDone {
     pub unknown: bool,
     /// What it has started goes on, now that the call is over.
     pub background: bool,
+}
+
+word_enum! {
+    /// What a person says to a call that waits. The words are OpenClaw's.
+    pub enum Decision {
+        AllowOnce = "allow-once",
+        /// And all that is like it, from now on.
+        AllowAlways = "allow-always",
+        Deny = "deny",
+    }
 }

@@ -3,6 +3,7 @@
 use types::{EffectClass, FailureClass, RunId, SessionKey, TaskId};
 
 use crate::announce;
+use crate::approve;
 use crate::archive;
 use crate::context;
 use crate::deliver;
@@ -107,6 +108,7 @@ fn close(state: &mut State<'_>, run: RunId, end: End) -> Closed {
     let overtaken = below_a_stop && end.outcome != Outcome::Cancelled;
     let end = if overtaken { end.quietly() } else { end };
     let were_out = close_open_steps(state, run, end.outcome);
+    approve::abandon(state, run, end.outcome);
     reply::abandon(state, run, end.outcome);
     stop_waiting(state, run);
     transition(state, run, RunEvent::Ended(end.outcome));

@@ -31,6 +31,8 @@ mod transcript;
 mod guard;
 pub mod kept;
 pub mod context;
+pub mod approve;
+mod calls;
 mod step;
 mod answer;
 mod repin;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use types::{AgentId, Budget, Name, Price, Reuse, SessionKey, Thinking, word_enum};
 
+use crate::approve::ExecRules;
 use crate::policy::ToolRules;
 use crate::queue::{Drop, QueueMode};
 use crate::rows::{GateKey, LaneName, Session};
@@ -275,6 +276,8 @@ pub struct AgentLimits {
     pub budget: Budget,
     /// `subagents.budget`: of each task that it asks for, unless the spawn says it.
     pub child_budget: Budget,
+    /// `tools.exec`: which commands it may run, and which a person has to allow.
+    pub exec: ExecRules,
 }
 
 impl AgentLimits {
@@ -297,6 +300,7 @@ impl AgentLimits {
             archive_after: Some(ARCHIVE_AFTER),
             budget: Budget::NONE,
             child_budget: Budget::NONE,
+            exec: ExecRules::default(),
         }
     }
 }

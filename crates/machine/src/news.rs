@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::effect::Notice;
+use crate::rows::Approval;
 
 impl Notice {
     /// Returns the kind, subject and detail (JSON) of the line that this becomes.
@@ -59,6 +60,11 @@ impl Notice {
             | Notice::FlowNodeStarted { .. }
             | Notice::FlowNodeEnded { .. }
             | Notice::FlowEnded { .. } => return self.line_of_a_flow(),
+            Notice::ApprovalAsked(approval) => return asked_line(approval),
+            Notice::ApprovalEnded(approval) => return ended_line(approval),
+            Notice::GrantRevoked { agent, pattern, by } => {
+                ("approval.revoked", agent.to_string(), json!({ "pattern": pattern, "by": by }))
+            }
             Notice::QueueWait { .. }
             | Notice::OverBudget { .. }
             | Notice::BudgetRaised { .. }
@@ -262,4 +268,18 @@ impl Notice {
         };
         (kind, subject, detail.to_string())
     }
+}
+
+fn asked_line(approval: &Approval) -> (&'static str, String, String) {
+    let Approval { id, run, session_key, tool, expires, .. } = approval;
+    let detail = json!({
+        "run": run, "session": session_key, "tool": tool, "expires": expires,
+    });
+    ("approval.asked", id.to_string(), detail.to_string())
+}
+
+fn ended_line(approval: &Approval) -> (&'static str, String, String) {
+    let Approval { id, run, session_key, state, by, .. } = approval;
+    let detail = json!({ "run": run, "session": session_key, "state": state, "by": by });
+    ("approval.ended", id.to_string(), detail.to_string())
 }

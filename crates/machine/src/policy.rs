@@ -28,7 +28,7 @@ use types::{Access, AgentId, EffectClass, word_enum};
 
 use crate::limits::Limits;
 
-pub use entry::Entry;
+pub use entry::{Entry, matches as covers};
 pub use stored::{ForChild, for_child, for_existing, now, renew};
 
 /// Tools of a session itself, which change nothing outside the gateway: a read-only session keeps

@@ -10,10 +10,11 @@
 //! | model call | closed as failed, booked as estimated, made again as a new step |
 //! | `pure`, `idempotent`, `probed`, `internal` tool | started again |
 //! | `opaque` tool | closed as unknown: the model is told to check |
-//! | waiting for an answer | it stays, and so does its timer |
+//! | waiting for an answer, or to be allowed | it stays, and so does its timer |
 
 use types::{EffectClass, FailureClass, RunId};
 
+use crate::approve;
 use crate::effect::{Answer, Cut, Notice};
 use crate::event::Event;
 use crate::finish::{End, finish};
@@ -96,8 +97,9 @@ pub fn orphaned(state: &mut State<'_>, run: RunId) -> Answer {
     let tx = state.tx();
     let (open, waiting) = (!tx.open_steps(run).is_empty(), !tx.waiting_steps(run).is_empty());
     if !open && waiting {
-        // The answer to its message is still missing, and its timer is there.
-        wait::rest(state, run, WaitKind::Reply);
+        // What it waits for is still missing, and has its timer.
+        let kind = approve::wait_kind(state, run);
+        wait::rest(state, run, kind);
     } else if !open && state.run(&run).wait_need > 0 {
         // It had yielded, and the tool beside the yield will not be begun again.
         wait::rest(state, run, WaitKind::Children);

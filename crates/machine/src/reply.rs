@@ -276,20 +276,7 @@ fn close(state: &mut State<'_>, run: RunId, step: u32, reply: &Reply) {
     let closing = Closing { text: &reply.text, is_error: reply.is_error, state: StepState::Done };
     close_tool(state, run, step, closing);
     state.run_mut(&run).recoveries = 0;
-    let tx = state.tx();
-    if !tx.waiting_steps(run).is_empty() || !tx.open_steps(run).is_empty() {
-        return;
-    }
-    let row = state.run(&run);
-    if row.phase != Phase::Waiting(WaitKind::Reply) {
-        // It has other calls out, or stands in line: there it goes on.
-        return;
-    }
-    if row.wait_need > 0 {
-        wait::rest(state, run, WaitKind::Children);
-    } else {
-        wait::back_in_line(state, run, Turn::InLine);
-    }
+    wait::on_answered(state, run);
 }
 
 /// The wait of a call is over before its answer has come. The answer comes by itself.

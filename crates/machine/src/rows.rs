@@ -18,10 +18,12 @@ mod budget;
 mod flow;
 mod gate;
 mod gauge;
+mod approval;
 mod halt;
 mod kept;
 mod transcript;
 
+pub use approval::{Approval, ApprovalState, Grant};
 pub use budget::{BudgetKey, BudgetRow, BudgetScope, ParseBudgetKeyError, Reservation};
 pub use flow::{Flow, FlowNode, FlowNodeState};
 pub use gate::{Gate, GateKey, GateKind, GateState, ParseGateKeyError};
@@ -123,7 +125,7 @@ word_enum! {
 
 word_enum! {
     pub enum StepState {
-        /// It waits for somebody else: for the answer to a message.
+        /// It waits for somebody else: for the answer to a message, or to be allowed.
         Waiting = "waiting",
         /// Committed before it is begun.
         Intent = "intent",
@@ -165,6 +167,8 @@ word_enum! {
         QueueNotice = "queue_notice",
         /// A closed provider gate may be tried. Subject: the gate.
         Gate = "gate",
+        /// Nobody has answered a question in time. Subject: the approval.
+        Approval = "approval",
         /// An idle child is archived. Subject: its session key.
         Archive = "archive",
         /// Those who wait for a budget are looked at. Subject: the budget.
@@ -186,6 +190,7 @@ impl TimerKind {
                 | TimerKind::Archive
                 | TimerKind::Retention
                 | TimerKind::Halt
+                | TimerKind::Approval
                 | TimerKind::Budget
         )
     }

@@ -30,6 +30,8 @@ word_enum! {
         Gate = "gate",
         /// A budget that allows no further call at present.
         Budget = "budget",
+        /// A person who allows one of its calls.
+        Approval = "approval",
     }
 }
 
@@ -88,11 +90,15 @@ impl Phase {
             (P::AwaitingModel, E::ToolsAsked) => Ok(P::AwaitingTools),
 
             (P::AwaitingModel, E::Waits(kind)) => Ok(P::Waiting(kind)),
-            (P::AwaitingTools, E::Waits(kind @ (WaitKind::Children | WaitKind::Reply))) => {
-                Ok(P::Waiting(kind))
+            (
+                P::AwaitingTools,
+                E::Waits(kind @ (WaitKind::Children | WaitKind::Reply | WaitKind::Approval)),
+            ) => Ok(P::Waiting(kind)),
+            // Several calls of one answer wait, each for something else: one wait after the other.
+            (P::Waiting(WaitKind::Reply), E::Waits(WaitKind::Approval)) => {
+                Ok(P::Waiting(WaitKind::Approval))
             }
-            // It has sent a message and yielded in one answer: first the one wait, then the other.
-            (P::Waiting(WaitKind::Reply), E::Waits(WaitKind::Children)) => {
+            (P::Waiting(WaitKind::Reply | WaitKind::Approval), E::Waits(WaitKind::Children)) => {
                 Ok(P::Waiting(WaitKind::Children))
             }
 

@@ -3,16 +3,17 @@
 use types::{EffectClass, Hash, RunId, TaskId, Timestamp, Usage};
 
 use crate::answer;
+use crate::approve;
 use crate::budget;
+use crate::calls;
 use crate::context::{self, Next};
 use crate::cut;
 use crate::deadline;
 use crate::deliver;
 use crate::effect::{Action, Answer, ModelCall, Notice, ToolStart};
-use crate::event::{CallPlan, Event, ModelFailure, ModelReply, PlannedCall, Token, ToolDone};
+use crate::event::{ModelFailure, ModelReply, Token, ToolDone};
 use crate::failover;
 use crate::finish::{End, finish};
-use crate::internal::is_yield;
 use crate::lane::token;
 use crate::policy::{self, Role};
 use crate::refresh;
@@ -225,7 +226,7 @@ pub fn on_model_replied(
         if let Some(limit) = reply.cut_at {
             cut::note(state, run, step, reply.calls.len(), limit);
         }
-        plan_tools(state, run, step, reply.calls);
+        calls::plan(state, run, step, reply.calls);
     } else if !ends_here(state, run) {
         answer::answer(state, run, step, reply);
     }
@@ -325,71 +326,6 @@ pub fn book(
     budget::book(state, run, &line);
 }
 
-/// Records the tool calls of an answer, and starts those that can be started. A yield comes last,
-/// here and after a restart: it waits for what the others have begun.
-fn plan_tools(state: &mut State<'_>, run: RunId, asked_by: u32, mut calls: Vec<PlannedCall>) {
-    transition(state, run, RunEvent::ToolsAsked);
-    let session = state.run(&run).session_key.clone();
-    let policy = policy::now(state, &session);
-    let purpose = state.step(&(run, asked_by)).purpose;
-    calls.sort_by_key(|call| matches!(&call.plan, CallPlan::Internal(own) if is_yield(own)));
-    let mut answer = guard::Answer::default();
-    let mut external = Vec::new();
-    let mut own = Vec::new();
-    for planned in calls {
-        // A model can name what it was not given.
-        let refused =
-            policy.refusal(&planned.name).or_else(|| context::refusal(purpose, &planned.name));
-        let blocked = guard::blocked(state, run, &mut answer, &planned);
-        let n = new_step(state, run, StepKind::Tool);
-        let step = state.step_mut(&(run, n));
-        (step.asked_by, step.purpose) = (Some(asked_by), purpose);
-        step.name = Some(planned.name);
-        step.call_id = Some(planned.call_id);
-        step.args_hash = Some(Hash::of(&planned.arguments));
-        // What is blocked is not counted again.
-        if let Some(why) = blocked {
-            let text = refused.unwrap_or(why);
-            let closing = Closing { text: &text, is_error: true, state: StepState::Done };
-            close_tool(state, run, n, closing);
-            continue;
-        }
-        match refused.map_or(planned.plan, CallPlan::Refused) {
-            CallPlan::External(effect) => {
-                step.effect = Some(effect);
-                external.push(n);
-            }
-            CallPlan::Internal(call) => {
-                step.effect = Some(EffectClass::Internal);
-                own.push((n, call));
-            }
-            CallPlan::Refused(why) => {
-                guard::heard(state, run, n, &why, true);
-                let closing = Closing { text: &why, is_error: true, state: StepState::Done };
-                close_tool(state, run, n, closing);
-            }
-        }
-    }
-    // The end comes after the calls are recorded: each of them gets its result with it.
-    if ends_here(state, run) || guard::ends(state, run, &answer) {
-        return;
-    }
-    if external.is_empty() && own.is_empty() {
-        go_on(state, run);
-        return;
-    }
-    if drains_here(state, run) {
-        return;
-    }
-    for n in external {
-        start_tool(state, run, n, false);
-    }
-    let token = token(state, run);
-    for (step, call) in own {
-        state.raised.push(Event::InternalCall { run, token, step, call });
-    }
-}
-
 /// Starts an open tool step. The machine's own calls come back as an event of theirs.
 pub fn start_tool(state: &mut State<'_>, run: RunId, n: u32, again: bool) {
     let token = token(state, run);
@@ -474,8 +410,8 @@ pub fn on_tool_finished(
     Answer::Done
 }
 
-/// Lets the run go on if no tool of it is open any more. If nothing but answers to its messages is
-/// missing, it waits for them without a slot.
+/// Lets the run go on if no tool of it is open any more. If nothing but answers is missing, to its
+/// messages or of a person, it waits for them without a slot.
 pub fn after_tool(state: &mut State<'_>, run: RunId) {
     let tx = state.tx();
     if !tx.open_steps(run).is_empty() {
@@ -484,7 +420,8 @@ pub fn after_tool(state: &mut State<'_>, run: RunId) {
     if tx.waiting_steps(run).is_empty() {
         go_on(state, run);
     } else if !ends_here(state, run) {
-        wait::rest(state, run, WaitKind::Reply);
+        let kind = approve::wait_kind(state, run);
+        wait::rest(state, run, kind);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::rows::{Timer, TimerKind};
 use crate::run::{Phase, WaitKind};
 use crate::state::State;
 use crate::wait::{self, Turn, requeue};
-use crate::{budget, gate, halt, lane, node, reply};
+use crate::{approve, budget, gate, halt, lane, node, reply};
 
 /// Between two pages of what is deleted, so that other work comes in between.
 const PAGE_PAUSE: Duration = Duration::from_millis(200);
@@ -58,6 +58,12 @@ pub fn due(state: &mut State<'_>, timer: &Timer) -> Answer {
         }
         TimerKind::Retention => {
             forget(state);
+            return Answer::Done;
+        }
+        TimerKind::Approval => {
+            if let Ok(approval) = timer.subject.parse() {
+                approve::on_timeout(state, approval);
+            }
             return Answer::Done;
         }
         TimerKind::Halt => {

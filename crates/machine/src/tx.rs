@@ -1,13 +1,14 @@
 //! A store's open transaction, as the machine sees it: its rows, and questions about them.
 
 use types::{
-    FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, Spend, TaskId, Timestamp,
+    AgentId, ApprovalId, FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, Spend,
+    TaskId, Timestamp,
 };
 
 use crate::rows::{
-    BudgetKey, BudgetRow, CommandRow, Entry, EntryMark, Episode, Flow, FlowNode, Gate, GateKey,
-    Halt, InboxRow, JournalLine, Kept, Lane, LaneName, LedgerRow, Node, Repeats, Reservation, Run,
-    Session, Step, Task, Timer, TimerKind, Transcript,
+    Approval, BudgetKey, BudgetRow, CommandRow, Entry, EntryMark, Episode, Flow, FlowNode, Gate,
+    GateKey, Grant, Halt, InboxRow, JournalLine, Kept, Lane, LaneName, LedgerRow, Node, Repeats,
+    Reservation, Run, Session, Step, Task, Timer, TimerKind, Transcript,
 };
 
 /// Rows of a store's open transaction, each by its key.
@@ -44,6 +45,12 @@ pub trait Rows {
     fn add_reservation(&mut self, row: &Reservation);
     /// Deletes the reservations of a run, and returns them.
     fn take_reservations(&mut self, run: RunId) -> Vec<Reservation>;
+    fn approval(&mut self, id: ApprovalId) -> Option<Approval>;
+    fn put_approval(&mut self, approval: &Approval);
+    /// Adds what is allowed for good; what is allowed already stays.
+    fn add_grant(&mut self, grant: &Grant);
+    /// Returns whether there was one.
+    fn delete_grant(&mut self, agent: &AgentId, pattern: &str) -> bool;
     fn halt(&mut self, run: RunId) -> Option<Halt>;
     fn put_halt(&mut self, halt: &Halt);
     /// The number that the next inbox row gets.
@@ -91,6 +98,10 @@ pub trait Tx: Rows {
     fn budgeted_runs(&mut self, key: &BudgetKey, limit: usize) -> Vec<RunId>;
     /// Budgets for which runs wait.
     fn budgets_waited_for(&mut self) -> Vec<BudgetKey>;
+    /// Calls of a run that wait to be allowed, by step.
+    fn pending_approvals(&mut self, run: RunId) -> Vec<Approval>;
+    /// What an agent is allowed for good, by pattern.
+    fn grants(&mut self, agent: &AgentId, limit: usize) -> Vec<Grant>;
     /// Halts that are not proved, of one tree or of all, by run.
     fn open_halts(&mut self, root: Option<&SessionKey>, limit: usize) -> Vec<Halt>;
     /// The newest answer of a run before its step `step`, but those of notes: which step wrote it,

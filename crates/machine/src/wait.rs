@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use types::{RunId, SessionKey, WaitFor, YieldRequest};
 
+use crate::approve;
 use crate::circle;
 use crate::deadline;
 use crate::effect::Notice;
@@ -238,6 +239,27 @@ pub fn rest(state: &mut State<'_>, run: RunId, kind: WaitKind) {
     if kind == WaitKind::Children && state.run(&run).phase == Phase::Waiting(kind) {
         reply::look_again(state, run, None);
         circle::open_up(state, run);
+    }
+}
+
+/// A call that waited for somebody has its result. Its run goes on if it was the last.
+pub fn on_answered(state: &mut State<'_>, run: RunId) {
+    if !state.tx().open_steps(run).is_empty() {
+        // It has other calls out, or stands in line with them: there it goes on.
+        return;
+    }
+    let row = state.run(&run);
+    let (phase, yielded) = (row.phase, row.wait_need > 0);
+    let Phase::Waiting(kind @ (WaitKind::Reply | WaitKind::Approval)) = phase else { return };
+    if !state.tx().waiting_steps(run).is_empty() {
+        let next = approve::wait_kind(state, run);
+        if next != kind {
+            transition(state, run, RunEvent::Waits(next));
+        }
+    } else if yielded {
+        rest(state, run, WaitKind::Children);
+    } else {
+        back_in_line(state, run, Turn::InLine);
     }
 }
 

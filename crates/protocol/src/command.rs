@@ -6,11 +6,14 @@
 //! is a slash further on. A name that we do not have is answered with those that we have: what
 //! looks like a command never reaches a model by mistake.
 
+mod approve;
+
 use std::fmt;
 use std::str::FromStr;
 
 use types::{AgentId, Reasoning, Thinking, word_enum};
 
+use crate::approvals::Decision;
 use crate::chat::QueueMode;
 
 /// A command, read.
@@ -40,6 +43,13 @@ pub enum Command {
     /// What was spent.
     Usage,
     Subagents(Subagents),
+    /// Calls that wait to be allowed.
+    Approvals,
+    /// None names the only one that waits.
+    Approve {
+        id: Option<String>,
+        decision: Decision,
+    },
 }
 
 word_enum! {
@@ -138,7 +148,7 @@ const LOG_LINES: u32 = 20;
 const LOG_LINES_MAX: u32 = 200;
 
 /// Every command: its form, and what it does.
-pub const TABLE: [(&str, &str); 30] = [
+pub const TABLE: [(&str, &str); 33] = [
     ("/help", "Show this list"),
     ("/status", "Show how this conversation stands"),
     ("/stop", "Stop the run of this conversation, what waits in it, and all its sub-agents"),
@@ -184,6 +194,12 @@ pub const TABLE: [(&str, &str); 30] = [
     ("/threads", "List the named conversations, and what they are about"),
     ("/tasks", "List the tasks of this conversation"),
     ("/tasks retry <task>", "Carry one again that has ended without being completed"),
+    ("/approvals", "List the commands that wait until you allow them"),
+    (
+        "/approve [id] [always]",
+        "Allow the command that waits, once or from now on; without an id if there is one",
+    ),
+    ("/deny [id]", "Do not allow it"),
     ("/subagents list", "List the sub-agents below this conversation, with numbers"),
     ("/subagents info <task>", "Show all that is known of one"),
     ("/subagents log <task> [lines]", "Show the end of its conversation"),
@@ -247,6 +263,9 @@ fn read(name: &str, rest: &str) -> Result<Command, WrongForm> {
         "usage" if rest.eq_ignore_ascii_case("cost") => Ok(Command::Usage),
         "usage" => alone(Command::Usage),
         "subagents" => subagents(rest).map(Command::Subagents),
+        "approvals" => alone(Command::Approvals),
+        "approve" => approve::read(rest).ok_or_else(|| form_of("approve")),
+        "deny" => approve::deny(rest).ok_or_else(|| form_of("deny")),
         _ => Err(unknown(name)),
     }
 }

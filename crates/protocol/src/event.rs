@@ -7,6 +7,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use types::Timestamp;
 
 use crate::agent::AgentEvent;
+use crate::approvals::Approval;
 use crate::chat::ChatEvent;
 use crate::frame::EventFrame;
 use crate::handshake::Challenge;
@@ -88,6 +89,8 @@ events! {
     Gap(Gap) = "gap",
     SessionOperation(Box<SessionOperation>) = "session.operation",
     ProgressCard(Box<ProgressCardChanged>) = "progressCard.changed",
+    ApprovalRequested(Box<Approval>) = "exec.approval.requested",
+    ApprovalResolved(Box<Approval>) = "exec.approval.resolved",
 }
 
 impl Event {

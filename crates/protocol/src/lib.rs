@@ -29,6 +29,7 @@
 pub mod administer;
 pub mod agent;
 pub mod agents;
+pub mod approvals;
 pub mod audit;
 pub mod chat;
 pub mod command;

@@ -6,8 +6,8 @@ use crate::error::ErrorShape;
 use crate::fields::{Fields, InvalidField};
 use crate::scope::Scope;
 use crate::{
-    administer, agent, agents, audit, chat, context, flows, handshake, health, models, receipt,
-    sessions, spawn, tasks, tools, usage,
+    administer, agent, agents, approvals, audit, chat, context, flows, handshake, health, models,
+    receipt, sessions, spawn, tasks, tools, usage,
 };
 
 /// Parameters of one method.
@@ -59,6 +59,7 @@ macro_rules! methods {
 const READ: Option<Scope> = Some(Scope::Read);
 const WRITE: Option<Scope> = Some(Scope::Write);
 const ADMIN: Option<Scope> = Some(Scope::Admin);
+const APPROVALS: Option<Scope> = Some(Scope::Approvals);
 
 methods! {
     Connect(handshake::ConnectParams)         = "connect",            None,  "<=2026.7";
@@ -98,6 +99,11 @@ methods! {
     TasksCancel(tasks::TaskParams)            = "tasks.cancel",       WRITE, "<=2026.7";
     TasksRetry(tasks::RetryParams)            = "tasks.retry",        WRITE, "windlass 0.1";
     SubagentsList(tasks::SubagentsListParams) = "subagents.list",     READ,  "windlass 0.1";
+    ExecApprovalList(approvals::ListParams)   = "exec.approval.list", APPROVALS, "<=2026.7";
+    ExecApprovalGet(approvals::GetParams)     = "exec.approval.get",  APPROVALS, "<=2026.7";
+    ExecApprovalResolve(approvals::ResolveParams) = "exec.approval.resolve", APPROVALS, "<=2026.7";
+    ExecApprovalGrantsList(approvals::GrantsParams) = "exec.approval.grants.list", APPROVALS, "2026.9";
+    ExecApprovalGrantsRevoke(approvals::RevokeParams) = "exec.approval.grants.revoke", APPROVALS, "2026.9";
     UsageReport(usage::ReportParams)          = "usage.report",       READ,  "windlass 0.1";
     BudgetsList(usage::BudgetsParams)         = "budgets.list",       READ,  "windlass 0.1";
     BudgetsRaise(usage::RaiseParams)          = "budgets.raise",      ADMIN, "windlass 0.1";
@@ -288,6 +294,11 @@ mod tests {
         tasks.cancel       operator.write <=2026.7
         tasks.retry        operator.write windlass 0.1
         subagents.list     operator.read  windlass 0.1
+        exec.approval.list operator.approvals <=2026.7
+        exec.approval.get  operator.approvals <=2026.7
+        exec.approval.resolve operator.approvals <=2026.7
+        exec.approval.grants.list operator.approvals 2026.9
+        exec.approval.grants.revoke operator.approvals 2026.9
         usage.report       operator.read  windlass 0.1
         budgets.list       operator.read  windlass 0.1
         budgets.raise      operator.admin windlass 0.1

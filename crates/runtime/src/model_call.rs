@@ -205,6 +205,7 @@ fn planned(shared: &Shared, reply: Reply, limit: u32) -> ModelReply {
         call_id: call.id.clone(),
         name: call.name.clone(),
         arguments: call.arguments.clone(),
+        command: shared.toolbox.get(&call.name).and_then(|t| t.command_line(&call.arguments)),
         plan: plan(shared, call),
     });
     ModelReply {

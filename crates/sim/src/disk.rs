@@ -15,13 +15,17 @@ use machine::Rows;
 use machine::check::{EntryHead, World};
 use machine::effect::ModelCall;
 use machine::rows::{
-    Body, BudgetKey, BudgetRow, Clip, CommandRow, Entry, Episode, Flow, FlowNode, FlowNodeState,
-    Gate, GateKey, Halt, InboxRow, InboxState, JournalLine, Kept, Lane, LaneName, LedgerRow, Node,
-    Repeats, Reservation, Run, Session, Step, StepState, Task, Timer, TimerKind, Transcript,
+    Approval, ApprovalState, Body, BudgetKey, BudgetRow, Clip, CommandRow, Entry, Episode, Flow,
+    FlowNode, FlowNodeState, Gate, GateKey, Grant, Halt, InboxRow, InboxState, JournalLine, Kept,
+    Lane, LaneName, LedgerRow, Node, Repeats, Reservation, Run, Session, Step, StepState, Task,
+    Timer, TimerKind, Transcript,
 };
 use machine::run::{Phase, WaitKind};
 use types::excerpt::{BlobId, READER};
-use types::{FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, TaskId, Timestamp};
+use types::{
+    AgentId, ApprovalId, FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, TaskId,
+    Timestamp,
+};
 
 use crate::coverage::Coverage;
 
@@ -279,6 +283,31 @@ impl Rows for Disk {
     fn put_gate(&mut self, row: &Gate) {
         self.world.gates.retain(|gate| gate.key != row.key);
         self.world.gates.push(row.clone());
+    }
+
+    fn approval(&mut self, id: ApprovalId) -> Option<Approval> {
+        self.world.approvals.iter().find(|row| row.id == id).cloned()
+    }
+
+    fn put_approval(&mut self, row: &Approval) {
+        assert!(self.runs.contains_key(&row.run), "{} asks for no run", row.id);
+        let decided = |old: &Approval| old.id == row.id && old.state != ApprovalState::Pending;
+        assert!(!self.world.approvals.iter().any(decided), "{} would be decided twice", row.id);
+        self.world.approvals.retain(|old| old.id != row.id);
+        self.world.approvals.push(row.clone());
+    }
+
+    fn add_grant(&mut self, row: &Grant) {
+        let same = |old: &Grant| old.agent == row.agent && old.pattern == row.pattern;
+        if !self.world.grants.iter().any(same) {
+            self.world.grants.push(row.clone());
+        }
+    }
+
+    fn delete_grant(&mut self, agent: &AgentId, pattern: &str) -> bool {
+        let before = self.world.grants.len();
+        self.world.grants.retain(|row| row.agent != *agent || row.pattern != pattern);
+        self.world.grants.len() < before
     }
 
     fn halt(&mut self, run: RunId) -> Option<Halt> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use machine::effect::{ModelCall, ToolStart};
 use machine::event::{CallPlan, ModelFailure, ModelReply, Overflow, ToolDone};
-use machine::rows::EntryKind;
+use machine::rows::{ApprovalState, EntryKind};
 use machine::{Action, Event};
 use types::{EffectClass, FailureClass, RunId, Timestamp, Usage};
 
@@ -144,6 +144,10 @@ impl Sim {
             self.pending.push_back(Post { event, from: From::Flight });
             return;
         }
+        let asked = self.disk.world.approvals.iter();
+        let mut asked = asked.filter(|row| row.run == run && row.step == step);
+        let allowed = asked.all(|row| row.state == ApprovalState::Allowed);
+        assert!(allowed, "step {step} of {run} was started, and nobody has allowed it");
         self.truth.tool_started(&start, effect);
         let unknown = effect == Some(EffectClass::Probed) && self.rng.chance(100);
         let is_error = unknown || self.rng.chance(150);

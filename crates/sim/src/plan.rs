@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use machine::Limits;
 use machine::Refusal;
+use machine::approve::{ExecMode, ExecRules};
 use machine::event::Inbound;
 use machine::limits::{
     AgentLimits, AllowAgents, Budgets, Compaction, ProviderLimits, QueueLimits, Rate, Retention,
@@ -100,6 +101,7 @@ impl Plan {
         keep_ends(&mut plan.limits, seed);
         fall_back(&mut plan.limits, seed);
         squeeze(&mut plan.limits, seed);
+        ask(&mut plan.limits, seed);
         for n in 0..1 + rng.below(8) {
             let letter = letter(&mut rng, n);
             plan.letters.push(letter);
@@ -195,6 +197,28 @@ fn fall_back(limits: &mut Limits, seed: u64) {
             agent.child_model = Some("r/c".to_owned());
             agent.child_fallbacks = vec!["p/a".to_owned()];
         }
+    }
+}
+
+/// Are people asked in this life? Lives that older seeds have found stay as they were.
+pub fn has_questions(seed: u64) -> bool {
+    seed / 100 % 5 == 3
+}
+
+/// Modes of `exec` that ask, and deadlines short enough that some answers come too late.
+fn ask(limits: &mut Limits, seed: u64) {
+    if !has_questions(seed) {
+        return;
+    }
+    let mut rng = Rng::about(seed, "questions");
+    for agent in limits.agents.values_mut() {
+        let modes = [ExecMode::Ask, ExecMode::Ask, ExecMode::Auto, ExecMode::Allowlist];
+        agent.exec = ExecRules {
+            mode: *rng.pick(&modes),
+            allow: vec!["cargo *".to_owned()],
+            wait: Duration::from_millis(2_000 + rng.below(60_000)),
+            ..ExecRules::default()
+        };
     }
 }
 

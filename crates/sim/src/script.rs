@@ -4,6 +4,7 @@
 //! from its seed and the place of the call, and does everything that a model may do to a gateway:
 //! it spawns, yields, sends, kills and steers, names what is not there, says nothing, and fails.
 
+mod ask;
 mod budget;
 mod context;
 mod failover;
@@ -23,7 +24,7 @@ use types::{
 };
 use uuid::Uuid;
 
-use crate::plan::{has_budgets, has_contexts, has_fallbacks};
+use crate::plan::{has_budgets, has_contexts, has_fallbacks, has_questions};
 use crate::rng::Rng;
 
 /// Tasks of one simulated life. Agents that could spawn for ever would never come to rest.
@@ -116,6 +117,7 @@ fn planned(call_id: &str, name: &str, plan: CallPlan) -> PlannedCall {
         call_id: call_id.to_owned(),
         name: name.to_owned(),
         arguments: "{}".to_owned(),
+        command: None,
         plan,
     }
 }
@@ -151,6 +153,9 @@ pub fn random(seed: u64) -> Script {
         }
         if has_contexts(seed) {
             context::vary(&mut Rng::about(seed, &format!("context {place}")), asked, &mut said);
+        }
+        if has_questions(seed) {
+            ask::vary(&mut Rng::about(seed, &format!("ask {place}")), &mut said);
         }
         said
     })

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use machine::audit::{Fault, Finding, Severity, audit};
 use machine::check::World;
+use machine::event::Decision;
 use machine::event::Inbound;
 use machine::limits::RETENTION;
-use machine::rows::{BudgetKey, NodeState, Task};
+use machine::rows::{ApprovalState, BudgetKey, NodeState, Task};
 use machine::{Answer, At, Event, Limits, Refusal};
 use types::{MicroUsd, NodeId, SessionKey, Spend, TaskId, Timestamp};
 use uuid::Uuid;
@@ -22,7 +23,7 @@ use crate::disk::Disk;
 use crate::fault::{Cut, Faults};
 use crate::flight::Flight;
 use crate::order::Order;
-use crate::plan::{self, Letter, Plan, Stop, has_budgets};
+use crate::plan::{self, Letter, Plan, Stop, has_budgets, has_questions};
 use crate::rng::Rng;
 use crate::script::Script;
 use crate::truth::Truth;
@@ -189,6 +190,9 @@ impl Sim {
         {
             self.allow_more();
         }
+        if has_questions(self.seed) && self.pending.is_empty() && self.rng.chance(150) {
+            self.answer_a_question();
+        }
         self.collect();
         if !self.pending.is_empty() || !self.left.is_empty() {
             self.commit_some();
@@ -221,6 +225,28 @@ impl Sim {
             self.pending.push_back(Post { event, from: From::Owner });
         }
         !waited_for.is_empty()
+    }
+
+    /// A person answers one of the calls that wait, or one that somebody has answered before; now
+    /// and then what was allowed for good is taken back.
+    fn answer_a_question(&mut self) {
+        let asked = &self.disk.world.approvals;
+        if asked.is_empty() {
+            return;
+        }
+        let pending: Vec<_> =
+            asked.iter().filter(|row| row.state == ApprovalState::Pending).collect();
+        let one =
+            if pending.is_empty() { self.rng.pick(asked).id } else { self.rng.pick(&pending).id };
+        let decision = *self.rng.pick(Decision::ALL);
+        let by = "owner".to_owned();
+        let event = Event::Decide { approval: one, decision, by: by.clone() };
+        self.pending.push_back(Post { event, from: From::Owner });
+        if !self.disk.world.grants.is_empty() && self.rng.chance(100) {
+            let grant = self.rng.pick(&self.disk.world.grants).clone();
+            let event = Event::Revoke { agent: grant.agent, pattern: grant.pattern, by };
+            self.pending.push_back(Post { event, from: From::Owner });
+        }
     }
 
     /// A process starts and takes over what the one before has left.
@@ -479,7 +505,9 @@ impl Sim {
                 let fenced = *answer == Answer::Fenced || self.room < usize::MAX;
                 assert!(fenced, "a late result is taken: {:?}", post.event);
             }
-            (From::Owner, Answer::Told { is_error: false, .. }) => {}
+            (From::Owner, Answer::Told { is_error: false, .. } | Answer::Decided(_)) => {}
+            // Somebody has taken it back just before.
+            (From::Owner, Answer::Done | Answer::Refused(Refusal::GrantNotFound { .. })) => {}
             (From::Flight | From::Gateway, Answer::Done | Answer::Fenced) => {}
             (from, answer) => panic!("{from:?} is answered {answer:?}"),
         }

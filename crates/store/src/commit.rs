@@ -132,7 +132,8 @@ fn is_new_work(event: &Event) -> bool {
             Act::Tell { .. } | Act::Patch(_) | Act::Retry(_) => true,
             Act::Refresh { .. } | Act::Compact { .. } => true,
             Act::Reset { first, .. } => first.is_some(),
-            Act::Stop | Act::StopChildren => false,
+            // What waits is there already, and its answer is a few bytes.
+            Act::Stop | Act::StopChildren | Act::Decide(..) => false,
         },
         _ => false,
     }

@@ -14,12 +14,12 @@ use types::{
 
 use crate::error::StoreError;
 use crate::view::{
-    BudgetView, EntryView, FlowNodeView, FlowView, GateView, HistoryPage, InputView, JournalView,
-    LaneView, LedgerScope, LedgerTotal, LineView, MessageView, NodeView, QueuedView, RunFacts,
-    RunView, SentView, SessionFilter, SessionView, SpendFilter, SpendView, Tally, TaskFilter,
-    TaskView, TranscriptView, WaitView,
+    ApprovalFilter, BudgetView, EntryView, FlowNodeView, FlowView, GateView, HistoryPage,
+    InputView, JournalView, LaneView, LedgerScope, LedgerTotal, LineView, MessageView, NodeView,
+    QueuedView, RunFacts, RunView, SentView, SessionFilter, SessionView, SpendFilter, SpendView,
+    Tally, TaskFilter, TaskView, TranscriptView, WaitView,
 };
-use machine::rows::{Episode, Flow, FlowNode, Halt};
+use machine::rows::{Approval, Episode, Flow, FlowNode, Grant, Halt};
 
 /// Rows as they are between two commits.
 pub trait Query {
@@ -128,6 +128,12 @@ pub trait Query {
 
     /// Runs that have stood in line since `before`, longest first.
     fn lines(&self, before: Timestamp, limit: usize) -> Result<Vec<LineView>, StoreError>;
+
+    /// Calls that wait, or have waited, until a person allows them; newest first.
+    fn approvals(&self, filter: &ApprovalFilter) -> Result<Vec<Approval>, StoreError>;
+
+    /// What was allowed for good, by agent and pattern.
+    fn grants(&self, limit: usize) -> Result<Vec<Grant>, StoreError>;
 
     /// What is left of a run that was ended with calls out.
     fn halt(&self, run: RunId) -> Result<Option<Halt>, StoreError>;

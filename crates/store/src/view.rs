@@ -12,8 +12,9 @@ use machine::run::{Phase, WaitKind};
 use machine::status::{Standing, TaskStatus, Words};
 use serde::{Serialize, Serializer};
 use types::{
-    Access, AgentId, Announce, Cleanup, Deliverables, FailureClass, FlowId, Hash, MessageId,
-    NodeId, Reasoning, RunId, ScopeKind, SessionId, SessionKey, TaskId, Thinking, Timestamp, Usage,
+    Access, AgentId, Announce, ApprovalId, Cleanup, Deliverables, FailureClass, FlowId, Hash,
+    MessageId, NodeId, Reasoning, RunId, ScopeKind, SessionId, SessionKey, TaskId, Thinking,
+    Timestamp, Usage,
 };
 
 mod flow;
@@ -340,6 +341,17 @@ pub struct Ends {
     pub open: bool,
     /// Those that have ended so.
     pub outcomes: Vec<Outcome>,
+}
+
+/// Which questions to list: newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApprovalFilter {
+    pub id: Option<ApprovalId>,
+    /// Those of this tree.
+    pub root: Option<SessionKey>,
+    /// Those that nobody has answered yet.
+    pub pending: bool,
+    pub limit: usize,
 }
 
 /// Which tasks to list: newest first. What is not asked for does not matter.

@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::json;
-use types::{EffectClass, ToolSpec};
+use types::{CommandLine, EffectClass, ToolSpec};
 
 use crate::arguments::{Arguments, Refused, excerpt};
+use crate::command_line;
 use crate::launch::{Launch, Wants};
 use crate::process::{About, End, Entry, Table, Why, above, state};
 use crate::sandbox::Sandbox;
@@ -306,6 +307,13 @@ impl Tool for Exec {
     /// Always: a word that a command is harmless counts for nothing.
     fn effect(&self) -> EffectClass {
         EffectClass::Opaque
+    }
+
+    fn command_line(&self, arguments: &str) -> Option<CommandLine> {
+        // What cannot be read is refused when it is called, and starts nothing.
+        let arguments = Arguments::parse(&self.spec, &[], REFUSED, arguments).ok()?;
+        let command = arguments.text("command").ok()??;
+        Some(command_line::read(command, !arguments.has("env")))
     }
 
     async fn call(&self, context: &ToolContext, arguments: &str) -> ToolOutput {

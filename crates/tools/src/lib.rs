@@ -28,6 +28,7 @@
 mod apply_patch;
 mod arguments;
 mod bound;
+mod command_line;
 pub mod conformance;
 mod edit;
 mod exec;
@@ -61,7 +62,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
-use types::{EffectClass, RunId, SessionKey, ToolSpec};
+use types::{CommandLine, EffectClass, RunId, SessionKey, ToolSpec};
 
 pub use crate::process::Table as Processes;
 
@@ -83,6 +84,11 @@ pub trait Tool: Send + Sync + fmt::Debug {
     /// Without the `group:` by which entries of a policy name them.
     fn groups(&self) -> Vec<String> {
         sections::of(&self.spec().name).iter().map(|&group| group.to_owned()).collect()
+    }
+
+    /// The shell command that a call would run, if it would run one: it may have to be allowed.
+    fn command_line(&self, _arguments: &str) -> Option<CommandLine> {
+        None
     }
 
     /// Does it. Never fails: an error is an output with `is_error`.
@@ -329,6 +335,10 @@ impl Tool for Bounded {
 
     fn groups(&self) -> Vec<String> {
         self.inner.groups()
+    }
+
+    fn command_line(&self, arguments: &str) -> Option<CommandLine> {
+        self.inner.command_line(arguments)
     }
 
     async fn call(&self, context: &ToolContext, arguments: &str) -> ToolOutput {

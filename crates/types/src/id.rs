@@ -71,6 +71,10 @@ id! {
     MessageId, "msg_"
 }
 id! {
+    /// A call that waits until a person allows it.
+    ApprovalId, "apr_"
+}
+id! {
     /// One start of a gateway process.
     NodeId, "nod_"
 }

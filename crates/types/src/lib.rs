@@ -26,7 +26,7 @@ pub use excerpt::BlobId;
 pub use failure::{FailureClass, Overflow};
 pub use flow::{FlowFault, FlowRequest, FlowTarget, FlowTask, NodeName, OnFailure};
 pub use hash::Hash;
-pub use id::{FlowId, MessageId, NodeId, ParseIdError, RunId, SessionId, TaskId};
+pub use id::{ApprovalId, FlowId, MessageId, NodeId, ParseIdError, RunId, SessionId, TaskId};
 pub use message::{
     AssistantMessage, Message, Prefix, Reasoning, StopReason, ToolCall, ToolResult, Wire,
 };
@@ -39,7 +39,7 @@ pub use request::{
 pub use session_key::{AgentId, Name, ParseSessionKeyError, Scope, ScopeKind, SessionKey};
 pub use thinking::Thinking;
 pub use time::Timestamp;
-pub use tool::{EffectClass, ToolSpec};
+pub use tool::{CommandLine, EffectClass, ToolSpec};
 pub use usage::Usage;
 
 /// Implements `Serialize` and `Deserialize` through `Display` and `FromStr`, so that the

@@ -29,3 +29,13 @@ word_enum! {
         Opaque = "opaque",
     }
 }
+
+/// A shell command that a call would run, as far as it can be read without a shell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandLine {
+    /// As the model wrote it.
+    pub text: String,
+    /// The words of each program that it starts, in order. None if that cannot be told: what it
+    /// does then depends on variables, on files, or on the output of another command.
+    pub programs: Option<Vec<Vec<String>>>,
+}

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    agent, agents, chat, config, context, db, demo, flow, gateway, mcp, models, sandbox, sessions,
-    skills, spawn, status, tasks, tools, usage,
+    agent, agents, approvals, chat, config, context, db, demo, flow, gateway, mcp, models, sandbox,
+    sessions, skills, spawn, status, tasks, tools, usage,
 };
 
 /// The gateway for fleets of LLM agents that must not lose work
@@ -87,6 +87,9 @@ pub enum Command {
     /// Start, watch and stop declared flows of tasks
     #[command(subcommand)]
     Flow(flow::FlowCommand),
+    /// Look at commands that wait until you allow them, and answer
+    #[command(subcommand)]
+    Approvals(approvals::ApprovalsCommand),
     /// Show what was spent: on which agent, session, tree, model or day
     Usage(usage::UsageArgs),
     /// Look at what may be spent, and allow more

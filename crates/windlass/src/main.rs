@@ -15,8 +15,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::{Cli, Command};
 use crate::commands::{
-    agent, agents, chat, config, context, db, demo, doctor, flow, gateway, mcp, models, sandbox,
-    sessions, skills, spawn, status, tasks, tools, usage,
+    agent, agents, approvals, chat, config, context, db, demo, doctor, flow, gateway, mcp, models,
+    sandbox, sessions, skills, spawn, status, tasks, tools, usage,
 };
 use crate::setup::Setup;
 use windlass::config::Level;
@@ -136,6 +136,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Mcp(command) => mcp::run(command, &setup()?, out).await,
         Command::Skills(command) => skills::run(command, &setup()?, out),
         Command::Flow(command) => flow::run(command, &setup()?, out).await,
+        Command::Approvals(command) => approvals::run(command, &setup()?, out).await,
         Command::Usage(args) => usage::usage(args, &setup()?, out).await,
         Command::Budget(command) => usage::budget(command, &setup()?, out).await,
         Command::Status(args) => status::status(&args, &setup()?, out).await,

@@ -436,5 +436,6 @@ fn agent_limits(config: &Config, agent: &config::Agent) -> AgentLimits {
         archive_after: seconds(u64::from(warm.archive_after_minutes) * 60),
         budget: agent.budget,
         child_budget: agent.subagents.budget,
+        exec: config.tools.exec.rules.with(&agent.tools.exec.rules),
     }
 }

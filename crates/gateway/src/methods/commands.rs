@@ -26,6 +26,7 @@ use types::{
 
 use crate::card::{self, Card};
 use crate::gateway::{Gateway, unreadable};
+use crate::methods::approvals;
 use crate::methods::chat::{ORIGIN, OWNER, queue_mode};
 use crate::methods::context;
 use crate::methods::models;
@@ -246,6 +247,26 @@ impl Asked<'_> {
                 self.call(session.as_ref(), &task, |task| InternalCall::Kill {
                     target: target(task),
                 })?
+            }
+            Command::Approvals => {
+                let waiting = approvals::pending(self.rows, self.key)?;
+                let lines = waiting.iter().map(|row| approvals::line(row, self.now));
+                let lines = lines.collect::<Vec<_>>().join("\n");
+                tell(if lines.is_empty() {
+                    "Nothing waits to be allowed.".to_owned()
+                } else {
+                    lines
+                })
+            }
+            Command::Approve { id, decision } => {
+                let found = match id {
+                    Some(id) => approvals::named(self.rows, &id)?,
+                    None => approvals::only(self.rows, self.key)?,
+                };
+                match found {
+                    Ok(row) => Act::Decide(row.id, approvals::decision(decision)),
+                    Err(why) => wrong_form(why.to_string()),
+                }
             }
             // Those are no questions.
             Command::Help

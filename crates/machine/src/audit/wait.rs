@@ -4,7 +4,7 @@ use types::RunId;
 
 use super::facts::Facts;
 use super::{Fault, Finding, stop_run};
-use crate::rows::{GateKey, GateState, InboxState, Run, StepState, TimerKind};
+use crate::rows::{ApprovalState, GateKey, GateState, InboxState, Run, StepState, TimerKind};
 use crate::run::{Phase, WaitKind};
 
 pub(super) fn waits(facts: &Facts<'_>, found: &mut Vec<Finding>) {
@@ -18,6 +18,7 @@ pub(super) fn waits(facts: &Facts<'_>, found: &mut Vec<Finding>) {
             WaitKind::Children => children(facts, run),
             WaitKind::Reply => reply(facts, run.id),
             WaitKind::Gate => gate(facts, run),
+            WaitKind::Approval => approval(facts, run),
             WaitKind::Budget => {
                 over_budget(run, found);
                 None
@@ -52,7 +53,10 @@ fn reply(facts: &Facts<'_>, run: RunId) -> Option<String> {
         let timed = facts.has_timer(TimerKind::ReplyTimeout, format!("{run}/{}", step.n));
         timed || step.waits_on.is_some_and(|id| is_open(facts, id))
     };
-    let waiting: Vec<_> = steps.filter(|step| step.state == StepState::Waiting).collect();
+    // One that waits for nobody's answer waits to be allowed.
+    let asked =
+        |step: &&&crate::rows::Step| step.state == StepState::Waiting && step.waits_on.is_some();
+    let waiting: Vec<_> = steps.filter(asked).collect();
     let lost = waiting.iter().find(|step| !comes(step));
     match (waiting.is_empty(), lost) {
         (true, _) => Some("for an answer, and has asked nobody".to_owned()),
@@ -92,4 +96,16 @@ fn gate(facts: &Facts<'_>, run: &Run) -> Option<String> {
     let timed = |key: &GateKey| facts.has_timer(TimerKind::Gate, key);
     let looked_at = probed || timed(&gate) || timed(&gate.account_wide());
     (!looked_at).then(|| format!("at the gate {gate}, which nobody will open"))
+}
+
+/// A person is asked, and the question has a deadline.
+fn approval(facts: &Facts<'_>, run: &Run) -> Option<String> {
+    let mut asked = facts
+        .world
+        .approvals
+        .iter()
+        .filter(|row| row.run == run.id && row.state == ApprovalState::Pending);
+    let timed = |id| facts.has_timer(TimerKind::Approval, id);
+    let lost = !asked.any(|row| timed(row.id));
+    lost.then(|| "to be allowed something, and nobody is asked".to_owned())
 }

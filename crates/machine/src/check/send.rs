@@ -55,9 +55,15 @@ pub(super) fn messages(world: &World, limits: &Limits, found: &mut Found) {
         .filter(|timer| timer.kind == TimerKind::ReplyTimeout)
         .map(|timer| timer.subject.as_str())
         .collect();
+    // What a person has to allow is looked at elsewhere.
+    let asked: BTreeSet<(RunId, u32)> =
+        world.approvals.iter().map(|row| (row.run, row.step)).collect();
     let mut waiting: BTreeMap<RunId, u32> = BTreeMap::new();
     let mut waits = BTreeSet::new();
     for step in world.steps.iter().filter(|step| step.state == StepState::Waiting) {
+        if asked.contains(&(step.run, step.n)) {
+            continue;
+        }
         *waiting.entry(step.run).or_default() += 1;
         let subject = format!("{}/{}", step.run, step.n);
         found.unless(timers.contains(subject.as_str()), "waits", || {

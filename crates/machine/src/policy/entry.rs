@@ -46,7 +46,7 @@ impl Serialize for Entry {
 }
 
 /// Does `pattern` cover the whole of `name`? A `*` stands for any text, or none.
-fn matches(pattern: &str, name: &str) -> bool {
+pub fn matches(pattern: &str, name: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else { return pattern == name };
     let Some(mut name) = name.strip_prefix(head) else { return false };
     let mut parts: Vec<&str> = rest.split('*').collect();

@@ -193,6 +193,8 @@ fn what_the_table_says_is_read() {
             .replace("[steer|followup|collect|interrupt]", "steer")
             .replace("[list|detail|json]", "json")
             .replace("[debounce:2s] [cap:25] [drop:summarize|old|new]", "debounce:2s cap:25")
+            .replace("[id] [always]", "apr_12 always")
+            .replace("[id]", "apr_12")
             .replace("<task>|all", "all")
             .replace("on|off|stream", "stream")
             .replace("spawn <agentId> <brief> [--model <provider/model>]", "spawn ops do it")

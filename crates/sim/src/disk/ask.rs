@@ -5,17 +5,33 @@ use std::collections::BTreeSet;
 
 use machine::Tx;
 use machine::rows::{
-    BudgetKey, EntryMark, FlowNode, FlowNodeState, GateKey, Halt, HaltState, InboxKind, InboxRow,
-    InboxState, LaneName, Lifecycle, Node, NodeState, Run, Session, StepState, Task, TaskKind,
-    Timer,
+    Approval, ApprovalState, BudgetKey, EntryMark, FlowNode, FlowNodeState, GateKey, Grant, Halt,
+    HaltState, InboxKind, InboxRow, InboxState, LaneName, Lifecycle, Node, NodeState, Run, Session,
+    StepState, Task, TaskKind, Timer,
 };
 use types::{
-    FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, Spend, TaskId, Timestamp,
+    AgentId, FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, Spend, TaskId,
+    Timestamp,
 };
 
 use super::Disk;
 
 impl Tx for Disk {
+    fn pending_approvals(&mut self, run: RunId) -> Vec<Approval> {
+        let pending = |row: &&Approval| row.run == run && row.state == ApprovalState::Pending;
+        let mut found: Vec<_> = self.world.approvals.iter().filter(pending).cloned().collect();
+        found.sort_by_key(|row| row.step);
+        found
+    }
+
+    fn grants(&mut self, agent: &AgentId, limit: usize) -> Vec<Grant> {
+        let mut found: Vec<_> =
+            self.world.grants.iter().filter(|row| row.agent == *agent).cloned().collect();
+        found.sort_by(|a, b| a.pattern.cmp(&b.pattern));
+        found.truncate(limit);
+        found
+    }
+
     fn open_halts(&mut self, root: Option<&SessionKey>, limit: usize) -> Vec<Halt> {
         let open = self.world.halts.iter().filter(|halt| halt.state != HaltState::Stopped);
         let of_tree = |halt: &&Halt| root.is_none_or(|root| halt.root_key == *root);

@@ -1,5 +1,6 @@
 //! The promises to users, lived through crashes; and the decisions of the machine, as tables.
 
+mod approve;
 mod archive;
 mod attempt;
 mod audit;

@@ -56,6 +56,8 @@ fn sorted(mut world: World) -> World {
     world.flows.sort_by_key(|row| row.id);
     world.flow_nodes.sort_by_key(|row| (row.flow, row.place));
     world.gates.sort_by(|a, b| a.key.cmp(&b.key));
+    world.approvals.sort_by_key(|row| row.id);
+    world.grants.sort_by(|a, b| (&a.agent, &a.pattern).cmp(&(&b.agent, &b.pattern)));
     world.halts.sort_by_key(|halt| halt.run);
     world.kept.sort_by_cached_key(|row| (row.root_key.to_string(), row.hash));
     world

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use machine::check::{EntryHead, World};
 use machine::rows::{
-    BudgetKey, BudgetScope, CommandRow, EntryKind, Episode, Flow, FlowNode, GateState, Halt,
-    InboxState, LedgerRow, NodeState, Run, Session, Step, StepKind, StepState, Task, Transcript,
+    Approval, ApprovalState, BudgetKey, BudgetScope, CommandRow, EntryKind, Episode, Flow,
+    FlowNode, GateState, Grant, Halt, InboxState, LedgerRow, NodeState, Run, Session, Step,
+    StepKind, StepState, Task, Transcript,
 };
 use machine::status::{Activity, activity};
 use types::{FlowId, Hash, MessageId, RunId, SessionId, SessionKey, SpendBy, TaskId, Timestamp};
@@ -16,10 +17,10 @@ use super::tx::RUN_MIN;
 use crate::error::StoreError;
 use crate::query::Query;
 use crate::view::{
-    Below, BudgetView, Ends, EntryView, GateView, HistoryPage, InputView, JournalView, LaneView,
-    LedgerScope, LedgerTotal, LineView, MessageView, NodeView, QueuedView, RunFacts, RunView,
-    SentView, SessionFilter, SessionView, SpendFilter, SpendView, Tally, TaskFilter, TaskView,
-    TranscriptView,
+    ApprovalFilter, Below, BudgetView, Ends, EntryView, GateView, HistoryPage, InputView,
+    JournalView, LaneView, LedgerScope, LedgerTotal, LineView, MessageView, NodeView, QueuedView,
+    RunFacts, RunView, SentView, SessionFilter, SessionView, SpendFilter, SpendView, Tally,
+    TaskFilter, TaskView, TranscriptView,
 };
 
 impl Tables {
@@ -427,6 +428,22 @@ impl Query for Tables {
         Ok(self.kept.get(&(root.clone(), hash)).map(|(_, text)| text.clone()))
     }
 
+    fn approvals(&self, filter: &ApprovalFilter) -> Result<Vec<Approval>, StoreError> {
+        let wanted = |row: &&Approval| {
+            filter.id.is_none_or(|id| row.id == id)
+                && filter.root.as_ref().is_none_or(|key| row.root_key == *key)
+                && (!filter.pending || row.state == ApprovalState::Pending)
+        };
+        let mut found: Vec<Approval> = self.approvals.values().filter(wanted).cloned().collect();
+        found.sort_by_key(|row| Reverse((row.asked, row.id)));
+        found.truncate(filter.limit);
+        Ok(found)
+    }
+
+    fn grants(&self, limit: usize) -> Result<Vec<Grant>, StoreError> {
+        Ok(self.grants_of(None, limit))
+    }
+
     fn halt(&self, run: RunId) -> Result<Option<Halt>, StoreError> {
         Ok(self.halts.get(&run).cloned())
     }
@@ -570,6 +587,8 @@ impl Query for Tables {
             flows: self.flows.values().cloned().collect(),
             flow_nodes: self.flow_nodes.values().cloned().collect(),
             gates: self.gates.values().cloned().collect(),
+            approvals: self.approvals.values().cloned().collect(),
+            grants: self.grants_of(None, usize::MAX),
             halts: self.halts.values().cloned().collect(),
             budgets: self.budgets.values().cloned().collect(),
             reservations: self.reservations.values().cloned().collect(),

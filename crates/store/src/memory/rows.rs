@@ -2,11 +2,11 @@
 
 use machine::Rows;
 use machine::rows::{
-    BudgetKey, BudgetRow, CommandRow, Entry, Episode, Flow, FlowNode, Gate, GateKey, Halt,
-    InboxRow, JournalLine, Kept, Lane, LaneName, LedgerRow, Node, Repeats, Reservation, Run,
-    Session, Step, Task, Timer, TimerKind, Transcript,
+    Approval, BudgetKey, BudgetRow, CommandRow, Entry, Episode, Flow, FlowNode, Gate, GateKey,
+    Grant, Halt, InboxRow, JournalLine, Kept, Lane, LaneName, LedgerRow, Node, Repeats,
+    Reservation, Run, Session, Step, Task, Timer, TimerKind, Transcript,
 };
-use types::{FlowId, Hash, NodeId, RunId, SessionId, SessionKey, TaskId};
+use types::{AgentId, ApprovalId, FlowId, Hash, NodeId, RunId, SessionId, SessionKey, TaskId};
 
 use super::tables::Tables;
 use crate::view::JournalView;
@@ -102,6 +102,28 @@ impl Rows for Tables {
 
     fn put_gate(&mut self, gate: &Gate) {
         self.write_gate(gate);
+    }
+
+    fn approval(&mut self, id: ApprovalId) -> Option<Approval> {
+        self.approvals.get(&id).cloned()
+    }
+
+    fn put_approval(&mut self, approval: &Approval) {
+        self.write_approval(approval);
+    }
+
+    fn add_grant(&mut self, grant: &Grant) {
+        let key = (grant.agent.clone(), grant.pattern.clone());
+        if !self.grants.contains(&key) {
+            self.grants.put(key, grant.clone());
+        }
+    }
+
+    fn delete_grant(&mut self, agent: &AgentId, pattern: &str) -> bool {
+        let key = (agent.clone(), pattern.to_owned());
+        let there = self.grants.contains(&key);
+        self.grants.remove(&key);
+        there
     }
 
     fn halt(&mut self, run: RunId) -> Option<Halt> {

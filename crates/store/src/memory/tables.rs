@@ -3,13 +3,16 @@
 //! A broken constraint panics: it is a bug of the machine, and ends the event that has it.
 
 use machine::rows::{
-    Body, BudgetKey, BudgetRow, CommandRow, Entry, Episode, Flow, FlowNode, FlowNodeState, Gate,
-    GateKey, GateState, Halt, HaltState, InboxKind, InboxRow, InboxState, Kept, Lane, LaneName,
-    LedgerRow, Lifecycle, Node, Repeats, Reservation, Run, Session, Step, StepKind, StepState,
-    Task, TaskKind, Timer, TimerKind, Transcript,
+    Approval, ApprovalState, Body, BudgetKey, BudgetRow, CommandRow, Entry, Episode, Flow,
+    FlowNode, FlowNodeState, Gate, GateKey, GateState, Grant, Halt, HaltState, InboxKind, InboxRow,
+    InboxState, Kept, Lane, LaneName, LedgerRow, Lifecycle, Node, Repeats, Reservation, Run,
+    Session, Step, StepKind, StepState, Task, TaskKind, Timer, TimerKind, Transcript,
 };
 use machine::run::{Phase, WaitKind};
-use types::{FlowId, Hash, MessageId, NodeId, NodeName, RunId, SessionId, SessionKey, TaskId};
+use types::{
+    AgentId, ApprovalId, FlowId, Hash, MessageId, NodeId, NodeName, RunId, SessionId, SessionKey,
+    TaskId,
+};
 
 use super::table::Table;
 use crate::view::{EntryView, JournalView};
@@ -53,6 +56,8 @@ tables! {
     repeats: (SessionKey, Hash) => Repeats,
     commands: (SessionKey, String) => CommandRow,
     gates: GateKey => Gate,
+    approvals: ApprovalId => Approval,
+    grants: (AgentId, String) => Grant,
     halts: RunId => Halt,
     kept: (SessionKey, Hash) => (Kept, String),
     budgets: BudgetKey => BudgetRow,
@@ -200,6 +205,25 @@ impl Tables {
         if let Some(key) = &row.budget {
             self.budgeted.put((key.clone(), row.id), ());
         }
+    }
+
+    pub fn write_approval(&mut self, row: &Approval) {
+        assert!(self.runs.contains(&row.run), "{} asks for no run", row.id);
+        let pending = row.state == ApprovalState::Pending;
+        assert_eq!(pending, row.decided.is_none(), "{}: an end has a time", row.id);
+        let old = self.approvals.get(&row.id).map(|old| old.state);
+        let open = old.is_none_or(|old| old == ApprovalState::Pending);
+        assert!(open, "{} would be decided twice", row.id);
+        self.approvals.put(row.id, row.clone());
+    }
+
+    /// What was allowed for good, to one agent or to all, by agent and pattern.
+    pub fn grants_of(&self, agent: Option<&AgentId>, limit: usize) -> Vec<Grant> {
+        let of_agent = |row: &&Grant| agent.is_none_or(|agent| row.agent == *agent);
+        let mut found: Vec<Grant> = self.grants.values().filter(of_agent).cloned().collect();
+        found.sort_by(|a, b| (&a.agent, &a.pattern).cmp(&(&b.agent, &b.pattern)));
+        found.truncate(limit);
+        found
     }
 
     pub fn write_halt(&mut self, row: &Halt) {

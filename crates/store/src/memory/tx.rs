@@ -5,12 +5,13 @@ use std::cmp::Reverse;
 use machine::Tx;
 use machine::budget::Lines;
 use machine::rows::{
-    BudgetKey, EntryKind, EntryMark, FlowNodeState, GateKey, Halt, InboxKind, InboxRow, InboxState,
-    LaneName, Lifecycle, Node, NodeState, Session, Step, StepKind, StepState, Task, TaskKind,
-    Timer,
+    Approval, ApprovalState, BudgetKey, EntryKind, EntryMark, FlowNodeState, GateKey, Grant, Halt,
+    InboxKind, InboxRow, InboxState, LaneName, Lifecycle, Node, NodeState, Session, Step, StepKind,
+    StepState, Task, TaskKind, Timer,
 };
 use types::{
-    FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, Spend, TaskId, Timestamp,
+    AgentId, FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, Spend, TaskId,
+    Timestamp,
 };
 use uuid::Uuid;
 
@@ -69,6 +70,17 @@ impl Tables {
 }
 
 impl Tx for Tables {
+    fn pending_approvals(&mut self, run: RunId) -> Vec<Approval> {
+        let pending = |row: &&Approval| row.run == run && row.state == ApprovalState::Pending;
+        let mut found: Vec<Approval> = self.approvals.values().filter(pending).cloned().collect();
+        found.sort_by_key(|row| row.step);
+        found
+    }
+
+    fn grants(&mut self, agent: &AgentId, limit: usize) -> Vec<Grant> {
+        self.grants_of(Some(agent), limit)
+    }
+
     fn open_halts(&mut self, root: Option<&SessionKey>, limit: usize) -> Vec<Halt> {
         self.halts_open(root, limit)
     }

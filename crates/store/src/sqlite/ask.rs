@@ -2,7 +2,8 @@
 
 use machine::check::World;
 use machine::rows::{
-    CommandRow, Episode, Flow, FlowNode, Halt, InboxKind, InboxState, LaneName, Place,
+    Approval, CommandRow, Episode, Flow, FlowNode, Grant, Halt, InboxKind, InboxState, LaneName,
+    Place,
 };
 use rusqlite::params;
 use types::{
@@ -17,9 +18,9 @@ use super::{kept, messages, open_rows, sessions, tasks};
 use crate::error::StoreError;
 use crate::query::Query;
 use crate::view::{
-    BudgetView, EntryView, GateView, HistoryPage, InputView, JournalView, LaneView, LedgerScope,
-    LedgerTotal, LineView, MessageView, NodeView, QueuedView, RunFacts, RunView, SentView,
-    SessionFilter, SessionView, SpendFilter, SpendView, Tally, TaskFilter, TaskView,
+    ApprovalFilter, BudgetView, EntryView, GateView, HistoryPage, InputView, JournalView, LaneView,
+    LedgerScope, LedgerTotal, LineView, MessageView, NodeView, QueuedView, RunFacts, RunView,
+    SentView, SessionFilter, SessionView, SpendFilter, SpendView, Tally, TaskFilter, TaskView,
     TranscriptView,
 };
 
@@ -457,6 +458,26 @@ impl Query for Snapshot<'_> {
         kept::text(self.link, root, hash)
     }
 
+    fn approvals(&self, filter: &ApprovalFilter) -> Result<Vec<Approval>, StoreError> {
+        let sql = concat!(
+            "select ",
+            columns!(approvals),
+            " from approvals where (?1 is null or id = ?1) and (?2 is null or root_key = ?2) \
+             and (not ?3 or state = 'pending') order by asked_ms desc, id desc limit ?4"
+        );
+        let params = params![
+            filter.id.map(Text),
+            filter.root.as_ref().map(Text),
+            filter.pending,
+            int(filter.limit as u64)
+        ];
+        self.link.rows(sql, params, columns::approval)
+    }
+
+    fn grants(&self, limit: usize) -> Result<Vec<Grant>, StoreError> {
+        open_rows::grants(self.link, None, limit)
+    }
+
     fn halt(&self, run: RunId) -> Result<Option<Halt>, StoreError> {
         let sql = concat!("select ", columns!(halts), " from halts where run_id = ?1");
         self.link.row(sql, [Text(run)], columns::halt)
@@ -569,6 +590,8 @@ impl Query for Snapshot<'_> {
                 budget::read_reservation,
             )?,
             gates: link.rows(all!(gates, "provider, account, model"), [], columns::gate)?,
+            approvals: link.rows(all!(approvals, "id"), [], columns::approval)?,
+            grants: link.rows(all!(grants, "agent, pattern"), [], columns::grant)?,
             halts: link.rows(all!(halts, "run_id"), [], columns::halt)?,
             kept: kept::all(link)?,
         })

@@ -5,14 +5,15 @@
 use std::panic::resume_unwind;
 
 use machine::rows::{
-    Body, BudgetKey, BudgetRow, CommandRow, Entry, EntryMark, Episode, Flow, FlowNode, Gate,
-    GateKey, Halt, InboxRow, JournalLine, Kept, Lane, LaneName, LedgerRow, Node, Repeats,
-    Reservation, Run, Session, Step, Task, Timer, TimerKind, Transcript,
+    Approval, Body, BudgetKey, BudgetRow, CommandRow, Entry, EntryMark, Episode, Flow, FlowNode,
+    Gate, GateKey, Grant, Halt, InboxRow, JournalLine, Kept, Lane, LaneName, LedgerRow, Node,
+    Repeats, Reservation, Run, Session, Step, Task, Timer, TimerKind, Transcript,
 };
 use machine::{Rows, Tx};
 use rusqlite::params;
 use types::{
-    FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, Spend, TaskId, Timestamp,
+    AgentId, ApprovalId, FlowId, Hash, MessageId, NodeId, RunId, SessionId, SessionKey, Spend,
+    TaskId, Timestamp,
 };
 
 use super::ask;
@@ -164,6 +165,23 @@ impl Rows for SqlTx<'_> {
         must(put::gate(self.link, gate));
     }
 
+    fn approval(&mut self, id: ApprovalId) -> Option<Approval> {
+        self.row(by_key!(approvals, "id = ?1"), [Text(id)], columns::approval)
+    }
+
+    fn put_approval(&mut self, approval: &Approval) {
+        must(put::approval(self.link, approval));
+    }
+
+    fn add_grant(&mut self, grant: &Grant) {
+        must(put::grant(self.link, grant));
+    }
+
+    fn delete_grant(&mut self, agent: &AgentId, pattern: &str) -> bool {
+        let sql = "delete from grants where agent = ?1 and pattern = ?2";
+        must(self.link.run(sql, params![Text(agent), pattern])) > 0
+    }
+
     fn halt(&mut self, run: RunId) -> Option<Halt> {
         self.row(by_key!(halts, "run_id = ?1"), [Text(run)], columns::halt)
     }
@@ -290,6 +308,19 @@ impl Rows for SqlTx<'_> {
 }
 
 impl Tx for SqlTx<'_> {
+    fn pending_approvals(&mut self, run: RunId) -> Vec<Approval> {
+        let sql = concat!(
+            "select ",
+            columns!(approvals),
+            " from approvals where run_id = ?1 and state = 'pending' order by step_n"
+        );
+        must(self.link.rows(sql, [Text(run)], columns::approval))
+    }
+
+    fn grants(&mut self, agent: &AgentId, limit: usize) -> Vec<Grant> {
+        must(open_rows::grants(self.link, Some(agent), limit))
+    }
+
     fn open_halts(&mut self, root: Option<&SessionKey>, limit: usize) -> Vec<Halt> {
         must(open_rows::halts(self.link, root, limit))
     }

@@ -231,7 +231,7 @@ impl Twins {
 
     fn call(&mut self, n: u32, name: &str, plan: CallPlan) -> PlannedCall {
         let (name, arguments) = (name.to_owned(), "{}".to_owned());
-        PlannedCall { call_id: format!("call_{n}"), name, arguments, plan }
+        PlannedCall { call_id: format!("call_{n}"), name, arguments, command: None, plan }
     }
 
     fn tool(&mut self, n: u32) -> PlannedCall {

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use tools::sandbox::Mode;
 use types::{AgentId, Budget, Thinking};
 
+use super::approvals::ExecRules;
 use super::bootstrap::{Bootstrap, BootstrapBounds};
 use super::compaction::Compaction;
 use super::inventory;
@@ -125,6 +126,8 @@ pub struct AgentTools {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ExecOf {
     pub sandbox: Option<Mode>,
+    #[serde(flatten)]
+    pub rules: ExecRules,
 }
 
 /// As which agents a session may spawn children. Always as its own.
@@ -256,7 +259,10 @@ impl Draft {
                 profile: s.word("profile", Profile::ALL, &[]),
                 lists: ToolLists::read(s),
                 loop_detection: s.section("loopDetection", LoopDetectionOf::read),
-                exec: s.section("exec", |s| ExecOf { sandbox: s.word("sandbox", Mode::ALL, &[]) }),
+                exec: s.section("exec", |s| ExecOf {
+                    sandbox: s.word("sandbox", Mode::ALL, &[]),
+                    rules: ExecRules::read(s),
+                }),
             }),
         };
         let (workspace, default) = (s.path("workspace"), s.flag("default"));

@@ -19,6 +19,7 @@
 
 mod agents;
 mod auth;
+mod approvals;
 mod between;
 mod bootstrap;
 mod compaction;
@@ -55,6 +56,7 @@ use serde_json::Value;
 pub use agents::{
     Agent, AgentDefaults, AgentSubagents, AgentTools, Agents, AllowAgents, ExecOf, Subagents,
 };
+pub use approvals::ExecRules;
 pub use between::{AgentToAgent, Exchange, SessionTools};
 pub use bootstrap::{Bootstrap, BootstrapBounds};
 pub use compaction::{Compaction, MemoryFlush};

@@ -6,6 +6,7 @@ use serde::Serialize;
 use tools::sandbox;
 use types::word_enum;
 
+use super::approvals::ExecRules;
 use super::between::{AgentToAgent, Exchange, SessionTools};
 use super::section::Section;
 use super::tool_lists::{LoopDetection, Profile, SubagentTools, ToolLists};
@@ -118,6 +119,8 @@ pub struct Exec {
     pub sandbox_backend: sandbox::Backend,
     /// Folders that may be read inside, beside those of the system.
     pub sandbox_read: Vec<PathBuf>,
+    #[serde(flatten)]
+    pub rules: ExecRules,
     pub apply_patch: ApplyPatch,
 }
 
@@ -143,6 +146,7 @@ impl Tools {
                     .word("sandboxBackend", sandbox::Backend::ALL, &[])
                     .unwrap_or(sandbox::Backend::Auto),
                 sandbox_read: s.paths("sandboxRead").unwrap_or_default(),
+                rules: ExecRules::read(s),
                 apply_patch: s.section("applyPatch", |s| ApplyPatch {
                     enabled: s.flag("enabled").unwrap_or(true),
                 }),

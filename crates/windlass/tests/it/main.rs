@@ -2,6 +2,7 @@
 
 mod big;
 mod blank;
+mod approvals;
 mod bootstrap;
 mod budget;
 mod chat;
