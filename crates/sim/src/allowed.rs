@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use machine::policy::{Policy, grants};
-use machine::rows::{ApprovalState, EntryKind, Run, Session, StepState};
+use machine::rows::{EntryKind, Run, Session, StepState};
 use types::{Access, EffectClass, RunId, SessionKey};
 
 use crate::world::Sim;
@@ -64,17 +64,18 @@ fn repeated(sim: &Sim) {
             *orders.entry(&session.root_key).or_default() += 1;
         }
     }
-    // What a person has not allowed is another result, and comes at any time: those are left out.
-    let refused = world.approvals.iter().filter(|row| row.state != ApprovalState::Allowed);
-    let refused: BTreeSet<&SessionKey> = refused.map(|row| &row.session_key).collect();
+    // Where people are asked, results come in another order than that of the calls: those are left
+    // out.
+    let asked = world.approvals.iter().map(|row| &row.session_key);
+    let asked: BTreeSet<&SessionKey> = asked.collect();
     let mut made: BTreeMap<(&SessionKey, &str), u32> = BTreeMap::new();
     for step in &world.steps {
         let run = runs[&step.run];
         // What only looks may look again once something was changed; what the machine does itself
         // has another result each time.
         let counts = matches!(step.effect, Some(effect) if TOUCHING.contains(&effect));
-        let clear = refused.contains(&run.session_key);
-        if !counts || clear || orders.get(&run.root_key) != Some(&1) {
+        let by_answers = asked.contains(&run.session_key);
+        if !counts || by_answers || orders.get(&run.root_key) != Some(&1) {
             continue;
         }
         let (session, name) = (&run.session_key, step.name.as_deref().unwrap_or_default());
