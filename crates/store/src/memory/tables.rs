@@ -274,7 +274,7 @@ impl Tables {
             }
         }
         let waits = row.state == StepState::Waiting;
-        assert!(!waits || row.waits_on.is_some(), "{key:?}: waiting says on what");
+        assert!(!waits || tool, "{key:?}: no model call waits");
         if let Some(message) = row.waits_on {
             let by = self.sent.get(&message).copied().unwrap_or(key);
             assert_eq!(by, key, "{message} is sent twice");
