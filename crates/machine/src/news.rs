@@ -12,19 +12,9 @@ impl Notice {
             Notice::Accepted { session, message, kind } => {
                 ("accepted", message.to_string(), json!({ "session": session, "kind": kind }))
             }
-            Notice::ModelCallFailed { run, error, retry_in_ms, .. } => (
-                "model.failed",
-                run.to_string(),
-                json!({ "error": error, "retryInMs": retry_in_ms }),
-            ),
-            Notice::ModelSwitched { run, asked, from, to, reason, .. } => (
-                "model.switched",
-                run.to_string(),
-                json!({ "asked": asked, "from": from, "to": to, "reason": reason }),
-            ),
-            Notice::ModelDiffers { run, asked, answered, .. } => {
-                ("model.differs", run.to_string(), json!({ "asked": asked, "answered": answered }))
-            }
+            Notice::ModelCallFailed { .. }
+            | Notice::ModelSwitched { .. }
+            | Notice::ModelDiffers { .. } => return self.line_of_a_model(),
             Notice::RunQueued { .. }
             | Notice::GaveWay { .. }
             | Notice::RunStarted { .. }
@@ -60,10 +50,8 @@ impl Notice {
             | Notice::FlowNodeStarted { .. }
             | Notice::FlowNodeEnded { .. }
             | Notice::FlowEnded { .. } => return self.line_of_a_flow(),
-            Notice::ApprovalAsked(approval) => return asked_line(approval),
-            Notice::ApprovalEnded(approval) => return ended_line(approval),
-            Notice::GrantRevoked { agent, pattern, by } => {
-                ("approval.revoked", agent.to_string(), json!({ "pattern": pattern, "by": by }))
+            Notice::ApprovalAsked(_) | Notice::ApprovalEnded(_) | Notice::GrantRevoked { .. } => {
+                return self.line_of_an_approval();
             }
             Notice::QueueWait { .. }
             | Notice::OverBudget { .. }
@@ -81,6 +69,40 @@ impl Notice {
             | Notice::SessionChanged { .. } => return self.line_of_a_session(),
         };
         (kind, subject, detail.to_string())
+    }
+
+    /// The line of news about a model.
+    fn line_of_a_model(&self) -> (&'static str, String, String) {
+        let (kind, subject, detail) = match self {
+            Notice::ModelCallFailed { run, error, retry_in_ms, .. } => (
+                "model.failed",
+                run.to_string(),
+                json!({ "error": error, "retryInMs": retry_in_ms }),
+            ),
+            Notice::ModelSwitched { run, asked, from, to, reason, .. } => (
+                "model.switched",
+                run.to_string(),
+                json!({ "asked": asked, "from": from, "to": to, "reason": reason }),
+            ),
+            Notice::ModelDiffers { run, asked, answered, .. } => {
+                ("model.differs", run.to_string(), json!({ "asked": asked, "answered": answered }))
+            }
+            other => unreachable!("{other:?} has its line elsewhere"),
+        };
+        (kind, subject, detail.to_string())
+    }
+
+    /// The line of news about what a person has to allow.
+    fn line_of_an_approval(&self) -> (&'static str, String, String) {
+        match self {
+            Notice::ApprovalAsked(approval) => asked_line(approval),
+            Notice::ApprovalEnded(approval) => ended_line(approval),
+            Notice::GrantRevoked { agent, pattern, by } => {
+                let detail = json!({ "pattern": pattern, "by": by });
+                ("approval.revoked", agent.to_string(), detail.to_string())
+            }
+            other => unreachable!("{other:?} has its line elsewhere"),
+        }
     }
 
     fn word_of_a_node(&self) -> &'static str {

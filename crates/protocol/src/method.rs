@@ -102,8 +102,10 @@ methods! {
     ExecApprovalList(approvals::ListParams)   = "exec.approval.list", APPROVALS, "<=2026.7";
     ExecApprovalGet(approvals::GetParams)     = "exec.approval.get",  APPROVALS, "<=2026.7";
     ExecApprovalResolve(approvals::ResolveParams) = "exec.approval.resolve", APPROVALS, "<=2026.7";
-    ExecApprovalGrantsList(approvals::GrantsParams) = "exec.approval.grants.list", APPROVALS, "2026.9";
-    ExecApprovalGrantsRevoke(approvals::RevokeParams) = "exec.approval.grants.revoke", APPROVALS, "2026.9";
+    ExecApprovalGrantsList(approvals::GrantsParams)
+        = "exec.approval.grants.list", APPROVALS, "2026.9";
+    ExecApprovalGrantsRevoke(approvals::RevokeParams)
+        = "exec.approval.grants.revoke", APPROVALS, "2026.9";
     UsageReport(usage::ReportParams)          = "usage.report",       READ,  "windlass 0.1";
     BudgetsList(usage::BudgetsParams)         = "budgets.list",       READ,  "windlass 0.1";
     BudgetsRaise(usage::RaiseParams)          = "budgets.raise",      ADMIN, "windlass 0.1";

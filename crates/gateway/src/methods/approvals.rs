@@ -42,7 +42,7 @@ pub async fn list(gateway: &Gateway, params: ListParams) -> Result<ListResult, E
 }
 
 /// The head of a session's tree.
-pub(super) fn root_of(rows: &dyn Query, key: &SessionKey) -> Result<SessionKey, StoreError> {
+fn root_of(rows: &dyn Query, key: &SessionKey) -> Result<SessionKey, StoreError> {
     Ok(rows.session(key)?.map_or_else(|| key.clone(), |session| session.root_key))
 }
 
@@ -122,11 +122,33 @@ async fn find(gateway: &Gateway, id: String) -> Result<rows::Approval, ErrorShap
     })
 }
 
-/// The question of an id, or of enough of its beginning.
-pub(super) fn named(
+/// The question that a person means in a conversation: of this id, or the only one that waits.
+pub(super) fn meant(
     rows: &dyn Query,
-    id: &str,
+    session: &SessionKey,
+    id: Option<&str>,
 ) -> Result<Result<rows::Approval, Unnamed>, StoreError> {
+    match id {
+        Some(id) => named(rows, id),
+        None => only(rows, session),
+    }
+}
+
+/// What waits in a conversation and below it, in words.
+pub(super) fn waiting(
+    rows: &dyn Query,
+    session: &SessionKey,
+    now: Timestamp,
+) -> Result<String, StoreError> {
+    let waiting = pending(rows, session)?;
+    if waiting.is_empty() {
+        return Ok("Nothing waits to be allowed.".to_owned());
+    }
+    Ok(waiting.iter().map(|row| line(row, now)).collect::<Vec<_>>().join("\n"))
+}
+
+/// The question of an id, or of enough of its beginning.
+fn named(rows: &dyn Query, id: &str) -> Result<Result<rows::Approval, Unnamed>, StoreError> {
     let none = || Unnamed::None(id.to_owned());
     if let Ok(whole) = id.parse::<ApprovalId>() {
         let filter = ApprovalFilter { id: Some(whole), root: None, pending: false, limit: 1 };
@@ -146,7 +168,7 @@ pub(super) fn named(
 }
 
 /// The only question that waits in a conversation and below it.
-pub(super) fn only(
+fn only(
     rows: &dyn Query,
     session: &SessionKey,
 ) -> Result<Result<rows::Approval, Unnamed>, StoreError> {
@@ -162,10 +184,7 @@ pub(super) fn only(
 }
 
 /// What waits in a conversation and below it, newest first.
-pub(super) fn pending(
-    rows: &dyn Query,
-    session: &SessionKey,
-) -> Result<Vec<rows::Approval>, StoreError> {
+fn pending(rows: &dyn Query, session: &SessionKey) -> Result<Vec<rows::Approval>, StoreError> {
     let root = Some(root_of(rows, session)?);
     rows.approvals(&ApprovalFilter { id: None, root, pending: true, limit: SCAN_MAX })
 }
@@ -180,7 +199,7 @@ fn short(id: ApprovalId) -> String {
 }
 
 /// A line about a question that waits.
-pub(super) fn line(row: &rows::Approval, now: Timestamp) -> String {
+fn line(row: &rows::Approval, now: Timestamp) -> String {
     let left = row.expires.since(now).as_secs().div_ceil(60);
     let of = if row.session_key == row.root_key {
         String::new()

@@ -12,6 +12,7 @@ use machine::queue::{Drop, QueueWish};
 use machine::rows::EndReason;
 use machine::{Answer, Limits};
 use protocol::ErrorShape;
+use protocol::approvals::Decision;
 use protocol::command::{
     self, Command, Context, Handle, Model, Queue, QueueDrop, QueueSettings, Subagents, Think,
     Victims, WrongForm,
@@ -248,26 +249,8 @@ impl Asked<'_> {
                     target: target(task),
                 })?
             }
-            Command::Approvals => {
-                let waiting = approvals::pending(self.rows, self.key)?;
-                let lines = waiting.iter().map(|row| approvals::line(row, self.now));
-                let lines = lines.collect::<Vec<_>>().join("\n");
-                tell(if lines.is_empty() {
-                    "Nothing waits to be allowed.".to_owned()
-                } else {
-                    lines
-                })
-            }
-            Command::Approve { id, decision } => {
-                let found = match id {
-                    Some(id) => approvals::named(self.rows, &id)?,
-                    None => approvals::only(self.rows, self.key)?,
-                };
-                match found {
-                    Ok(row) => Act::Decide(row.id, approvals::decision(decision)),
-                    Err(why) => wrong_form(why.to_string()),
-                }
-            }
+            Command::Approvals => tell(approvals::waiting(self.rows, self.key, self.now)?),
+            Command::Approve { id, decision } => self.decide(id.as_deref(), decision)?,
             // Those are no questions.
             Command::Help
             | Command::Agents
@@ -280,6 +263,14 @@ impl Asked<'_> {
             | Command::Subagents(Subagents::Kill(Victims::All) | Subagents::Spawn { .. }) => {
                 tell(command::help())
             }
+        })
+    }
+
+    /// Answers the question that is meant.
+    fn decide(&self, id: Option<&str>, decision: Decision) -> Told<Act> {
+        Ok(match approvals::meant(self.rows, self.key, id)? {
+            Ok(row) => Act::Decide(row.id, approvals::decision(decision)),
+            Err(why) => wrong_form(why.to_string()),
         })
     }
 

@@ -5,15 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use machine::check::{EntryHead, World};
 use machine::rows::{
-    Approval, ApprovalState, BudgetKey, BudgetScope, CommandRow, EntryKind, Episode, Flow,
-    FlowNode, GateState, Grant, Halt, InboxState, LedgerRow, NodeState, Run, Session, Step,
-    StepKind, StepState, Task, Transcript,
+    Approval, BudgetKey, BudgetScope, CommandRow, EntryKind, Episode, Flow, FlowNode, GateState,
+    Grant, Halt, InboxState, LedgerRow, NodeState, Run, Session, Step, StepKind, StepState, Task,
+    Transcript,
 };
 use machine::status::{Activity, activity};
 use types::{FlowId, Hash, MessageId, RunId, SessionId, SessionKey, SpendBy, TaskId, Timestamp};
 
 use super::tables::Tables;
-use super::tx::RUN_MIN;
 use crate::error::StoreError;
 use crate::query::Query;
 use crate::view::{
@@ -404,24 +403,7 @@ impl Query for Tables {
     }
 
     fn lines(&self, before: Timestamp, limit: usize) -> Result<Vec<LineView>, StoreError> {
-        let runs = self.queue.keys().filter_map(|(_, _, id)| self.runs.get(id));
-        let waiting = runs.filter_map(|run| {
-            let (since, rank) = (run.lined?, run.rank?);
-            let ahead = self.queue.range((run.lane, i64::MIN, RUN_MIN)..(run.lane, rank, run.id));
-            let place = u32::try_from(ahead.count()).unwrap_or(u32::MAX).saturating_add(1);
-            (since <= before).then(|| LineView {
-                run: run.id,
-                wire_id: run.wire_id.clone(),
-                session_key: run.session_key.clone(),
-                lane: run.lane,
-                place,
-                since,
-            })
-        });
-        let mut waiting: Vec<LineView> = waiting.collect();
-        waiting.sort_by_key(|line| (line.since, line.run));
-        waiting.truncate(limit);
-        Ok(waiting)
+        Ok(self.in_line(before, limit))
     }
 
     fn kept(&self, root: &SessionKey, hash: Hash) -> Result<Option<String>, StoreError> {
@@ -429,15 +411,7 @@ impl Query for Tables {
     }
 
     fn approvals(&self, filter: &ApprovalFilter) -> Result<Vec<Approval>, StoreError> {
-        let wanted = |row: &&Approval| {
-            filter.id.is_none_or(|id| row.id == id)
-                && filter.root.as_ref().is_none_or(|key| row.root_key == *key)
-                && (!filter.pending || row.state == ApprovalState::Pending)
-        };
-        let mut found: Vec<Approval> = self.approvals.values().filter(wanted).cloned().collect();
-        found.sort_by_key(|row| Reverse((row.asked, row.id)));
-        found.truncate(filter.limit);
-        Ok(found)
+        Ok(self.approvals_like(filter))
     }
 
     fn grants(&self, limit: usize) -> Result<Vec<Grant>, StoreError> {

@@ -11,11 +11,12 @@ use machine::rows::{
 use machine::run::{Phase, WaitKind};
 use types::{
     AgentId, ApprovalId, FlowId, Hash, MessageId, NodeId, NodeName, RunId, SessionId, SessionKey,
-    TaskId,
+    TaskId, Timestamp,
 };
 
 use super::table::Table;
-use crate::view::{EntryView, JournalView};
+use super::tx::RUN_MIN;
+use crate::view::{ApprovalFilter, EntryView, JournalView, LineView};
 
 /// Defines the set of tables, and marks that go through all of them.
 macro_rules! tables {
@@ -215,6 +216,41 @@ impl Tables {
         let open = old.is_none_or(|old| old == ApprovalState::Pending);
         assert!(open, "{} would be decided twice", row.id);
         self.approvals.put(row.id, row.clone());
+    }
+
+    /// Runs that have stood in line since `before`, longest first.
+    pub fn in_line(&self, before: Timestamp, limit: usize) -> Vec<LineView> {
+        let runs = self.queue.keys().filter_map(|(_, _, id)| self.runs.get(id));
+        let waiting = runs.filter_map(|run| {
+            let (since, rank) = (run.lined?, run.rank?);
+            let ahead = self.queue.range((run.lane, i64::MIN, RUN_MIN)..(run.lane, rank, run.id));
+            let place = u32::try_from(ahead.count()).unwrap_or(u32::MAX).saturating_add(1);
+            (since <= before).then(|| LineView {
+                run: run.id,
+                wire_id: run.wire_id.clone(),
+                session_key: run.session_key.clone(),
+                lane: run.lane,
+                place,
+                since,
+            })
+        });
+        let mut waiting: Vec<LineView> = waiting.collect();
+        waiting.sort_by_key(|line| (line.since, line.run));
+        waiting.truncate(limit);
+        waiting
+    }
+
+    /// Questions, newest first.
+    pub fn approvals_like(&self, filter: &ApprovalFilter) -> Vec<Approval> {
+        let wanted = |row: &&Approval| {
+            filter.id.is_none_or(|id| row.id == id)
+                && filter.root.as_ref().is_none_or(|key| row.root_key == *key)
+                && (!filter.pending || row.state == ApprovalState::Pending)
+        };
+        let mut found: Vec<Approval> = self.approvals.values().filter(wanted).cloned().collect();
+        found.sort_by_key(|row| std::cmp::Reverse((row.asked, row.id)));
+        found.truncate(filter.limit);
+        found
     }
 
     /// What was allowed for good, to one agent or to all, by agent and pattern.

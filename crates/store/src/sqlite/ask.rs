@@ -14,7 +14,7 @@ use super::budget;
 use super::columns::{self, Columns, Text, columns, int, number};
 use super::link::Link;
 use super::summed::Summed;
-use super::{kept, messages, open_rows, sessions, tasks};
+use super::{approvals, kept, messages, open_rows, sessions, tasks};
 use crate::error::StoreError;
 use crate::query::Query;
 use crate::view::{
@@ -459,23 +459,11 @@ impl Query for Snapshot<'_> {
     }
 
     fn approvals(&self, filter: &ApprovalFilter) -> Result<Vec<Approval>, StoreError> {
-        let sql = concat!(
-            "select ",
-            columns!(approvals),
-            " from approvals where (?1 is null or id = ?1) and (?2 is null or root_key = ?2) \
-             and (not ?3 or state = 'pending') order by asked_ms desc, id desc limit ?4"
-        );
-        let params = params![
-            filter.id.map(Text),
-            filter.root.as_ref().map(Text),
-            filter.pending,
-            int(filter.limit as u64)
-        ];
-        self.link.rows(sql, params, columns::approval)
+        approvals::list(self.link, filter)
     }
 
     fn grants(&self, limit: usize) -> Result<Vec<Grant>, StoreError> {
-        open_rows::grants(self.link, None, limit)
+        approvals::grants(self.link, None, limit)
     }
 
     fn halt(&self, run: RunId) -> Result<Option<Halt>, StoreError> {
@@ -590,8 +578,8 @@ impl Query for Snapshot<'_> {
                 budget::read_reservation,
             )?,
             gates: link.rows(all!(gates, "provider, account, model"), [], columns::gate)?,
-            approvals: link.rows(all!(approvals, "id"), [], columns::approval)?,
-            grants: link.rows(all!(grants, "agent, pattern"), [], columns::grant)?,
+            approvals: approvals::all(link)?,
+            grants: approvals::grants(link, None, usize::MAX)?,
             halts: link.rows(all!(halts, "run_id"), [], columns::halt)?,
             kept: kept::all(link)?,
         })

@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use machine::queue::QueueWish;
 use machine::rows::{
-    Approval, Base, Clip, CommandRow, Episode, Flow, FlowNode, Gate, GateKey, Grant, Halt,
-    InboxRow, Lane, LedgerRow, Node, Repeats, Run, Session, Step, Task, Timer, Transcript,
+    Base, Clip, CommandRow, Episode, Flow, FlowNode, Gate, GateKey, Halt, InboxRow, Lane,
+    LedgerRow, Node, Repeats, Run, Session, Step, Task, Timer, Transcript,
 };
 use machine::run::Phase;
 use rusqlite::types::{FromSql, ToSqlOutput, Type, Value};
@@ -94,13 +94,6 @@ macro_rules! columns {
     (gates) => {
         "provider, account, model, state, kind, reopen_ms, probe_run, strikes, closed_ms, reason, \
          window_ms, requests, tokens"
-    };
-    (approvals) => {
-        "id, run_id, step_n, session_key, root_key, origin, tool, command, patterns, state, \
-         decided_by, asked_ms, expires_ms, decided_ms"
-    };
-    (grants) => {
-        "agent, pattern, by, at_ms"
     };
     (halts) => {
         "run_id, root_key, state, asked_ms, looked_ms, pids, calls, looks"
@@ -431,29 +424,6 @@ pub fn run(c: &mut Columns<'_, '_>) -> Result<Run> {
         answered: c.get()?,
         switched: c.get()?,
     })
-}
-
-pub fn approval(c: &mut Columns<'_, '_>) -> Result<Approval> {
-    Ok(Approval {
-        id: c.parsed()?,
-        run: c.parsed()?,
-        step: c.get()?,
-        session_key: c.parsed()?,
-        root_key: c.parsed()?,
-        origin: c.get()?,
-        tool: c.get()?,
-        command: c.get()?,
-        patterns: c.json_or_none()?.unwrap_or_default(),
-        state: c.parsed()?,
-        by: c.get()?,
-        asked: c.time()?,
-        expires: c.time()?,
-        decided: c.time_or_none()?,
-    })
-}
-
-pub fn grant(c: &mut Columns<'_, '_>) -> Result<Grant> {
-    Ok(Grant { agent: c.parsed()?, pattern: c.get()?, by: c.get()?, at: c.time()? })
 }
 
 pub fn halt(c: &mut Columns<'_, '_>) -> Result<Halt> {

@@ -11,6 +11,7 @@
 //! - A commit that was answered is synced.
 //! - After an I/O error nobody is answered again; the next start finds out what was written.
 
+mod approvals;
 mod ask;
 mod ballast;
 mod budget;
@@ -28,6 +29,7 @@ mod open_rows;
 mod place;
 mod put;
 mod readers;
+mod rows;
 mod sessions;
 mod tasks;
 mod summed;

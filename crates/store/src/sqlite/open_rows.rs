@@ -1,9 +1,9 @@
 //! What an audit looks at, in SQL: so that it reads what is open, and not years of what has ended.
 
 use machine::check::{EntryHead, World};
-use machine::rows::{Grant, Halt};
+use machine::rows::Halt;
 use rusqlite::params;
-use types::{AgentId, SessionKey, Timestamp};
+use types::{SessionKey, Timestamp};
 
 use super::ask::with_edges;
 use super::columns::{self, Columns, Text, columns, int};
@@ -139,18 +139,4 @@ fn head(c: &mut Columns<'_, '_>) -> rusqlite::Result<EntryHead> {
         tokens: c.count()?,
         silent: c.get()?,
     })
-}
-
-/// What was allowed for good, to one agent or to all, by agent and pattern.
-pub fn grants(
-    link: Link<'_>,
-    agent: Option<&AgentId>,
-    limit: usize,
-) -> Result<Vec<Grant>, StoreError> {
-    let sql = concat!(
-        "select ",
-        columns!(grants),
-        " from grants where (?1 is null or agent = ?1) order by agent, pattern limit ?2"
-    );
-    link.rows(sql, params![agent.map(Text), int(limit as u64)], columns::grant)
 }

@@ -2,8 +2,8 @@
 //! that would go back in a run's life is refused.
 
 use machine::rows::{
-    Approval, CommandRow, Entry, Episode, Flow, FlowNode, Gate, Grant, Halt, InboxRow, JournalLine,
-    Lane, LedgerRow, Node, Repeats, Run, Session, Step, Task, Timer, Transcript,
+    CommandRow, Entry, Episode, Flow, FlowNode, Gate, Halt, InboxRow, JournalLine, Lane, LedgerRow,
+    Node, Repeats, Run, Session, Step, Task, Timer, Transcript,
 };
 use rusqlite::params;
 use types::Hash;
@@ -244,41 +244,6 @@ pub fn run(link: Link<'_>, row: &Run) -> Put {
         row.switched,
     ];
     one(RUNS.put(link, params)?, || format!("{} would go back in its life", row.id))
-}
-
-pub fn approval(link: Link<'_>, row: &Approval) -> Put {
-    let sql = concat!(
-        upsert!(
-            approvals,
-            "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14",
-            "id",
-            "state = excluded.state, decided_by = excluded.decided_by, \
-             decided_ms = excluded.decided_ms"
-        ),
-        " where state = 'pending'"
-    );
-    let params = params![
-        Text(row.id),
-        Text(row.run),
-        row.step,
-        Text(&row.session_key),
-        Text(&row.root_key),
-        row.origin,
-        row.tool,
-        row.command,
-        json(&row.patterns),
-        row.state.as_str(),
-        row.by,
-        row.asked.ms(),
-        row.expires.ms(),
-        row.decided.map(|at| at.ms()),
-    ];
-    one(link.run(sql, params)?, || format!("{} would be decided twice", row.id))
-}
-
-pub fn grant(link: Link<'_>, row: &Grant) -> Put {
-    let sql = concat!(insert!(grants, "?1, ?2, ?3, ?4"), " on conflict do nothing");
-    link.run(sql, params![Text(&row.agent), row.pattern, row.by, row.at.ms()]).map(drop)
 }
 
 pub fn halt(link: Link<'_>, row: &Halt) -> Put {
