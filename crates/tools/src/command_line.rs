@@ -65,7 +65,8 @@ fn programs(text: &str) -> Option<Vec<Vec<String>>> {
 fn is_program(word: &Word) -> bool {
     let text = word.text.as_str();
     let depends = text.is_empty() || text.contains(['=', '*', '?', '[', '~']);
-    !depends && !BUILTINS.contains(&text) && !(word.plain && KEYWORDS.contains(&text))
+    let of_the_shell = BUILTINS.contains(&text) || word.plain && KEYWORDS.contains(&text);
+    !(depends || of_the_shell)
 }
 
 /// A piece of a command.

@@ -189,7 +189,7 @@ pub fn patterns_for(command: &CommandLine, allowed: &[&[String]]) -> Vec<String>
             continue;
         }
         let pattern = match words.as_slice() {
-            [program, first, ..] if ![program, first].iter().any(|word| odd(word)) => {
+            [program, first, ..] if ![program, first].iter().any(odd) => {
                 format!("{program} {first} *")
             }
             [program] if !odd(&program) => program.clone(),

@@ -33,11 +33,11 @@ fn pin(bench: &mut Bench, run: RunId, prefix: &str, tokens: u64) {
 
 /// The first entry and the prefix of the call that the last event has sent out.
 fn sent(bench: &Bench) -> (i64, types::Hash) {
-    let calls = bench.done.actions.iter().filter_map(|action| match action {
+    let mut calls = bench.done.actions.iter().filter_map(|action| match action {
         Action::CallModel(call) => Some((call.shown.spans.last()?.first_seq, call.prefix)),
         _ => None,
     });
-    calls.last().expect("a call goes out")
+    calls.next_back().expect("a call goes out")
 }
 
 fn transcript(bench: &Bench) -> &Transcript {
@@ -51,11 +51,11 @@ fn episodes(bench: &Bench) -> Vec<&Episode> {
 }
 
 fn said(bench: &Bench) -> (EpisodeReason, bool, u64) {
-    let news = bench.done.notices.iter().filter_map(|notice| match notice {
+    let mut news = bench.done.notices.iter().filter_map(|notice| match notice {
         Notice::Pinned { reason, same, resent, .. } => Some((*reason, *same, *resent)),
         _ => None,
     });
-    news.last().expect("it is said")
+    news.next_back().expect("it is said")
 }
 
 #[test]

@@ -240,13 +240,15 @@ async fn tools_that_are_called_wrongly_or_say_too_much() {
         .say("{tools}")
         .to_brief();
     let told = house.ask(&brief).await;
-    for expected in ["path", "There is no tool `no_such_tool`", "cut"] {
+    for expected in ["path", "There is no tool `no_such_tool`"] {
         assert!(
             told.contains(expected),
             "{expected:?} is not in {}",
-            &told[..told.len().min(4_000)]
+            told.replace("xx", "").chars().take(4_000).collect::<String>()
         );
     }
+    let cut = "kind = 'tool_result' and body like '%bytes cut here%'";
+    assert_eq!(judge::count(&house, "entries", cut), 1, "the model is told what it does not see");
     assert!(told.len() < 500_000, "{} bytes", told.len());
     assert!(!told.contains("root:"), "a file outside of the workspace was read");
     judge::all_is_well(&house, &Default::default()).await;
@@ -260,7 +262,7 @@ async fn a_message_over_the_limit_is_refused_whole() {
     assert!(house.ask(&text).await.starts_with("stub heard"));
     // An argument of a command is bounded by the kernel, so the large one is typed.
     let output = house.run_with_stdin(&["chat"], "big").await;
-    assert!(stderr(&output).contains("1048576"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("16777216"), "{}", stderr(&output));
     let world = judge::all_is_well(&house, &Default::default()).await;
     assert_eq!(world.inbox.len(), 1, "a part of the refused message is stored");
 }

@@ -77,7 +77,7 @@ impl House {
 
     /// Runs a command that reads `input`. `big` stands for three megabytes in one line.
     pub async fn run_with_stdin(&self, args: &[&str], input: &str) -> Output {
-        let input = if input == "big" { "y".repeat(3_000_000) + "\n" } else { input.to_owned() };
+        let input = if input == "big" { "y".repeat(17_000_000) + "\n" } else { input.to_owned() };
         let mut command = self.command(args);
         let done = tokio::task::spawn_blocking(move || {
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
