@@ -216,7 +216,7 @@ mod tests {
                 serde_path_to_error, sha2, thiserror, uuid",
             ),
             ("windlass-gateway", "rusqlite", "SQL appears only in store, and over notes in tools"),
-            ("windlass-store", "reqwest", "HTTP clients appear only in providers and tools"),
+            ("windlass-store", "reqwest", "HTTP clients are in providers, tools and mcp"),
         ] {
             let found = arrow(from, to, None, &[]);
             let from = from.trim_start_matches("windlass-");
