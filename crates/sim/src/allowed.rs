@@ -6,6 +6,7 @@ use machine::policy::{Policy, grants};
 use machine::rows::{EntryKind, Run, Session, StepState};
 use types::{Access, EffectClass, RunId, SessionKey};
 
+use crate::plan::has_questions;
 use crate::world::Sim;
 
 const TOUCHING: &[EffectClass] =
@@ -51,6 +52,10 @@ fn gives(sim: &Sim, above: &Session, child: &Session) {
 /// No session has made the same call with the same result more often in a row than it may. An
 /// order from outside clears the counts of its tree, so only trees that had one are looked at.
 fn repeated(sim: &Sim) {
+    if has_questions(sim.seed) {
+        // A call of one name is now this command and now that, and is answered at any time.
+        return;
+    }
     let world = &sim.disk.world;
     let runs: BTreeMap<RunId, &Run> = world.runs.iter().map(|run| (run.id, run)).collect();
     let mut orders: BTreeMap<&SessionKey, u32> = BTreeMap::new();
@@ -64,18 +69,13 @@ fn repeated(sim: &Sim) {
             *orders.entry(&session.root_key).or_default() += 1;
         }
     }
-    // Where people are asked, results come in another order than that of the calls: those are left
-    // out.
-    let asked = world.approvals.iter().map(|row| &row.session_key);
-    let asked: BTreeSet<&SessionKey> = asked.collect();
     let mut made: BTreeMap<(&SessionKey, &str), u32> = BTreeMap::new();
     for step in &world.steps {
         let run = runs[&step.run];
         // What only looks may look again once something was changed; what the machine does itself
         // has another result each time.
         let counts = matches!(step.effect, Some(effect) if TOUCHING.contains(&effect));
-        let by_answers = asked.contains(&run.session_key);
-        if !counts || by_answers || orders.get(&run.root_key) != Some(&1) {
+        if !counts || orders.get(&run.root_key) != Some(&1) {
             continue;
         }
         let (session, name) = (&run.session_key, step.name.as_deref().unwrap_or_default());

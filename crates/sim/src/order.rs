@@ -57,6 +57,16 @@ pub enum What {
 }
 
 impl Order {
+    /// What gives way in a full queue from then on, if it says so.
+    pub fn drops(&self) -> Option<Drop> {
+        match &self.what {
+            What::Change(Change::Patch(patch)) | What::Act { act: Act::Patch(patch), .. } => {
+                patch.queue.flatten()?.drop
+            }
+            _ => None,
+        }
+    }
+
     /// It is given to some session, within so many ms from the beginning.
     fn within(
         rng: &mut Rng,

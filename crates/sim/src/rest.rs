@@ -148,7 +148,10 @@ fn is_result(kind: InboxKind) -> bool {
 fn dropped_is_said(sim: &Sim, row: &InboxRow) -> bool {
     let note = format!("dropped:{}", row.id);
     let said = sim.disk.all_rows().any(|other| other.idem_key == note);
-    said || sim.limits.queue.drop == Drop::Old
+    let of_session =
+        |order: &Order| order.session == row.session_key && order.drops() == Some(Drop::Old);
+    // Whoever has asked for it is not told.
+    said || sim.limits.queue.drop == Drop::Old || sim.orders.iter().any(of_session)
 }
 
 /// What is said to one run, and to no other.
