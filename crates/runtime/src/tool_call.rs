@@ -1,6 +1,6 @@
 //! One tool call: find its arguments, run it, bound the result.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use machine::Event;
 use machine::effect::ToolStart;
@@ -8,6 +8,7 @@ use machine::event::ToolDone;
 use tokio_util::sync::CancellationToken;
 use tools::sandbox::{Mode, Walls};
 use tools::sessions::SessionsCall;
+use tools::workspace::Workspace;
 use tools::{Probe, Tool, ToolContext, ToolOutput};
 use types::{AssistantMessage, Hash, SessionKey};
 
@@ -122,15 +123,34 @@ pub async fn workspace(shared: &Shared, key: &SessionKey) -> Result<PathBuf, Str
         .session(key)
         .await
         .map_err(|error| format!("The session could not be read: {error}"))?;
-    // `join` keeps an absolute `cwd` as it is; the file tools bind it to the workspace.
-    let workspace = match session.and_then(|session| session.cwd) {
-        Some(cwd) => known.workspace.join(cwd),
+    let folder = match session.and_then(|session| session.cwd) {
+        Some(cwd) => {
+            make(&known.workspace).await;
+            inside(&known.workspace, &cwd)?
+        }
         None => known.workspace.clone(),
     };
-    if let Err(error) = tokio::fs::create_dir_all(&workspace).await {
-        tracing::warn!(path = %workspace.display(), %error, "no workspace folder");
+    make(&folder).await;
+    Ok(folder)
+}
+
+async fn make(folder: &Path) {
+    if let Err(error) = tokio::fs::create_dir_all(folder).await {
+        tracing::warn!(path = %folder.display(), %error, "no workspace folder");
     }
-    Ok(workspace)
+}
+
+/// The folder that a spawn's `cwd` means. It is the root of the child's file tools, and a model
+/// chooses it: so it lies in the workspace, wherever a link may lead.
+fn inside(workspace: &Path, cwd: &str) -> Result<PathBuf, String> {
+    let refused = |why: String| {
+        format!(
+            "This session was given `cwd` \"{cwd}\": {why}. It has to lie in the workspace of its \
+             agent; for another folder spawn an agent that has it as `workspace`."
+        )
+    };
+    let root = Workspace::open(workspace).map_err(|error| refused(error.to_string()))?;
+    root.resolve(cwd).map_err(|error| refused(error.to_string()))
 }
 
 /// Runs a tool, or finds out first whether a crash has cut it after it was done.
@@ -157,4 +177,24 @@ async fn run_tool(
         }
     }
     told(tool.call(context, arguments).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_of_a_child_lies_in_the_workspace_of_its_agent() {
+        let folder = tempfile::tempdir().unwrap();
+        let workspace = folder.path().canonicalize().unwrap().join("workspace");
+        std::fs::create_dir(&workspace).unwrap();
+        std::os::unix::fs::symlink("/", workspace.join("out")).unwrap();
+        for cwd in ["sub", "a/b", "./sub", workspace.join("sub").to_str().unwrap()] {
+            assert!(inside(&workspace, cwd).unwrap().starts_with(&workspace), "{cwd}");
+        }
+        for cwd in ["/", "/etc", "..", "sub/../..", "out", "out/etc", "~"] {
+            let refused = inside(&workspace, cwd).unwrap_err();
+            assert!(refused.contains("has to lie in the workspace"), "{cwd}: {refused}");
+        }
+    }
 }
