@@ -18,6 +18,20 @@ async fn crowd(house: &House, count: usize) {
     }
 }
 
+/// Returns `status` once so many wait at the gate, or as it stands after a while: the last of them
+/// is on its way when all are accepted.
+async fn all_at_the_gate(house: &House, count: u64) -> serde_json::Value {
+    let mut status = json!({});
+    for _ in 0..20 {
+        status = house.json(&["status", "--json"]).await.remove(0);
+        if status["gates"][0]["waiting"] == count {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    status
+}
+
 /// One session is refused with a `retry-after`. While it lasts nobody else asks, nobody holds a
 /// slot, and `status` and `doctor` say why; afterwards one finds out, and all are answered.
 #[tokio::test]
@@ -29,7 +43,7 @@ async fn a_rate_limit_is_found_out_by_one() {
     house.stub.set_faults(vec![FaultRule::times(refused, 1)]);
     crowd(&house, 8).await;
 
-    let status = house.json(&["status", "--json"]).await.remove(0);
+    let status = all_at_the_gate(&house, 8).await;
     let gate = &status["gates"][0];
     assert_eq!(gate["gate"], "stub/default/stub-1", "{status}");
     assert_eq!((gate["kind"].as_str(), gate["waiting"].as_u64()), (Some("rate"), Some(8)));
