@@ -16,6 +16,9 @@ use crate::client::{Client, Refused, Target, is_final};
 use crate::commands::watch::{self, Aside, Draft};
 use crate::setup::Setup;
 
+/// How long the last events are waited for when the answer is there.
+const LATE: Duration = Duration::from_millis(500);
+
 /// How long the command goes on trying to come back to a gateway that has gone away. The run goes
 /// on without it.
 const RECONNECT_FOR: Duration = Duration::from_secs(60);
@@ -128,6 +131,16 @@ async fn last_answer(
                 continue;
             }
         };
+        // The answer may overtake what was shown of its making.
+        let late = async {
+            while watch.stream && !watch.over {
+                if let ServerFrame::Event(event) = client.next().await? {
+                    watch.see(event, out)?;
+                }
+            }
+            anyhow::Ok(())
+        };
+        let _late_or_gone = tokio::time::timeout(LATE, late).await;
         // A run that has failed comes as an error, with what is known of it.
         return match (response.payload, response.error) {
             (Some(payload), _) => Ok(serde_json::from_value(payload)?),
@@ -172,6 +185,8 @@ impl Again<'_> {
 /// What is shown while the answer is made, and then.
 struct Watch {
     stream: bool,
+    /// The end of the conversation's run has been seen.
+    over: bool,
     json: bool,
     session: SessionKey,
     draft: Draft,
@@ -181,7 +196,7 @@ struct Watch {
 impl Watch {
     fn new(args: &AgentArgs, json: bool, session: SessionKey) -> Watch {
         let (draft, aside) = (Draft::default(), Aside::default());
-        Watch { stream: args.stream, json, session, draft, aside }
+        Watch { stream: args.stream, over: false, json, session, draft, aside }
     }
 
     /// Shows an event of this conversation.
@@ -201,6 +216,7 @@ impl Watch {
         if !ours {
             return Ok(());
         }
+        self.over |= matches!(&event, Event::Chat(chat) if chat.state.is_terminal());
         if self.json {
             serde_json::to_writer(&mut *out, &frame).map_err(io::Error::from)?;
             writeln!(out)?;

@@ -27,7 +27,7 @@ async fn all_at_the_gate(house: &House, count: u64) -> serde_json::Value {
         if status["gates"][0]["waiting"] == count {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     status
 }
