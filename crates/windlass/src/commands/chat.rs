@@ -28,6 +28,9 @@ const GONE: &str = "the conversation is cut; nothing is lost: `windlass chat` sh
 /// Lines that are read ahead of the gateway. Whoever types is slower; a pipe waits.
 const LINES_AHEAD: usize = 64;
 
+/// How long an answer is waited for of which it is known that it is there.
+const LATE: Duration = Duration::from_millis(500);
+
 /// Pause between two tries to come back.
 const AGAIN: Duration = Duration::from_millis(300);
 
@@ -72,6 +75,7 @@ pub async fn run(args: ChatArgs, setup: &Setup) -> anyhow::Result<()> {
         open: Vec::new(),
         asked: HashMap::new(),
         caught_up: HashSet::new(),
+        unseen: HashSet::new(),
         last: None,
         stopping: false,
     };
@@ -148,6 +152,9 @@ struct Talk {
     asked: HashMap<String, Asked>,
     /// Messages whose answer was asked for because its end was missed.
     caught_up: HashSet<String>,
+    /// Messages that are answered, and whose run's end was not seen: it may come at once, or never
+    /// if another run has answered them.
+    unseen: HashSet<String>,
     /// The answer that was printed last of those.
     last: Option<(Option<Timestamp>, String)>,
     /// Ctrl-C was pressed, and nothing has ended since.
@@ -197,6 +204,15 @@ impl Talk {
                 },
             }
         }
+        // That something is answered may be known before the answer is here.
+        let late = async {
+            while !self.unseen.is_empty() {
+                let frame = self.client.next().await?;
+                self.hear(frame).await?;
+            }
+            anyhow::Ok(())
+        };
+        let _late_or_gone = tokio::time::timeout(LATE, late).await;
         Ok(())
     }
 
@@ -297,6 +313,7 @@ impl Talk {
             return Ok(());
         }
         self.stopping = false;
+        self.unseen.remove(&chat.run_id);
         prompt();
         self.open.retain(|open| open.key != chat.run_id);
         if self.open.is_empty() {
@@ -351,6 +368,9 @@ impl Talk {
                 }
                 // A run that failed has said so; a message that no run has seen has nobody else.
                 let lost = told.error.filter(|_| told.ended_at.is_none());
+                if lost.is_none() && self.open.iter().any(|open| open.key == key) {
+                    self.unseen.insert(key.clone());
+                }
                 self.settle(&key, lost.map(anyhow::Error::msg));
                 Ok(())
             }
