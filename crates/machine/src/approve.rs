@@ -124,7 +124,20 @@ pub fn ask(state: &mut State<'_>, run: RunId, n: u32, command: &CommandLine) {
     state.notices.push(Notice::ApprovalAsked(approval));
 }
 
+/// What a person reads must be what runs: nothing in it may move the cursor, hide, or turn the
+/// direction of the text.
 fn shown(command: &str) -> String {
+    let mut plain = String::with_capacity(command.len());
+    for c in command.chars() {
+        let turns = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{2069}' | '\u{feff}');
+        if c.is_control() && c != '\n' && c != '\t' || turns {
+            plain.extend(c.escape_unicode());
+        } else {
+            plain.push(c);
+        }
+    }
+    let command = plain.as_str();
     match command.char_indices().nth(COMMAND_CHARS_MAX) {
         Some((at, _)) => format!("{} [and {} bytes more]", &command[..at], command.len() - at),
         None => command.to_owned(),
@@ -247,4 +260,18 @@ pub fn wait_kind(state: &mut State<'_>, run: RunId) -> WaitKind {
     let waiting = state.tx().waiting_steps(run);
     let answer = waiting.into_iter().any(|n| state.step(&(run, n)).waits_on.is_some());
     if answer { WaitKind::Reply } else { WaitKind::Approval }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_shown_as_it_is() {
+        assert_eq!(shown("ls -l\n\tcat é"), "ls -l\n\tcat é");
+        assert_eq!(shown("rm x\u{1b}[2K\rls"), "rm x\\u{1b}[2K\\u{d}ls");
+        assert_eq!(shown("a\u{202e}b"), "a\\u{202e}b");
+        let long = shown(&"x".repeat(COMMAND_CHARS_MAX + 5));
+        assert!(long.ends_with("x [and 5 bytes more]"), "{long}");
+    }
 }
