@@ -1,5 +1,6 @@
 //! Lanes and gates of the running gateway: who waits, for what, and who is told.
 
+use std::ops::Range;
 use std::process::Command;
 use std::time::Duration;
 
@@ -9,20 +10,20 @@ use stub::{Failure, Fault, FaultRule, Plan};
 use crate::house::{House, late};
 use crate::judge;
 
-/// Sends a message to each of so many sessions, without waiting for the answers.
-async fn crowd(house: &House, count: usize) {
-    for n in 0..count {
+/// Sends a message to each of these sessions, without waiting for the answers.
+async fn crowd(house: &House, numbers: Range<usize>) {
+    for n in numbers {
         let session = format!("thread:t{n}");
         let message = format!("number {n}");
         house.ok(&["agent", "--session-key", &session, "--message", &message, "--no-wait"]).await;
     }
 }
 
-/// Returns `status` once so many wait at the gate, or as it stands after a while: the last of them
-/// is on its way when all are accepted.
+/// Returns `status` once so many wait at the gate, or as it stands after a while: a message that is
+/// accepted is still on its way to the gate.
 async fn all_at_the_gate(house: &House, count: u64) -> serde_json::Value {
     let mut status = json!({});
-    for _ in 0..20 {
+    for _ in 0..100 {
         status = house.json(&["status", "--json"]).await.remove(0);
         if status["gates"][0]["waiting"] == count {
             break;
@@ -36,12 +37,16 @@ async fn all_at_the_gate(house: &House, count: u64) -> serde_json::Value {
 /// slot, and `status` and `doctor` say why; afterwards one finds out, and all are answered.
 #[tokio::test]
 async fn a_rate_limit_is_found_out_by_one() {
-    let seconds = 12;
+    // Long enough that nine short commands fit into it on a machine that is busy with others.
+    let seconds = 20;
     let mut house = House::build("anthropic-messages", |_| {}).await;
     house.start().await;
     let refused = Fault::Error(Failure { retry_after_s: Some(seconds), ..Failure::status(429) });
     house.stub.set_faults(vec![FaultRule::times(refused, 1)]);
-    crowd(&house, 8).await;
+    // Until it is refused, nobody could know that the others had better wait.
+    crowd(&house, 0..1).await;
+    all_at_the_gate(&house, 1).await;
+    crowd(&house, 1..8).await;
 
     let status = all_at_the_gate(&house, 8).await;
     let gate = &status["gates"][0];
@@ -129,7 +134,7 @@ async fn lists_are_paged_where_the_rows_are() {
     house.start().await;
     let brief = Plan::named("r").spawn([("a", Plan::new().say("done"))]).yield_().say("{results}");
     house.ask(&brief.to_brief()).await;
-    crowd(&house, 5).await;
+    crowd(&house, 0..5).await;
     house.quiet().await;
     let page = house.json(&["sessions", "list", "--limit", "3", "--json"]).await;
     assert_eq!(page.len(), 3);
