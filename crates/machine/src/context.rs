@@ -17,8 +17,9 @@
 //!
 //! - Every new episode sends less than the one before, or sends its entries shorter.
 //! - No tool call is sent without its results.
-//! - From one answer to the next at most [`OVERFLOWS_MAX`] + 1 calls are refused as too long, two
-//!   are made for notes and two for a summary; then the run ends and says what helps.
+//! - From one answer to the next a conversation makes at most [`CALLS_MAX`] calls, with those that
+//!   are refused as too long, those for notes and those for a summary; then the run ends and says
+//!   what helps. Not counted is a call that a provider fails for reasons of its own.
 
 mod fold;
 mod order;
@@ -40,6 +41,9 @@ pub use fold::Plan;
 pub use order::{carry_on, is_order, order};
 pub use projection::{Ask, Projection, Span, of as projection};
 pub use text::clip;
+
+/// Calls from one answer to the next, with that answer.
+pub const CALLS_MAX: u32 = 5;
 
 /// Refusals as too long, since the last answer, that are answered with another try.
 const OVERFLOWS_MAX: u32 = 2;
@@ -131,11 +135,11 @@ pub fn next(state: &mut State<'_>, run: RunId) -> Next {
     if !wanted(&fold, &size, state.limits) {
         return reply(state, run);
     }
-    if fold.notes.as_ref().is_some_and(|notes| notes.left > 0) {
+    if fold.notes.as_ref().is_some_and(|notes| notes.left > 0) && may_ask(&fold, Purpose::Notes) {
         return Next::Call(Purpose::Notes, None);
     }
     let plan = fold::plan(state, run, &size);
-    let Some(plan) = plan.filter(|_| fold.overflows <= OVERFLOWS_MAX) else {
+    let Some(plan) = plan.filter(|_| may_ask(&fold, Purpose::Reply)) else {
         let fold = &mut state.transcript_mut(&id).gauge.fold;
         fold.asked = None;
         if fold.overflowed {
@@ -151,11 +155,28 @@ pub fn next(state: &mut State<'_>, run: RunId) -> Next {
     if notes_first(state, run, &fold, &size) {
         return Next::Call(Purpose::Notes, None);
     }
-    if fold.folds > 0 && fold.overflowed || fold.failures >= failures_max(&fold) {
+    let hopeless = fold.folds > 0 && fold.overflowed || fold.failures >= failures_max(&fold);
+    if hopeless || !may_ask(&fold, Purpose::Summary) {
         fold::begin(state, run, &plan, None);
         return Next::Again;
     }
     Next::Call(Purpose::Summary, Some(plan))
+}
+
+/// May a call for `purpose` be made, so that those that have to follow can be made, too? After
+/// notes that is a summary, after that the question, and the question once more.
+fn may_ask(fold: &Fold, purpose: Purpose) -> bool {
+    let after = match purpose {
+        Purpose::Notes => 3,
+        Purpose::Summary => 2,
+        Purpose::Reply => 0,
+    };
+    fold.calls + after < CALLS_MAX && fold.overflows <= OVERFLOWS_MAX
+}
+
+/// Is the next call that is refused as too long the end?
+fn is_last_try(fold: &Fold) -> bool {
+    fold.calls + 1 >= CALLS_MAX || fold.overflows >= OVERFLOWS_MAX
 }
 
 fn wanted(fold: &Fold, size: &Size, limits: &Limits) -> bool {
@@ -182,6 +203,7 @@ fn reply(state: &mut State<'_>, run: RunId) -> Next {
 /// and only if the question still fits.
 fn notes_first(state: &mut State<'_>, run: RunId, fold: &Fold, size: &Size) -> bool {
     let due = fold.notes.is_none() && !fold.overflowed && fold.failures == 0;
+    let due = due && may_ask(fold, Purpose::Notes);
     let fits = size.now.saturating_add(NOTES_TOKENS.min(size.hard / 8)) <= size.hard;
     if !due || !fits || !state.limits.compaction.notes {
         return false;
@@ -231,6 +253,7 @@ pub fn counted(state: &mut State<'_>, run: RunId, purpose: Purpose, reply: &Mode
     let id = state.run(&run).session_id;
     let transcript = state.transcript_mut(&id);
     let gauge = &mut transcript.gauge;
+    gauge.fold.calls += 1;
     if purpose == Purpose::Summary {
         return;
     }
@@ -240,7 +263,7 @@ pub fn counted(state: &mut State<'_>, run: RunId, purpose: Purpose, reply: &Mode
         gauge.learn(likely, actual, 2);
     }
     if purpose == Purpose::Reply {
-        (gauge.fold.overflows, gauge.fold.folds) = (0, 0);
+        (gauge.fold.calls, gauge.fold.overflows, gauge.fold.folds) = (0, 0, 0);
     }
 }
 
@@ -282,6 +305,7 @@ pub fn on_failed(
     }
     let odd = matches!(failure.class, C::BadRequest | C::InvalidReply | C::Network | C::Internal);
     let fold = &mut state.transcript_mut(&id).gauge.fold;
+    fold.calls += u32::from(overflow || odd && purpose != Purpose::Reply);
     match purpose {
         Purpose::Reply if overflow => {
             fold.overflowed = true;
@@ -401,6 +425,30 @@ mod tests {
             (&done, 7_000, false),
         ] {
             assert_eq!(wanted(fold, &size(now), &limits), expected, "{fold:?} {now}");
+        }
+    }
+
+    /// Whatever was done before, the question can be asked, and once more if it is refused.
+    #[test]
+    fn what_may_still_be_asked() {
+        use Purpose::{Notes, Reply, Summary};
+
+        #[rustfmt::skip]
+        let table = [
+            // calls overflows  notes  summary reply
+            (0,      0,         [true,  true,  true]),
+            (1,      0,         [true,  true,  true]),
+            (2,      0,         [false, true,  true]),
+            (2,      2,         [false, true,  true]),
+            (3,      1,         [false, false, true]),
+            (3,      3,         [false, false, false]),
+            (4,      1,         [false, false, true]),
+            (5,      2,         [false, false, false]),
+        ];
+        for (calls, overflows, expected) in table {
+            let fold = Fold { calls, overflows, ..Fold::default() };
+            let may = [Notes, Summary, Reply].map(|purpose| may_ask(&fold, purpose));
+            assert_eq!(may, expected, "{calls} calls, {overflows} overflows");
         }
     }
 

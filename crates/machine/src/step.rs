@@ -246,10 +246,10 @@ fn record_reply(state: &mut State<'_>, run: RunId, step: u32, reply: &ModelReply
     let row = state.run_mut(&run);
     row.recoveries = 0;
     row.retries = 0;
+    context::counted(state, run, purpose, reply);
     if purpose == Purpose::Summary {
         return;
     }
-    context::counted(state, run, purpose, reply);
     transcript::append(
         state,
         session_id,

@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use machine::check::EntryHead;
+use machine::context::CALLS_MAX;
 use machine::effect::{Accepted, ModelCall, Stopped, ToolStart};
 use machine::event::{Act, Change, PlannedCall};
 use machine::queue::QueueMode;
 use machine::rows::{EntryKind, InboxKind, InboxState, Outcome, Place, Purpose, StepState};
 use machine::{Action, Answer, Event, Notice};
-use types::{EffectClass, RunId, SessionId, SessionKey, TaskId, Timestamp};
+use types::{EffectClass, FailureClass, RunId, SessionId, SessionKey, TaskId, Timestamp};
 
 use crate::commit::Done;
 use crate::disk::Disk;
@@ -33,6 +34,8 @@ pub struct Truth {
     asked: BTreeMap<(RunId, u32), Conversation>,
     /// Conversations whose answer has been committed.
     answered: BTreeSet<Conversation>,
+    /// Calls of each run since its last answer that were about the size of its conversation.
+    sized: BTreeMap<RunId, u32>,
     started: BTreeMap<(RunId, u32), u32>,
     /// Lives of runs whose prefix was decided on again.
     pub pinned_again: BTreeSet<(RunId, i64)>,
@@ -79,6 +82,21 @@ impl Truth {
                     let conversation = self.asked[&(*run, *step)];
                     let first = self.answered.insert(conversation);
                     assert!(first, "I6: the answer to {conversation:?} is committed twice");
+                    self.sized(*run, true);
+                    if conversation.purpose == Purpose::Reply {
+                        self.sized.remove(run);
+                    }
+                }
+                (Event::ModelFailed { run, step, failure, .. }, Answer::Done) => {
+                    use FailureClass as C;
+
+                    let purpose = self.asked[&(*run, *step)].purpose;
+                    let odd = matches!(
+                        failure.class,
+                        C::BadRequest | C::InvalidReply | C::Network | C::Internal
+                    );
+                    let own = failure.class == C::Overflow || odd && purpose != Purpose::Reply;
+                    self.sized(*run, own);
                 }
                 (Event::Change { session, change, .. }, Answer::Changed(changed)) => {
                     if matches!(change, Change::Reset(_) | Change::Delete) {
@@ -106,6 +124,14 @@ impl Truth {
                 _ => {}
             }
         }
+    }
+
+    /// From one answer to the next a conversation may be too long, be noted, be summarised and be
+    /// refused again: it makes so many calls, and no more.
+    fn sized(&mut self, run: RunId, counts: bool) {
+        let calls = self.sized.entry(run).or_default();
+        *calls += u32::from(counts);
+        assert!(*calls <= CALLS_MAX, "{run} has made {calls} calls, and has no answer");
     }
 
     /// A transcript that has ended gets no entry any more.

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use types::{RunId, SessionId};
 
 use super::{EntryHead, Found, World};
+use crate::context::CALLS_MAX;
 use crate::deliver;
-use crate::rows::{EntryKind, Episode, EpisodeReason, Purpose, StepKind, StepState};
+use crate::rows::{EntryKind, Episode, EpisodeReason, Purpose, Step, StepKind, StepState};
 
 pub(super) fn check(world: &World, found: &mut Found) {
     let mut entries: BTreeMap<SessionId, Vec<&EntryHead>> = BTreeMap::new();
@@ -41,6 +42,7 @@ pub(super) fn check(world: &World, found: &mut Found) {
         shown(episode, own, &due, &open, found);
     }
     silence(world, &entries, found);
+    calls(world, found);
 }
 
 /// C1: an episode refers to entries that there are, and a new one by compaction has something in
@@ -126,6 +128,28 @@ fn silence(world: &World, entries: &BTreeMap<SessionId, Vec<&EntryHead>>, found:
         };
         found.unless(right, "C3", || {
             format!("entry {} of {} is of a step for {purpose:?}", entry.seq, entry.session_id)
+        });
+    }
+}
+
+/// C4: between two answers of a run, notes and summaries leave two of the calls that it may make:
+/// for its question, and for its question once more.
+fn calls(world: &World, found: &mut Found) {
+    let mut made: BTreeMap<RunId, u32> = BTreeMap::new();
+    let mut steps: Vec<&Step> = world.steps.iter().collect();
+    steps.sort_by_key(|step| (step.run, step.n));
+    for step in steps {
+        if step.kind != StepKind::Model || step.state != StepState::Done {
+            continue;
+        }
+        if step.purpose == Purpose::Reply {
+            made.remove(&step.run);
+            continue;
+        }
+        let calls = made.entry(step.run).or_default();
+        *calls += 1;
+        found.unless(*calls + 2 <= CALLS_MAX, "C4", || {
+            format!("step {} of {} is call {calls} for notes or a summary", step.n, step.run)
         });
     }
 }

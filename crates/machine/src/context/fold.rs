@@ -100,8 +100,14 @@ fn make(state: &mut State<'_>, run: RunId, size: &Size, cut: Option<i64>) -> Opt
     for span in &before {
         left_behind.extend(marks(state, span));
     }
-    // The second refusal in a row says that our count is wrong: half of it, then.
-    let room = if fold.overflowed && fold.folds > 0 { size.room() / 2 } else { size.room() };
+    // The second refusal in a row says that our count is wrong: half of it, then. The last try must
+    // not fail for that.
+    let part = match (fold.overflowed && fold.folds > 0, super::is_last_try(fold)) {
+        (false, _) => 1,
+        (true, false) => 2,
+        (true, true) => 4,
+    };
+    let room = size.room() / part;
     let summary_tokens = (room / 4).clamp(SUMMARY_TOKENS_MIN, SUMMARY_TOKENS_MAX);
     let for_tail = gauge.unlikely(room.saturating_sub(summary_tokens));
     let keep = gauge.unlikely(state.limits.compaction.keep_recent_tokens.min(room / 2));
@@ -184,7 +190,8 @@ pub(super) fn begin(state: &mut State<'_>, run: RunId, plan: &Plan, summary: Opt
     row.episode += 1;
     row.context_tokens = after;
     row.gauge.counted = 0;
-    row.gauge.fold = Fold { overflows: fold.overflows, folds: fold.folds + 1, ..Fold::default() };
+    let (calls, overflows, folds) = (fold.calls, fold.overflows, fold.folds + 1);
+    row.gauge.fold = Fold { calls, overflows, folds, ..Fold::default() };
     let n = row.episode;
     state.add_episode(Episode {
         session_id: id,

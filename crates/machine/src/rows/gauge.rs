@@ -29,6 +29,8 @@ pub struct Fold {
     pub asked: Option<String>,
     /// A provider has refused the last call as too long, and nothing was done about it yet.
     pub overflowed: bool,
+    /// Calls since the last answer that were about its size, or were refused for it.
+    pub calls: u32,
     /// Calls that were refused so since the last answer.
     pub overflows: u32,
     /// New episodes since the last answer.

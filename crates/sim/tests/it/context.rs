@@ -1,5 +1,6 @@
 //! Conversations that grow beyond the window of their model.
 
+use machine::context::CALLS_MAX;
 use machine::effect::{Action, FoldedBy, ModelCall};
 use machine::event::{Change, ModelFailure, ModelReply, Overflow, PlannedCall, ToolDone};
 use machine::policy::ToolFact;
@@ -311,21 +312,77 @@ fn what_cannot_be_made_smaller_ends_the_run_by_name() {
     assert_eq!(bench.phase(next), Phase::Ended(Outcome::Completed));
 }
 
-/// However often a provider refuses, it ends.
-#[test]
-fn a_provider_that_refuses_everything_is_asked_three_times() {
-    let mut bench = nearly_full(limits());
-    bench.send(&main_session(), &long("three"));
-    let run = bench.open(&main_session());
-    let mut calls = 0;
-    while !bench.phase(run).ended() {
-        fail(&mut bench, run, FailureClass::Overflow, Overflow::default());
-        calls += 1;
-        assert!(calls <= 5, "it is asked again and again");
+/// What may come of the call that is out. The last of them is that the provider refuses it as too
+/// long.
+fn comes_of(bench: &mut Bench, run: RunId, purpose: Purpose, choice: usize) {
+    use FailureClass::{Network, Overflow as TooLong};
+
+    match (purpose, choice) {
+        (Purpose::Reply, 0) => drop(answer(bench, run, "done", Vec::new())),
+        (Purpose::Notes, 0) => drop(answer(bench, run, "NO_REPLY", Vec::new())),
+        (Purpose::Notes, 1) => {
+            answer(bench, run, "", vec![PlannedCall { name: "write".into(), ..probed("w") }]);
+            bench.tool_done(run);
+        }
+        (Purpose::Summary, 0) => drop(answer(bench, run, "the summary", Vec::new())),
+        (Purpose::Summary, 1) => drop(answer(bench, run, " ", Vec::new())),
+        (Purpose::Notes | Purpose::Summary, 2) => {
+            fail(bench, run, Network, Overflow::default());
+        }
+        _ => drop(fail(bench, run, TooLong, Overflow::default())),
     }
-    let why = bench.run(run).error.clone().unwrap();
-    assert!(why.contains("context_full"), "{why}");
-    assert!(calls >= 2, "{calls}");
+    if bench.phase(run).waits() {
+        bench.pass(std::time::Duration::from_secs(60));
+    }
+    bench.pin(run);
+}
+
+/// Whatever comes of each call, in every order: the message is answered by the fifth, or its run
+/// ends by name. Nothing but a provider that refuses three requests ends it.
+#[test]
+fn a_message_takes_five_calls_at_most() {
+    let mut roomy = with_notes();
+    roomy.models.insert("m".to_owned(), 100_000);
+    for limits in [with_notes(), limits(), roomy] {
+        // A path through the tree of all that may come: the choice at each call, and how many
+        // there are.
+        let mut path: Vec<(usize, usize)> = Vec::new();
+        let (mut lives, mut longest) = (0, 0);
+        loop {
+            let mut bench = nearly_full(limits.clone());
+            bench.send(&main_session(), &long("three"));
+            let run = bench.open(&main_session());
+            bench.pin(run);
+            let (mut calls, mut refused) = (0, 0);
+            while !bench.phase(run).ended() {
+                let purpose = purpose(&bench, run);
+                let choices = if purpose == Purpose::Reply { 2 } else { 4 };
+                if path.len() == calls {
+                    path.push((0, choices));
+                }
+                let (choice, _) = path[calls];
+                calls += 1;
+                assert!(calls <= CALLS_MAX as usize, "{path:?}");
+                refused += usize::from(purpose == Purpose::Reply && choice == 1);
+                comes_of(&mut bench, run, purpose, choice);
+            }
+            let row = bench.run(run);
+            let answered = row.phase.outcome() == Some(Outcome::Completed);
+            let named = row.error.as_ref().is_some_and(|why| why.contains("context_full"));
+            assert!(answered || named && refused >= 2, "{path:?}: {row:?}");
+            (lives, longest) = (lives + 1, longest.max(calls));
+            while let Some((choice, choices)) = path.pop() {
+                if choice + 1 < choices {
+                    path.push((choice + 1, choices));
+                    break;
+                }
+            }
+            if path.is_empty() {
+                break;
+            }
+        }
+        assert!(lives >= 4 && longest == CALLS_MAX as usize, "{lives} lives, {longest} calls");
+    }
 }
 
 fn order(bench: &mut Bench, hint: &str) -> String {

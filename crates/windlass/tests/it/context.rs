@@ -60,6 +60,18 @@ fn calls(house: &House) -> usize {
     house.stub.journal().requests.len()
 }
 
+/// Fails if more calls than the contract allows were made for a message, and says which.
+fn at_most_five(house: &House, before: usize, what: &str) {
+    let requests = &house.stub.journal().requests[before..];
+    let made: Vec<String> = requests
+        .iter()
+        .map(|one| {
+            format!("{:.60} -> {:.80} {:.20}", one.newest_text, one.verdict, one.answer.text)
+        })
+        .collect();
+    assert!(made.len() <= 5, "{what} took {} calls: {made:#?}", made.len());
+}
+
 /// Has a command print so many bytes, and then says something.
 fn look(bytes: u32, say: &str) -> String {
     let command = format!("head -c {bytes} /dev/zero | tr '\\0' 'x'");
@@ -83,13 +95,12 @@ async fn results_of_ten_windows_leave_a_conversation_alive() {
             let before = calls(&house);
             let said = house.ask(&look(120_000, &format!("looked {round}"))).await;
             assert_eq!(said, format!("looked {round}\n"), "{}", wire.0);
-            let made = calls(&house) - before;
-            assert!(made <= 5, "{}: round {round} took {made} calls", wire.0);
+            at_most_five(&house, before, &format!("{}: round {round}", wire.0));
         }
         assert!(compactions(&house).await >= 2, "{}", wire.0);
         let before = calls(&house);
         assert_eq!(house.ask("hello").await, "stub heard: hello\n");
-        assert!(calls(&house) - before <= 5);
+        at_most_five(&house, before, wire.0);
         let world = judge::all_is_well(&house, &Limits::default()).await;
         // Each message, the order to look, what was seen, the answer.
         assert!(world.entries.len() >= 14 * 4 + 2, "{} entries", world.entries.len());
@@ -110,8 +121,7 @@ async fn a_refusal_as_too_long_is_compacted_and_learnt_from() {
             let before = calls(&house);
             let said = house.ask(&look(40_000, &format!("looked {round}"))).await;
             assert_eq!(said, format!("looked {round}\n"), "{}", wire.0);
-            let made = calls(&house) - before;
-            assert!(made <= 6, "{}: round {round} took {made} calls", wire.0);
+            at_most_five(&house, before, &format!("{}: round {round}", wire.0));
             refused = house.stub.journal().invalid;
         }
         assert!((1..=3).contains(&refused), "{}: {refused} refusals", wire.0);
@@ -153,7 +163,7 @@ async fn no_summary_is_no_reason_not_to_answer() {
         for round in 0..6 {
             let before = calls(&house);
             assert_eq!(house.ask(&look(60_000, "looked")).await, "looked\n");
-            assert!(calls(&house) - before <= 5, "round {round}");
+            at_most_five(&house, before, &format!("{shown}: round {round}"));
         }
         let said = format!("instr(data, '{shown}') > 0");
         assert!(judge::count(&house, "blobs", &said) >= 1, "{shown}");
