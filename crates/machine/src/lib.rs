@@ -69,6 +69,7 @@ pub mod check;
 pub mod audit;
 pub mod apply;
 
+pub use announce::MARKER as ANNOUNCE_MARKER;
 pub use apply::apply;
 pub use effect::{Action, Answer, Notice, Refusal};
 pub use event::{Event, Token};

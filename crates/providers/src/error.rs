@@ -27,6 +27,11 @@ impl ProviderError {
         ProviderError { provider: provider.to_owned(), fault, paid }
     }
 
+    /// A call that was refused before anything went out.
+    pub fn refused(who: &str, class: FailureClass, reason: &str) -> ProviderError {
+        ProviderError::new(who, Fault::new(class, reason), false)
+    }
+
     pub fn class(&self) -> FailureClass {
         self.fault.class
     }

@@ -83,6 +83,8 @@ fn level(cli: &Cli) -> Level {
         Command::Gateway(_) => {
             Setup::load(&cli.global).map_or(Level::Info, |setup| setup.config.logging.level)
         }
+        // Its gateway is nobody's but its own.
+        Command::Models(models::ModelsCommand::Probe(_)) => Level::Error,
         _ => Level::Info,
     }
 }

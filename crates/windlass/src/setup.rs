@@ -90,6 +90,14 @@ impl Setup {
         Ok(Setup { config, config_path, warnings, json, paths: self.paths.clone(), url })
     }
 
+    /// Another gateway's, on a folder of its own.
+    pub fn elsewhere(&self, config: Config, state: &Path) -> Setup {
+        let config_file = state.join("windlass.json");
+        let paths = Paths { state: state.to_owned(), config: config_file, ..self.paths.clone() };
+        let (config_path, warnings) = (None, Vec::new());
+        Setup { config, config_path, warnings, json: self.json, paths, url: None }
+    }
+
     pub fn state_dir(&self) -> &Path {
         &self.paths.state
     }

@@ -42,20 +42,36 @@ const DRAIN: Duration = Duration::from_secs(30);
 const SANDBOX_FOLDER: &str = "sandbox";
 
 /// What ends a gateway.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Until {
     Signal,
     /// A signal, or the end of whoever holds the other end of stdin, however it ends.
     StdinCloses,
+    /// A signal, or whoever has started it in this process.
+    Told(CancellationToken),
 }
+
+/// What a gateway can ask, by `provider/model`.
+pub type Models = BTreeMap<String, runtime::Model>;
 
 /// Runs a gateway until it is ended. `listening` is told its URL.
 pub async fn run(setup: Setup, until: Until, listening: impl FnOnce(&str)) -> anyhow::Result<()> {
+    run_with(setup, until, |_| {}, listening).await
+}
+
+/// As [`run`], with other models than those of the configuration.
+pub async fn run_with(
+    setup: Setup,
+    until: Until,
+    change: impl FnOnce(&mut Models),
+    listening: impl FnOnce(&str),
+) -> anyhow::Result<()> {
     make_private_dir(setup.state_dir())?;
     let servers = servers::open(&setup.config, setup.state_dir())?;
     let more = servers.as_ref().map(|servers| servers.toolbox());
     let limits = Arc::new(limits(&setup.config, more.as_deref())?);
     let mut config = runtime_config(&setup, Arc::clone(&limits))?;
+    change(&mut config.models);
     config.more = servers.clone().map(|servers| servers as Arc<dyn Source>);
     let config = Arc::new(config);
     let token = token(&setup)?;
@@ -73,9 +89,12 @@ pub async fn run(setup: Setup, until: Until, listening: impl FnOnce(&str)) -> an
     let listener = gateway::bind(&gateway).await?;
     let url = format!("ws://{}", listener.local_addr()?);
 
-    let drain = CancellationToken::new();
+    let drain = match &until {
+        Until::Told(token) => token.clone(),
+        Until::Signal | Until::StdinCloses => CancellationToken::new(),
+    };
     stop_on_signal(drain.clone())?;
-    if until == Until::StdinCloses {
+    if matches!(until, Until::StdinCloses) {
         stop_with_stdin(drain.clone());
     }
     let (driver, handle) = Driver::new(store, Arc::clone(&clock), config, drain.clone());

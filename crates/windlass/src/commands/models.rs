@@ -1,5 +1,7 @@
 //! `windlass models`: which models there are, which is asked, and another for a conversation.
 
+mod probe;
+
 use std::io::Write;
 
 use clap::{Args, Subcommand};
@@ -31,6 +33,13 @@ pub enum ModelsCommand {
     Aliases,
     /// List what is asked in the place of each agent's model
     Fallbacks(AgentArgs),
+    /// Find out whether a model is fit to orchestrate: it is given work, and watched
+    ///
+    /// Three short cases are played against the real provider, in a gateway of their own. The
+    /// sub-agents are played by a script and cost nothing. What the model may cost is said first
+    /// and never passed. The exit code is 0 for a model that is fit, or fit with care, and 3 for
+    /// one that is not.
+    Probe(probe::ProbeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -72,6 +81,7 @@ pub async fn run(
         ModelsCommand::Set(args) => set(&args, setup, out).await,
         ModelsCommand::Aliases => aliases(setup, out),
         ModelsCommand::Fallbacks(args) => fallbacks(&args, setup, out),
+        ModelsCommand::Probe(args) => probe::run(args, setup, out).await,
     }
 }
 

@@ -74,6 +74,11 @@ fn named(config: &Config) -> BTreeMap<String, (ModelRef, ModelEntry)> {
     named
 }
 
+/// What is known of one model; none if nothing names it.
+pub fn entry(config: &Config, model: &ModelRef) -> Option<ModelEntry> {
+    named(config).remove(&model.to_string()).map(|(_, entry)| entry)
+}
+
 /// The context window of each model.
 pub fn windows(config: &Config) -> BTreeMap<String, u64> {
     let windows = targets(config).into_iter();

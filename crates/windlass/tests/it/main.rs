@@ -32,6 +32,7 @@ mod orchestra;
 mod person;
 mod prefix;
 mod policy;
+mod probe;
 mod process;
 mod receipt;
 mod report_b;

@@ -4,7 +4,7 @@
 //! SIGKILL while the sub-agents are at work, and a new one is started on the same folder. What is
 //! shown is read from the database, also while no gateway runs.
 
-mod folder;
+pub mod folder;
 mod gateway_process;
 mod proof;
 mod screen;
