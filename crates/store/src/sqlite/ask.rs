@@ -293,9 +293,7 @@ impl Query for Snapshot<'_> {
     }
 
     fn count_sessions(&self, filter: &SessionFilter) -> Result<u64, StoreError> {
-        let select = "select count(*) from sessions";
-        let counted = sessions::asked(self.link, select, filter, None, |c| c.count())?;
-        Ok(counted.first().copied().unwrap_or(0))
+        sessions::count(self.link, filter)
     }
 
     fn child_keys(&self, parent: &SessionKey, limit: usize) -> Result<Vec<SessionKey>, StoreError> {
@@ -315,15 +313,7 @@ impl Query for Snapshot<'_> {
     }
 
     fn tally(&self, now: Timestamp) -> Result<Tally, StoreError> {
-        let count =
-            |sql: &str| self.link.row(sql, [], |c| c.count()).map(Option::unwrap_or_default);
-        let sessions = count("select count(*) from sessions where deleted_ms is null")?;
-        let open = count("select count(*) from tasks where ended_ms is null")?;
-        let tasks = count("select count(*) from tasks")?;
-        let runs = sessions::runs_by_phase(self.link, now)?;
-        let (tasks_open, tasks_ended) = (open, tasks.saturating_sub(open));
-        let dead_letters = count("select count(*) from inbox where state = 'dead'")?;
-        Ok(Tally { sessions, tasks_open, tasks_ended, dead_letters, ..runs })
+        sessions::tally(self.link, now)
     }
 
     fn session(&self, key: &SessionKey) -> Result<Option<SessionView>, StoreError> {

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::ask::Snapshot;
 use super::link::Link;
+use super::sessions::miscounted;
 use super::summed::Summed;
 use super::{copy, open, readers};
 use crate::error::StoreError;
@@ -77,7 +78,7 @@ impl Reader {
         // Rows of a damaged file may not be readable at all.
         if found.damage.is_empty() {
             let world = self.ask(|rows| rows.snapshot())?;
-            found.violations = check(&world, limits).iter().map(Violation::to_string).collect();
+            found.violations.extend(check(&world, limits).iter().map(Violation::to_string));
         }
         Ok(found)
     }
@@ -93,7 +94,8 @@ impl Reader {
              || parent from pragma_foreign_key_check limit {FAULTS_MAX}"
         );
         let dangling = link.rows(&sql, [], |c| c.get::<String>())?;
-        Ok(Check { damage, dangling, violations: Vec::new() })
+        let violations = if damage.is_empty() { miscounted(link)? } else { Vec::new() };
+        Ok(Check { damage, dangling, violations })
     }
 
     /// Copies the database to `to`, which must not exist.

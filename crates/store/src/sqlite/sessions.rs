@@ -6,7 +6,7 @@ use machine::run::Phase;
 use machine::status::{Activity, activity};
 use rusqlite::types::Value;
 use rusqlite::{params, params_from_iter};
-use types::{SessionId, SessionKey, Timestamp};
+use types::{AgentId, SessionId, SessionKey, Timestamp};
 
 use super::columns::{self, Columns, Text, columns, int};
 use super::link::{Link, Read};
@@ -109,8 +109,53 @@ pub fn asked<T>(
     link.rows(&statement, params_from_iter(values), read)
 }
 
+/// How many sessions `filter` wants, whatever its page. All of them, or all of an agent, are
+/// counted as they come and go.
+pub fn count(link: Link<'_>, filter: &SessionFilter) -> Result<u64, StoreError> {
+    let (agent, (limit, offset)) = (filter.agent.clone(), (filter.limit, filter.offset));
+    if *filter == (SessionFilter { agent, limit, offset, ..SessionFilter::default() }) {
+        let agent = filter.agent.as_ref().map(AgentId::as_str);
+        return known(link, "session", agent);
+    }
+    let counted = asked(link, "select count(*) from sessions", filter, None, |c| c.count())?;
+    Ok(counted.first().copied().unwrap_or(0))
+}
+
+/// A sum of what is counted as it comes and goes: of an agent, or of all.
+fn known(link: Link<'_>, what: &str, agent: Option<&str>) -> Result<u64, StoreError> {
+    let sql = "select coalesce(sum(n), 0) from counts \
+               where what = ?1 and (?2 is null or agent = ?2)";
+    Ok(link.row(sql, params![what, agent], |c| c.count())?.unwrap_or(0))
+}
+
+/// Counts that are not what is there, in words.
+pub fn miscounted(link: Link<'_>) -> Result<Vec<String>, StoreError> {
+    let sql = "with there as ( \
+                 select 'session' as what, agent, count(*) as n from sessions \
+                 where deleted_ms is null group by agent \
+                 union all select 'task', '', count(*) from tasks) \
+               select 'counted are ' || coalesce(counts.n, 0) || ' ' || what || 's ' || agent \
+                 || ', and there are ' || coalesce(there.n, 0) \
+               from there full join counts using (what, agent) \
+               where coalesce(counts.n, 0) <> coalesce(there.n, 0)";
+    link.rows(sql, [], |c| c.get::<String>())
+}
+
+/// How much there is of everything, at `now`.
+pub fn tally(link: Link<'_>, now: Timestamp) -> Result<Tally, StoreError> {
+    let count = |sql: &str| link.row(sql, [], |c| c.count()).map(Option::unwrap_or_default);
+    let tasks_open = count("select count(*) from tasks where ended_ms is null")?;
+    Ok(Tally {
+        sessions: known(link, "session", None)?,
+        tasks_open,
+        tasks_ended: known(link, "task", None)?.saturating_sub(tasks_open),
+        dead_letters: count("select count(*) from inbox where state = 'dead'")?,
+        ..runs_by_phase(link, now)?
+    })
+}
+
 /// Open runs, counted by what they do at `now`.
-pub fn runs_by_phase(link: Link<'_>, now: Timestamp) -> Result<Tally, StoreError> {
+fn runs_by_phase(link: Link<'_>, now: Timestamp) -> Result<Tally, StoreError> {
     let sql = "select phase, wait_kind, outcome, exists (select 1 from nodes \
                where nodes.id = runs.node_id and nodes.state <> 'down' \
                and nodes.lease_until_ms > ?1) as live, count(*) \

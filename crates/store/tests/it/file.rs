@@ -189,9 +189,12 @@ fn a_check_finds_damage_dangling_rows_and_broken_promises() {
         &path,
         "pragma foreign_keys = off;
          update transcripts set session_key = 'agent:main:thread:gone', next_seq = 5
-         where session_key = 'agent:main:thread:t2'",
+         where session_key = 'agent:main:thread:t2';
+         update counts set n = 7 where what = 'session'",
     );
     let found = Sqlite::open_reader(dir.path()).unwrap().check(&limits()).unwrap();
+    let miscounted = "counted are 7 sessions main, and there are 2";
+    assert!(found.violations.iter().any(|one| one == miscounted), "{found:?}");
     assert!(found.damage.is_empty(), "{found:?}");
     assert_eq!(found.dangling.len(), 1, "{found:?}");
     assert!(found.dangling[0].contains("transcripts"), "{found:?}");

@@ -113,6 +113,8 @@ impl Twins {
         let memory = self.memory.ask(|rows| rows.snapshot()).unwrap();
         let file = block_on(self.file.as_ref().unwrap().snapshot()).unwrap();
         assert_eq!(file, memory, "seed {}", self.seed);
+        let file = block_on(self.file.as_ref().unwrap().tally(self.dice.now)).unwrap();
+        assert_eq!(file, self.memory.ask(|rows| rows.tally(self.dice.now)).unwrap());
         let violations = check(&memory, &self.limits);
         assert_eq!(violations, [], "seed {}", self.seed);
     }

@@ -76,15 +76,14 @@ fn a_file_of_schema_2_keeps_every_row() {
     }
     assert!(rows(&now, "entries", &["body".to_owned()]).len() > 50);
 
-    let limits = Limits::default();
-    let world = block_on(store.snapshot()).unwrap();
-    assert_eq!(machine::check::check(&world, &limits), []);
     let dangling: i64 = now
         .query_row("select count(*) from pragma_foreign_key_check", [], |row| row.get(0))
         .unwrap();
     assert_eq!(dangling, 0, "rows refer to rows that are not there");
     let children = SessionFilter { kinds: vec![ScopeKind::Subagent], ..SessionFilter::default() };
     assert_eq!(block_on(store.count_sessions(children)).unwrap(), 6);
+    let found = block_on(store.check(Arc::new(Limits::default()))).unwrap();
+    assert!(found.is_well(), "{found:?}");
 }
 
 /// What there is in a database: each table, index, view and trigger, with the words that made it.
