@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::gateway::Gateway;
 use crate::methods::{
-    administer, agents, approvals, audit, chat, context, flows, health, history, models, runs,
-    sessions, spawn, tasks, tools, usage,
+    administer, agent_files, agents, approvals, audit, chat, context, flows, health, history,
+    models, runs, sessions, spawn, tasks, tools, usage,
 };
 use crate::subscribe::Subscriber;
 
@@ -95,6 +95,12 @@ async fn result(gateway: &Gateway, client: &Subscriber, call: Call) -> Result<Va
         Call::SessionsSpawn(params) => spawn::spawn(gateway, params).await,
         Call::SessionsContext(params) => json(&context::context(gateway, params).await?),
         Call::AgentsList(_) => json(&agents::list(gateway)),
+        Call::AgentsCreate(params) => json(&agents::create(gateway, params).await?),
+        Call::AgentsUpdate(params) => json(&agents::update(gateway, params).await?),
+        Call::AgentsDelete(params) => json(&agents::delete(gateway, params).await?),
+        Call::AgentsFilesList(params) => json(&agent_files::list(gateway, params).await?),
+        Call::AgentsFilesGet(params) => json(&agent_files::get(gateway, params).await?),
+        Call::AgentsFilesSet(params) => json(&agent_files::set(gateway, params).await?),
         Call::ModelsList(params) => json(&models::list_result(gateway, &params)),
         Call::ModelsAuthStatus(_) => json(&models::auth_status(gateway)),
         Call::ToolsEffective(params) => json(&tools::effective(gateway, params).await?),

@@ -11,6 +11,7 @@ use types::{AgentId, NodeId, SessionKey, Timestamp};
 
 use crate::auth::Gate;
 use crate::config::Config;
+use crate::roster::Roster;
 use crate::subscribe::Hub;
 
 /// Who serves: told to clients at the start of each connection.
@@ -29,6 +30,8 @@ pub struct Info {
     pub agents: BTreeMap<AgentId, Title>,
     /// The providers that are configured, by id.
     pub providers: Vec<ProviderKeys>,
+    /// Whoever can write the agents of the file, if there is one.
+    pub roster: Option<Arc<dyn Roster>>,
 }
 
 /// With which keys a provider can be asked. No key is here.

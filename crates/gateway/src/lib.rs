@@ -36,6 +36,7 @@ mod notice;
 mod outbox;
 mod phase;
 mod refusal;
+pub mod roster;
 mod server;
 mod standing;
 mod subscribe;

@@ -1,5 +1,6 @@
 //! What each method does: one module a subject.
 
+pub mod agent_files;
 pub mod agents;
 pub mod approvals;
 pub mod audit;

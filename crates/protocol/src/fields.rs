@@ -57,6 +57,8 @@ impl FromStr for SessionRef {
     }
 }
 
+const AGENT: &str = "an agent id: a letter or digit, then up to 63 of `a-z 0-9 _ -`";
+
 /// Longest piece of a client's text that an error repeats, in characters.
 const QUOTE_CHARS_MAX: usize = 60;
 
@@ -262,7 +264,12 @@ impl<'a> Fields<'a> {
 
     /// An agent's id.
     pub fn agent(&self, name: &str) -> Result<Option<AgentId>, InvalidField> {
-        self.parsed(name, "an agent id: a letter or digit, then up to 63 of `a-z 0-9 _ -`")
+        self.parsed(name, AGENT)
+    }
+
+    pub fn required_agent(&self, name: &str) -> Result<AgentId, InvalidField> {
+        let agent = self.agent(name)?;
+        self.required(name, AGENT, agent)
     }
 
     /// A session key, full or short. If the caller also names an agent, a short key is the

@@ -84,6 +84,12 @@ methods! {
     SessionsSpawn(spawn::SpawnParams)         = "sessions.spawn",     WRITE, "windlass 0.1";
     SessionsContext(context::ContextParams)   = "sessions.context",   READ,  "windlass 0.1";
     AgentsList(agents::ListParams)            = "agents.list",        READ,  "<=2026.7";
+    AgentsCreate(agents::CreateParams)        = "agents.create",      ADMIN, "<=2026.7";
+    AgentsUpdate(agents::UpdateParams)        = "agents.update",      ADMIN, "<=2026.7";
+    AgentsDelete(agents::DeleteParams)        = "agents.delete",      ADMIN, "<=2026.7";
+    AgentsFilesList(agents::FilesListParams)  = "agents.files.list",  READ,  "<=2026.7";
+    AgentsFilesGet(agents::FilesGetParams)    = "agents.files.get",   READ,  "<=2026.7";
+    AgentsFilesSet(agents::FilesSetParams)    = "agents.files.set",   ADMIN, "<=2026.7";
     ModelsList(models::ListParams)            = "models.list",        READ,  "<=2026.7";
     ModelsAuthStatus(models::AuthStatusParams) = "models.authStatus", READ,  "<=2026.7";
     ToolsEffective(tools::EffectiveParams)    = "tools.effective",    READ,  "<=2026.7";
@@ -281,6 +287,12 @@ mod tests {
         sessions.spawn     operator.write windlass 0.1
         sessions.context   operator.read  windlass 0.1
         agents.list        operator.read  <=2026.7
+        agents.create      operator.admin <=2026.7
+        agents.update      operator.admin <=2026.7
+        agents.delete      operator.admin <=2026.7
+        agents.files.list  operator.read  <=2026.7
+        agents.files.get   operator.read  <=2026.7
+        agents.files.set   operator.admin <=2026.7
         models.list        operator.read  <=2026.7
         models.authStatus  operator.read  <=2026.7
         tools.effective    operator.read  <=2026.7

@@ -3,6 +3,8 @@
 //! A folder that is not there, or that is empty, is filled before its first use. One with anything
 //! in it belongs to somebody: it gets nothing, unless a person asks for what is missing.
 
+pub mod named;
+
 use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;

@@ -56,7 +56,7 @@ pub enum Command {
     Spawn(Box<spawn::SpawnArgs>),
     /// Talk to an agent
     Chat(chat::ChatArgs),
-    /// Look at the agents that are configured
+    /// Look at the agents that are configured; add, change and remove them
     #[command(subcommand)]
     Agents(agents::AgentsCommand),
     /// Look at sessions, and administer them

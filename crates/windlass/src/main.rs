@@ -4,6 +4,7 @@ mod args;
 mod client;
 mod commands;
 mod output;
+mod roster;
 mod setup;
 mod wire;
 
@@ -127,7 +128,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Agent(args) => agent::run(args, &setup()?, out).await,
         Command::Spawn(args) => spawn::run(*args, &setup()?, out).await,
         Command::Chat(args) => chat::run(args, &setup()?).await,
-        Command::Agents(command) => agents::run(&command, &setup()?, out),
+        Command::Agents(command) => agents::run(command, &setup()?, out).await,
         Command::Threads(args) => sessions::threads(args, &setup()?, out).await,
         Command::Sessions(command) => sessions::run(command, &setup()?, out).await,
         Command::Context(args) => context::run(args, &setup()?, out).await,

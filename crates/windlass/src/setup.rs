@@ -16,7 +16,7 @@ use windlass::config::{self, AuthMode, Config, Mode, Paths, Problem};
 /// File of the state folder with the token that the gateway has made for itself.
 pub const TOKEN_FILE: &str = "gateway.token";
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Setup {
     pub config: Config,
     /// The file, if there is one.
@@ -80,6 +80,24 @@ impl Setup {
     /// Changes the value at a path of the file, and returns where that is.
     pub fn edit(&self, path: &[&str], edit: config::Edit<'_>) -> anyhow::Result<PathBuf> {
         config::edit(&self.paths, &config::Process, path, edit)
+    }
+
+    /// Changes the file as `decide` says, which sees it as it is.
+    pub fn change<T>(
+        &self,
+        decide: impl FnOnce(&config::Present) -> anyhow::Result<(Vec<config::Change>, T)>,
+    ) -> anyhow::Result<config::Changed<T>> {
+        config::change(&self.paths, &config::Process, decide)
+    }
+
+    /// The file as it is now, with what is written in it.
+    pub fn present(&self) -> anyhow::Result<config::Present> {
+        config::present(&self.paths, &config::Process)
+    }
+
+    /// A path of the file, as it is meant there.
+    pub fn absolute(&self, path: &str) -> PathBuf {
+        config::absolute(path, &self.paths)
     }
 
     /// The same, as the file is now.

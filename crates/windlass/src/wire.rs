@@ -25,6 +25,7 @@ use types::{AgentId, NodeId};
 use uuid::Uuid;
 
 use crate::Exit;
+use crate::roster::FileRoster;
 use crate::setup::{Setup, TOKEN_FILE};
 use windlass::config::{self, AuthMode, Config};
 
@@ -108,6 +109,7 @@ pub async fn run_with(
         clock: Arc::clone(&clock),
         agents: titles(&setup.config),
         providers: models::keys(&setup.config),
+        roster: Some(Arc::new(FileRoster(setup.clone()))),
     };
     let closed = CancellationToken::new();
     let serving = tokio::spawn(gateway::serve(listener, gateway, handle, info, closed.clone()));

@@ -126,6 +126,7 @@ impl World {
             clock: Arc::new(SystemClock),
             agents: Default::default(),
             providers: Vec::new(),
+            roster: None,
         };
         let gateway =
             tokio::spawn(gateway::serve(listener, config, handle, info, shutdown.clone()));

@@ -1,12 +1,14 @@
 //! `windlass mcp`: the servers that bring tools: which there are, and what they say.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use mcp::Probed;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use tools::{Source, Toolbox};
 use types::EffectClass;
 use windlass::config::{Edit, JSON5, McpServer, Secret, Transport};
 
@@ -267,6 +269,19 @@ pub fn standings(setup: &Setup) -> Vec<Standing> {
         }
     };
     setup.config.mcp.servers.iter().map(standing).collect()
+}
+
+/// The tools of the servers that are switched on, as far as they are known. None is started.
+pub fn known_tools(setup: &Setup) -> Option<Arc<Toolbox>> {
+    let enabled = setup.config.mcp.servers.iter().filter(|(_, server)| server.enabled);
+    let configs =
+        enabled.filter_map(|(name, server)| servers::of(name, &without_secrets(server)).ok());
+    let configs: Vec<_> = configs.collect();
+    if configs.is_empty() {
+        return None;
+    }
+    let mark = mcp::known_mark(setup.state_dir()).unwrap_or_default();
+    Some(mcp::Servers::new(configs, setup.state_dir(), mark, None, &[]).toolbox())
 }
 
 /// The same server, so that nothing has to be told to look at it.

@@ -38,6 +38,7 @@ mod outside;
 mod paths;
 pub mod presets;
 mod problem;
+pub mod roster;
 mod secret;
 mod section;
 mod settings;
@@ -52,6 +53,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::Value;
+use types::AgentId;
 
 pub use agents::{
     Agent, AgentDefaults, AgentSubagents, AgentTools, Agents, AllowAgents, ExecOf, Subagents,
@@ -60,8 +62,9 @@ pub use approvals::ExecRules;
 pub use between::{AgentToAgent, Exchange, SessionTools};
 pub use bootstrap::{Bootstrap, BootstrapBounds};
 pub use compaction::{Compaction, MemoryFlush};
-pub use edit::{Edit, edit};
+pub use edit::{Change, Changed, Edit, Present, change, edit, present};
 pub use gateway::{Auth, AuthMode, Bind, ControlUi, Gateway, Mode, Remote};
+pub use key_path::{KeyPath, Step};
 pub use mcp::{Mcp, McpServer, ToolFilter, Transport};
 pub use model_choice::{ModelParams, ModelWish};
 pub use model_ref::{ModelChoice, ModelRef};
@@ -81,7 +84,6 @@ pub use web::{SsrfPolicy, Web, WebFetch};
 
 use document::Document;
 pub use document::JSON5;
-use key_path::KeyPath;
 use section::{Context, Section};
 
 /// Everything that can be configured, with its defaults filled in.
@@ -133,16 +135,33 @@ pub fn load_in(paths: &Paths, outside: &dyn Outside) -> Result<Loaded, ConfigErr
     Ok(Loaded { config, warnings, path })
 }
 
+/// A text that is right.
+struct Checked {
+    config: Config,
+    warnings: Vec<Problem>,
+    /// Where an agent is named, and which one.
+    references: Vec<(KeyPath, AgentId)>,
+}
+
 /// Checks a text, or the absence of one.
 fn check(
     text: Option<&str>,
     paths: &Paths,
     outside: &dyn Outside,
 ) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+    checked(text, paths, outside).map(|checked| (checked.config, checked.warnings))
+}
+
+fn checked(
+    text: Option<&str>,
+    paths: &Paths,
+    outside: &dyn Outside,
+) -> Result<Checked, Vec<Problem>> {
     let document = Document::parse(text).map_err(|problem| vec![problem])?;
     let context = Context::new(&document, paths, outside);
     let config = context.root(Config::read);
-    context.finish().map(|warnings| (config, warnings))
+    let references = context.agent_refs().into_iter().map(|(spot, id)| (spot.path, id)).collect();
+    context.finish().map(|warnings| Checked { config, warnings, references })
 }
 
 impl Config {
@@ -187,7 +206,7 @@ impl Config {
 }
 
 /// Makes a path absolute: `~` is the home folder, and what is relative stands beside the file.
-fn absolute(text: &str, paths: &Paths) -> PathBuf {
+pub fn absolute(text: &str, paths: &Paths) -> PathBuf {
     let home = paths.home.as_deref();
     match (text.strip_prefix('~'), home) {
         (Some(""), Some(home)) => home.to_owned(),

@@ -14,6 +14,7 @@ mod bootstrap;
 mod full;
 mod mcp;
 mod models;
+mod roster;
 mod skills;
 mod tools;
 mod warm;

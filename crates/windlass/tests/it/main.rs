@@ -1,5 +1,6 @@
 //! The whole binary against the stub: real processes, a real database, real HTTP.
 
+mod agents;
 mod big;
 mod blank;
 mod approvals;
@@ -24,6 +25,7 @@ mod kill;
 mod lanes;
 mod ledger;
 mod letters;
+mod live;
 mod look;
 mod main_job;
 mod mcp;
