@@ -17,6 +17,7 @@
 mod binaries;
 mod children;
 mod client;
+mod compact;
 mod cpu;
 mod database;
 mod disk;
@@ -93,6 +94,8 @@ enum Bench {
     Recover,
     /// A turn beside its model, and memory as turns go by
     Turn,
+    /// 20 sessions beside one that outgrows its window again and again
+    Compact,
 }
 
 impl Bench {
@@ -107,6 +110,7 @@ impl Bench {
         Bench::Lists,
         Bench::Recover,
         Bench::Turn,
+        Bench::Compact,
     ];
 }
 
@@ -151,6 +155,7 @@ impl Benches<'_> {
             Bench::Lists => self.lists(),
             Bench::Recover => self.recover(),
             Bench::Turn => self.turn(),
+            Bench::Compact => self.compact(),
         }
     }
 
@@ -412,6 +417,34 @@ impl Benches<'_> {
             Figure::new("memory after 10,000 turns more", megabytes(after), "MB"),
             Figure::new("memory that a turn leaves behind", grown, "bytes")
                 .with(Limit::AtMost(1024.0)),
+        ])
+    }
+
+    fn compact(&mut self) -> anyhow::Result<Vec<Figure>> {
+        let folder = self.state_folder()?;
+        let Binaries { windlass, stub } = self.binaries()?;
+        let script = compact::write_script(folder.path())?;
+        let model = Model::start_narrow(stub, compact::WINDOW, &script)?;
+        let gateway = Gateway::start_with(windlass, folder.path(), compact::settings(&model))?;
+        let seen = compact::drive(&gateway, &model)?;
+        gateway.stop()?;
+        model.stop()?;
+        let (alone, meanwhile) = (seen.alone.slowest_percent, seen.meanwhile.slowest_percent);
+        let sessions = compact::SESSIONS;
+        let of = |what: &str| format!("an answer to one of {sessions} sessions, {what}");
+        Ok(vec![
+            Figure::new(of("median, alone"), millis(seen.alone.median), "ms"),
+            Figure::new(of("median, beside it"), millis(seen.meanwhile.median), "ms"),
+            Figure::new(of("slowest in a hundred, alone"), millis(alone), "ms"),
+            Figure::new(of("slowest in a hundred, beside it"), millis(meanwhile), "ms"),
+            Figure::new("the last for each of that alone", millis(meanwhile) / millis(alone), "")
+                .with(Limit::AtMost(1.1)),
+            Figure::new("compactions meanwhile", seen.compactions as f64, "")
+                .with(Limit::AtLeast(10.0)),
+            Figure::new("refusals as too long meanwhile", seen.refusals as f64, "")
+                .with(Limit::AtLeast(1.0)),
+            Figure::new("windows that its results would fill", seen.windows, "")
+                .with(Limit::AtLeast(10.0)),
         ])
     }
 

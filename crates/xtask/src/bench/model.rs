@@ -38,8 +38,19 @@ pub struct Asked {
 impl Model {
     pub fn start(stub: &Path) -> anyhow::Result<Model> {
         let mut command = Command::new(stub);
-        command.args(["--port", "0", "--print-port"]);
         command.args(["--context-window", &CONTEXT_WINDOW.to_string()]);
+        Model::start_by(command)
+    }
+
+    /// One that refuses what is longer than `window`, and answers by the rules of a file first.
+    pub fn start_narrow(stub: &Path, window: u64, script: &Path) -> anyhow::Result<Model> {
+        let mut command = Command::new(stub);
+        command.args(["--context-window", &window.to_string()]).arg("--script").arg(script);
+        Model::start_by(command)
+    }
+
+    fn start_by(mut command: Command) -> anyhow::Result<Model> {
+        command.args(["--port", "0", "--print-port"]);
         command.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = Process::start(&mut command)?;
         let stdout = process.stdout().context("the stub has no stdout")?;
