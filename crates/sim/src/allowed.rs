@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use machine::policy::{Policy, grants};
-use machine::rows::{EntryKind, Run, Session, StepState};
-use types::{Access, EffectClass, RunId, SessionKey};
+use machine::rows::{EntryKind, Run, Session, Step, StepState};
+use types::{Access, EffectClass, Hash, RunId, SessionKey, Timestamp};
 
-use crate::plan::has_questions;
 use crate::world::Sim;
 
 const TOUCHING: &[EffectClass] =
@@ -52,10 +51,6 @@ fn gives(sim: &Sim, above: &Session, child: &Session) {
 /// No session has made the same call with the same result more often in a row than it may. An
 /// order from outside clears the counts of its tree, so only trees that had one are looked at.
 fn repeated(sim: &Sim) {
-    if has_questions(sim.seed) {
-        // A call of one name is now this command and now that, and is answered at any time.
-        return;
-    }
     let world = &sim.disk.world;
     let runs: BTreeMap<RunId, &Run> = world.runs.iter().map(|run| (run.id, run)).collect();
     let mut orders: BTreeMap<&SessionKey, u32> = BTreeMap::new();
@@ -69,25 +64,45 @@ fn repeated(sim: &Sim) {
             *orders.entry(&session.root_key).or_default() += 1;
         }
     }
-    let mut made: BTreeMap<(&SessionKey, &str), u32> = BTreeMap::new();
+    // By session and name, as no call of these lives has other arguments than another: what was
+    // heard, at a time. What only looks may look again once something was changed; what the
+    // machine does itself has another result each time.
+    let mut heard: BTreeMap<(&SessionKey, &str), BTreeMap<Timestamp, Vec<&Step>>> = BTreeMap::new();
     for step in &world.steps {
         let run = runs[&step.run];
-        // What only looks may look again once something was changed; what the machine does itself
-        // has another result each time.
         let counts = matches!(step.effect, Some(effect) if TOUCHING.contains(&effect));
         if !counts || orders.get(&run.root_key) != Some(&1) {
             continue;
         }
-        let (session, name) = (&run.session_key, step.name.as_deref().unwrap_or_default());
-        let times = made.entry((session, name)).or_default();
-        match step.state {
-            StepState::Done => *times += 1,
-            // That nobody knows what became of it is another result.
-            StepState::Unknown => *times = 0,
-            _ => {}
+        let of_call = heard.entry((&run.session_key, step.name.as_deref().unwrap_or_default()));
+        if let Some(ended) = step.ended {
+            of_call.or_default().entry(ended).or_default().push(step);
         }
+    }
+    for ((session, name), times) in heard {
         let own = sim.limits.tools.agents.get(&session.agent);
         let max = own.map_or(Some(3), |own| own.repeats_max).unwrap_or(u32::MAX);
-        assert!(*times <= max, "{session} made `{name}` {times} times");
+        let most = in_a_row(times.into_values());
+        assert!(most <= max, "{session} made `{name}` {most} times");
     }
+}
+
+/// How often one result was heard in a row at most. Of what was heard at one time nobody knows the
+/// order; and that nobody knows what became of a call is another result.
+fn in_a_row<'s>(heard: impl Iterator<Item = Vec<&'s Step>>) -> u32 {
+    let (mut last, mut times, mut most) = (None, 0, 0);
+    for steps in heard {
+        let results: BTreeSet<Option<Hash>> = steps
+            .iter()
+            .map(|step| step.result_hash.filter(|_| step.state == StepState::Done))
+            .collect();
+        let result = results.first().copied().flatten().filter(|_| results.len() == 1);
+        times = if result == last { times } else { 0 };
+        last = result;
+        if result.is_some() {
+            times += steps.len() as u32;
+            most = most.max(times);
+        }
+    }
+    most
 }
