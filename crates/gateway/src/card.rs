@@ -126,9 +126,13 @@ impl Card<'_> {
         let model = row.model.map_or("no model".to_owned(), |model| format!("{provider}{model}"));
         let window = row.context_tokens.unwrap_or(0);
         let share = (row.total_tokens * 100).checked_div(window).unwrap_or(0);
+        let told = row
+            .configured_context_tokens
+            .map(|configured| format!("; its provider takes no more, {configured} are configured"));
         lines.push(format!(
-            "model {model}, context {} of {window} tokens ({share} %)",
-            row.total_tokens
+            "model {model}, context {} of {window} tokens ({share} %){}",
+            row.total_tokens,
+            told.unwrap_or_default()
         ));
         lines.extend(session.newest_run().and_then(models::elsewhere));
         lines.extend(models::thinking_line(self.limits, session));

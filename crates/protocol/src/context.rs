@@ -34,6 +34,9 @@ pub struct ContextResult {
     /// What the model can take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window_tokens: Option<u64>,
+    /// What is configured, if the provider has refused less than that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configured_window_tokens: Option<u64>,
     /// What the next call will send.
     pub total_tokens: u64,
     /// Of the conversation.
@@ -99,6 +102,12 @@ impl ContextResult {
             None => lines.push("Nothing is pinned yet: the first call reads the files.".to_owned()),
         }
         lines.push(row("conversation", self.history_tokens, ""));
+        if let Some(configured) = self.configured_window_tokens {
+            lines.push(format!(
+                "By its refusals the provider takes no more than this; contextWindow of the model \
+                 is configured as {configured}."
+            ));
+        }
         if self.prefix.as_ref().is_some_and(|prefix| prefix.changed) {
             lines.push(
                 "What has changed is sent from the next /new on, or after /context refresh."
@@ -189,6 +198,7 @@ mod tests {
             agent_id: AgentId::main(),
             model: Some("stub/m".to_owned()),
             window_tokens: Some(2_000),
+            configured_window_tokens: None,
             total_tokens: 500,
             history_tokens: 100,
             prefix: Some(prefix),
@@ -205,7 +215,9 @@ mod tests {
         What has changed is sent from the next /new on, or after /context refresh.
         ");
         assert!(result.lines(true, Timestamp(0))[3].ends_with("tool_2 20, tool_1 10"));
-        let fresh = ContextResult { prefix: None, ..result };
-        assert!(fresh.lines(false, Timestamp(0))[2].starts_with("Nothing is pinned yet"));
+        let fresh = ContextResult { prefix: None, configured_window_tokens: Some(9_000), ..result };
+        let lines = fresh.lines(false, Timestamp(0));
+        assert!(lines[2].starts_with("Nothing is pinned yet"));
+        assert!(lines[4].ends_with("is configured as 9000."), "{lines:?}");
     }
 }

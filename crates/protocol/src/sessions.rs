@@ -185,6 +185,9 @@ pub struct SessionRow {
     /// The model's window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_tokens: Option<u64>,
+    /// Ours: what is configured as the window, if the provider has refused less than that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configured_context_tokens: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_provider: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -259,6 +262,7 @@ impl SessionRow {
             output_tokens: 0,
             total_tokens: 0,
             context_tokens: None,
+            configured_context_tokens: None,
             model_provider: None,
             model: None,
             thinking_level: None,

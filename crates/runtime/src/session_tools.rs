@@ -181,7 +181,12 @@ impl Asked<'_> {
         row["queued"] = json!(session.queued);
         let agent = limits.agents.get(&session.agent);
         let model = session.model.clone().or_else(|| agent.map(|agent| agent.model.clone()));
-        row["contextLimit"] = json!(model.as_ref().and_then(|model| limits.models.get(model)));
+        let configured = model.as_ref().and_then(|model| limits.models.get(model).copied());
+        let told = model.as_ref().and_then(|model| session.told_window(model, configured));
+        row["contextLimit"] = json!(told.or(configured));
+        if told.is_some() {
+            row["contextLimitConfigured"] = json!(configured);
+        }
         row["model"] = json!(model);
         let children = TaskFilter {
             requester: Some(session.key.clone()),

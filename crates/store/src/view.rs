@@ -5,8 +5,8 @@
 
 use machine::queue::QueueWish;
 use machine::rows::{
-    BudgetRow, EndReason, EntryKind, GateKind, GateState, InboxState, LaneName, Lifecycle,
-    NodeState, Outcome, Run, Task, TaskKind, Transcript,
+    BudgetRow, EndReason, EntryKind, GateKey, GateKind, GateState, InboxState, LaneName, Lifecycle,
+    NodeState, Outcome, Run, Task, TaskKind, Told, Transcript,
 };
 use machine::run::{Phase, WaitKind};
 use machine::status::{Standing, TaskStatus, Words};
@@ -158,6 +158,8 @@ pub struct SessionView {
     pub open_children: u32,
     /// Tokens that the next prompt will hold.
     pub context_tokens: u64,
+    /// A window that a provider has told with a refusal.
+    pub told: Option<Told>,
     /// Everything that its model calls have used.
     pub usage: Usage,
 }
@@ -166,6 +168,12 @@ impl SessionView {
     /// The run that is open, else the one that ended last: what `machine::status` asks for.
     pub fn newest_run(&self) -> Option<&RunFacts> {
         self.open_run.as_ref().or(self.last_run.as_ref())
+    }
+
+    /// The window of `model`, if a provider has told that it is smaller than what is configured.
+    pub fn told_window(&self, model: &str, configured: Option<u64>) -> Option<u64> {
+        let told = self.told.as_ref().filter(|told| GateKey::base(&told.model) == model)?;
+        configured.is_none_or(|configured| told.tokens < configured).then_some(told.tokens)
     }
 
     /// How it stands at `now`, in words.

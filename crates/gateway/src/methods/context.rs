@@ -37,11 +37,14 @@ pub async fn of_session(
         .zip(episode)
         .and_then(|(look, episode)| episode.prefix_hash.map(|hash| pinned(look, hash, &episode)));
     let before = prefix.as_ref().map_or(0, |prefix| prefix.tokens);
+    let configured = model.as_ref().and_then(|model| limits.models.get(model).copied());
+    let told = model.as_ref().and_then(|model| session.told_window(model, configured));
     Ok(Some(ContextResult {
         session_key: session.key,
         session_id: session.session_id,
         agent_id: session.agent,
-        window_tokens: model.as_ref().and_then(|model| limits.models.get(model).copied()),
+        window_tokens: told.or(configured),
+        configured_window_tokens: configured.filter(|_| told.is_some()),
         model,
         total_tokens: session.context_tokens,
         history_tokens: session.context_tokens.saturating_sub(before),

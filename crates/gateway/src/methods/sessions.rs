@@ -105,8 +105,10 @@ pub fn full_row(
     let of_agent = limits.agents.get(&view.agent).map(|agent| &agent.model);
     if let Some(reference) = view.model.as_ref().or(of_agent) {
         let ModelDefaults { model_provider, model, context_tokens } = model(limits, reference);
-        (row.model_provider, row.model, row.context_tokens) =
-            (model_provider, model, context_tokens);
+        (row.model_provider, row.model) = (model_provider, model);
+        let told = view.told_window(reference, context_tokens);
+        row.configured_context_tokens = context_tokens.filter(|_| told.is_some());
+        row.context_tokens = told.or(context_tokens);
     }
     Ok(row)
 }

@@ -17,6 +17,10 @@ pub fn vary(rng: &mut Rng, asked: &Asked<'_>, said: &mut Said) {
             {
                 *text = format!("done {}", "long words ".repeat(rng.below(150) as usize));
             }
+            // A provider whose count is not ours, and one that is just wrong.
+            if rng.chance(120) {
+                *said = Said::Fails(failure_of(FailureClass::Overflow));
+            }
         }
         Purpose::Notes => *said = notes(rng, asked),
         Purpose::Summary => *said = summary(rng),

@@ -54,6 +54,7 @@ impl Tables {
             queued: u32::try_from(waiting).unwrap_or(u32::MAX),
             open_children: u32::try_from(children).unwrap_or(u32::MAX),
             context_tokens: transcript.map_or(0, |transcript| transcript.context_tokens),
+            told: transcript.and_then(|transcript| transcript.gauge.told.clone()),
             key: session.key,
             session_id: session.session_id,
             agent: session.agent,

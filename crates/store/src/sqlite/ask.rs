@@ -2,8 +2,8 @@
 
 use machine::check::World;
 use machine::rows::{
-    Approval, CommandRow, Episode, Flow, FlowNode, Grant, Halt, InboxKind, InboxState, LaneName,
-    Place,
+    Approval, CommandRow, Episode, Flow, FlowNode, Gauge, Grant, Halt, InboxKind, InboxState,
+    LaneName, Place,
 };
 use rusqlite::params;
 use types::{
@@ -208,8 +208,10 @@ impl Snapshot<'_> {
             count("select count(*) from inbox where session_key = ?1 and state = 'queued'")?;
         let children =
             count("select count(*) from tasks where requester_key = ?1 and ended_ms is null")?;
-        let sql = "select context_tokens from transcripts where session_id = ?1";
-        let tokens = self.link.row(sql, [Text(session.session_id)], |c| c.count())?;
+        let sql = "select context_tokens, gauge from transcripts where session_id = ?1";
+        let size = |c: &mut Columns<'_, '_>| Ok((c.count()?, c.json_or_none::<Gauge>()?));
+        let (tokens, gauge) =
+            self.link.row(sql, [Text(session.session_id)], size)?.unwrap_or_default();
         let usage = self.ledger(&LedgerScope::Session(session.key.clone()))?.usage;
         Ok(SessionView {
             key: session.key,
@@ -238,7 +240,8 @@ impl Snapshot<'_> {
             last_run,
             queued: queued.unwrap_or(0),
             open_children: children.unwrap_or(0),
-            context_tokens: tokens.unwrap_or(0),
+            context_tokens: tokens,
+            told: gauge.and_then(|gauge| gauge.told),
             usage,
         })
     }

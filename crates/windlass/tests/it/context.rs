@@ -237,3 +237,46 @@ async fn a_person_can_have_a_conversation_compacted() {
     assert_eq!(house.ask("go on").await, "stub heard: go on\n");
     judge::all_is_well(&house, &Limits::default()).await;
 }
+
+/// Refused in the middle of its work, with the results of three calls that no model has seen yet:
+/// they stay with their calls, on every wire, and the message is answered. What the provider has
+/// told is shown wherever the window is.
+#[tokio::test]
+async fn results_of_calls_in_parallel_outlive_a_refusal() {
+    for wire in WIRES {
+        let script = asked_by_the_gateway(json!({ "say": "so far: much was looked at" }));
+        let house = narrow(wire, 30_000, 1_000_000, script).await;
+        let before = house.ask("/status").await;
+        house.ask(&look(30_000, "looked")).await;
+        let print = |letter: &str| {
+            let command = format!("head -c 40000 /dev/zero | tr '\\0' '{letter}'");
+            ("exec", json!({ "command": command }))
+        };
+        let plan = Plan::new().calls([print("a"), print("b"), print("c")]).say("seen");
+        let made = calls(&house);
+        assert_eq!(house.ask(&plan.to_brief()).await, "seen\n", "{}", wire.0);
+        at_most_five(&house, made, wire.0);
+        let journal = house.stub.journal();
+        assert_eq!(journal.invalid, 1, "{}: refused once", wire.0);
+        let refused = journal.requests[made..].iter().position(|one| one.verdict != "ok");
+        assert_eq!(refused, Some(1), "{}: with the results of its calls", wire.0);
+        let last = journal.requests.last().unwrap();
+        let shown: Vec<&str> = last.tool_results.iter().map(|result| &result.text[..1]).collect();
+        assert_eq!(shown, ["a", "b", "c"], "{}: each result is with its call", wire.0);
+        judge::every_promise(&house).await;
+
+        // The Responses API names no number: what it has refused is known to be too much.
+        let window = if wire.0 == "openai-responses" { "" } else { "30000 " };
+        let told = house.ask("/status").await;
+        let words = "its provider takes no more, 1000000 are configured";
+        assert!(told.contains(&format!(" of {window}")) && told.contains(words), "{told}");
+        assert!(!before.contains(words), "{before}");
+        let shown = house.ok(&["context"]).await;
+        let of_window = shown.contains(&format!(" of {window}"));
+        assert!(of_window && shown.contains("is configured as 1000000."), "{shown}");
+        let ask = Plan::new().call("session_status", json!({})).say("{last}");
+        let status: Value = serde_json::from_str(&house.ask(&ask.to_brief()).await).unwrap();
+        assert_eq!(status["contextLimitConfigured"], 1_000_000, "{status}");
+        assert!(status["contextLimit"].as_u64() < Some(60_000), "{status}");
+    }
+}
