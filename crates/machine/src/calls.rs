@@ -8,6 +8,7 @@ use crate::event::{CallPlan, Event, PlannedCall};
 use crate::guard;
 use crate::internal::is_yield;
 use crate::lane::token;
+use crate::naming;
 use crate::policy;
 use crate::rows::{StepKind, StepState};
 use crate::run::RunEvent;
@@ -58,7 +59,8 @@ pub fn plan(state: &mut State<'_>, run: RunId, asked_by: u32, mut calls: Vec<Pla
         plan_one(state, run, n, plan, call.command, &mut planned);
     }
     // The end comes after the calls are recorded: each of them gets its result with it.
-    if step::ends_here(state, run) || guard::ends(state, run, &answer) {
+    let over = step::ends_here(state, run) || naming::ends(state, run);
+    if over || guard::ends(state, run, &answer) {
         return;
     }
     for (n, command) in std::mem::take(&mut planned.asked) {

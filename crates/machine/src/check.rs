@@ -11,6 +11,7 @@ mod context;
 mod ends;
 mod halt;
 mod kept;
+mod naming;
 mod circle;
 mod send;
 
@@ -110,6 +111,7 @@ pub fn check(world: &World, limits: &Limits) -> Vec<Violation> {
     ends::check(world, &mut found);
     halt::check(world, &mut found);
     kept::check(world, &mut found);
+    naming::check(world, limits, &mut found);
     approve::check(world, &mut found);
     flow::flows(world, &mut found);
     attempt::attempts(world, &mut found);

@@ -259,38 +259,3 @@ pub fn thinking_words(limits: &Limits, session: &Session) -> Value {
         }
     }
 }
-
-/// Has another model answered than was asked for? A dated name, or one with the maker before it,
-/// is the same model.
-pub fn differs(target: &str, answered: &str) -> bool {
-    let name = |text: &str| {
-        let last = text.rsplit('/').next().unwrap_or(text).to_lowercase();
-        last.trim_end_matches("-latest").to_owned()
-    };
-    let (asked, answered) = (name(GateKey::base(target)), name(answered));
-    !answered.is_empty() && !asked.starts_with(&answered) && !answered.starts_with(&asked)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_that_is_another() {
-        #[rustfmt::skip]
-        let table = [
-            // asked                                answered                        differs
-            ("openai/gpt-5-mini",                   "gpt-5-mini-2025-08-07",        false),
-            ("anthropic/claude-3-5-haiku-latest",   "claude-3-5-haiku-20241022",    false),
-            ("openrouter/anthropic/claude-opus-4",  "anthropic/claude-opus-4",      false),
-            ("google/gemini-2.5-pro",               "models/gemini-2.5-pro",        false),
-            ("work/m#team",                         "M",                            false),
-            ("work/m",                              "",                             false),
-            ("openrouter/openrouter/auto",          "openai/gpt-5",                 true),
-            ("work/big",                            "small",                        true),
-        ];
-        for (asked, answered, expected) in table {
-            assert_eq!(differs(asked, answered), expected, "{asked} {answered}");
-        }
-    }
-}

@@ -282,6 +282,7 @@ pub fn on_failed(
         | FailureClass::Auth
         | FailureClass::BadRequest
         | FailureClass::Overflow
+        | FailureClass::WrongModel
         | FailureClass::UnknownModel => {
             if is_probe(state, &gate, run) {
                 open(state, &gate);

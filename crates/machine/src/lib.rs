@@ -53,6 +53,7 @@ mod spawn;
 pub mod flow;
 mod gate;
 pub mod failover;
+pub mod naming;
 pub mod halt;
 pub mod budget;
 mod stop;

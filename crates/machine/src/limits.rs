@@ -81,6 +81,8 @@ pub struct Limits {
     /// `auth.order`: accounts of a provider, in the order in which they are tried; its own key if
     /// it has none.
     pub accounts: BTreeMap<String, Vec<String>>,
+    /// `answersAs`: other names under which models may answer; `*` is any.
+    pub answers_as: BTreeMap<String, Vec<String>>,
     /// What is known of single models.
     pub traits: BTreeMap<String, Traits>,
     /// `agents.defaults.thinkingDefault`
@@ -369,6 +371,7 @@ impl Default for Limits {
             models: BTreeMap::new(),
             aliases: BTreeMap::new(),
             accounts: BTreeMap::new(),
+            answers_as: BTreeMap::new(),
             traits: BTreeMap::new(),
             thinking: None,
             rates: BTreeMap::new(),

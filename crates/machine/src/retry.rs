@@ -51,7 +51,8 @@ pub fn after_failure(
         | FailureClass::Auth
         | FailureClass::BadRequest
         | FailureClass::Overflow
-        | FailureClass::UnknownModel => 0,
+        | FailureClass::UnknownModel
+        | FailureClass::WrongModel => 0,
     };
     if retries >= max || retry_after_ms > RETRY_AFTER_MS_MAX {
         return None;

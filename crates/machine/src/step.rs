@@ -25,7 +25,7 @@ use crate::run::{Phase, RunEvent, WaitKind};
 use crate::state::State;
 use crate::transcript::{self, Closing, NewEntry, close_tool};
 use crate::wait::{self, Turn, requeue, suspend, transition};
-use crate::{gate, guard, kept};
+use crate::{gate, guard, kept, naming};
 
 /// The tool with which a session looks at what it has left running.
 const LOOKS_AT_COMMANDS: &str = "process";
@@ -219,6 +219,10 @@ pub fn on_model_replied(
     }
     let purpose = state.step(&(run, step)).purpose;
     record_reply(state, run, step, &reply);
+    // Calls are recorded first, so that each of them gets its result with the end.
+    if reply.calls.is_empty() && naming::ends(state, run) {
+        return Answer::Done;
+    }
     if purpose == Purpose::Summary || reply.calls.is_empty() && purpose == Purpose::Notes {
         context::on_replied(state, run, purpose, &reply.text);
         call(state, run);
@@ -274,7 +278,7 @@ fn note_model(state: &mut State<'_>, run: RunId, asked: &str, answered: &str) {
     let row = state.run_mut(&run);
     let before = row.answered.replace(answered.to_owned());
     let session = row.session_key.clone();
-    if failover::differs(asked, answered) && before.as_deref() != Some(answered) {
+    if naming::differs(asked, answered) && before.as_deref() != Some(answered) {
         let (asked, answered) = (asked.to_owned(), answered.to_owned());
         state.notices.push(Notice::ModelDiffers { run, session, asked, answered });
     }

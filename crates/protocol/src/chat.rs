@@ -320,6 +320,7 @@ impl From<FailureClass> for ErrorKind {
             | FailureClass::Auth
             | FailureClass::BadRequest
             | FailureClass::UnknownModel
+            | FailureClass::WrongModel
             | FailureClass::Budget
             | FailureClass::Internal => ErrorKind::Unknown,
         }

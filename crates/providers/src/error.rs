@@ -118,6 +118,7 @@ impl fmt::Display for Sentence<'_> {
             FailureClass::BadRequest => "refused the request",
             FailureClass::Overflow => "says that the prompt does not fit the model's window",
             FailureClass::UnknownModel => "does not know the model",
+            FailureClass::WrongModel => "answered as another model",
             FailureClass::Budget => "was not asked: a budget is used up",
             FailureClass::Internal => "could not be asked",
         };

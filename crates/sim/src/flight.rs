@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use machine::effect::{ModelCall, ToolStart};
 use machine::event::{CallPlan, ModelFailure, ModelReply, Overflow, ToolDone};
-use machine::rows::{ApprovalState, EntryKind};
+use machine::rows::{ApprovalState, EntryKind, GateKey};
 use machine::{Action, Event};
 use types::{EffectClass, FailureClass, RunId, Timestamp, Usage};
 
@@ -12,6 +12,17 @@ use crate::plan::{LONG_RESULT, has_contexts};
 use crate::rng::Rng;
 use crate::script::{Asked, Said, reply};
 use crate::world::{From, Post, Sim};
+
+/// The name that a provider gives itself now and then: that of an edition of the model, or of
+/// another.
+fn answered_as(seed: u64, call: &ModelCall) -> Option<String> {
+    let mut rng = Rng::about(seed, &format!("named {} {}", call.run, call.step));
+    if !rng.chance(80) {
+        return None;
+    }
+    let edition = format!("{}-2026-01-31", GateKey::base(&call.model));
+    Some(if rng.chance(500) { edition } else { "another".to_owned() })
+}
 
 /// Something that comes to an end by itself.
 #[derive(Clone, Debug)]
@@ -85,7 +96,9 @@ impl Sim {
                 output: 10 + text.len() as u64 / 4,
                 ..Usage::default()
             });
-            ModelReply { cut_at, usage, ..plain }
+            let renamed = answered_as(self.seed, &call).filter(|_| self.renames);
+            let model = renamed.unwrap_or(plain.model);
+            ModelReply { cut_at, usage, model, ..plain }
         };
         let event = match said {
             Said::Fails(failure) => Event::ModelFailed { run, token, step, failure },

@@ -71,6 +71,8 @@ pub struct Plan {
     pub letters: Vec<Letter>,
     pub stops: Vec<Stop>,
     pub orders: Vec<Order>,
+    /// Do providers answer in other names than they were asked by, now and then?
+    pub renames: bool,
 }
 
 impl Plan {
@@ -85,6 +87,7 @@ impl Plan {
             letters: Vec::new(),
             stops: Vec::new(),
             orders: Vec::new(),
+            renames: false,
         }
     }
 
@@ -93,6 +96,7 @@ impl Plan {
         let mut rng = Rng::new(seed);
         let mut plan = Plan::quiet(seed);
         plan.faults = Faults::of(&mut rng);
+        plan.renames = seed % 8 == 5;
         plan.room = if rng.chance(300) { rng.below(3) as usize } else { usize::MAX };
         vary(&mut plan.limits, &mut rng);
         keep_warm(&mut plan.limits, seed);

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use machine::check::World;
 use machine::event::{CallPlan, ModelFailure, ModelReply, Overflow, PlannedCall};
-use machine::rows::{EntryKind, Purpose, Run, Task};
+use machine::rows::{EntryKind, GateKey, Purpose, Run, Task};
 use types::{
     Access, Announce, Cleanup, Deliverables, EffectClass, FailureClass, FlowId, FlowRequest,
     FlowTarget, FlowTask, InternalCall, NodeName, OnFailure, SendMode, SendRequest, SendTarget,
@@ -81,7 +81,7 @@ pub fn reply(asked: &Asked<'_>, text: &str, calls: Vec<PlannedCall>) -> ModelRep
         text: text.to_owned(),
         calls,
         usage: Usage { input: 100, output: 10, cache_read: u64::from(asked.step), cache_write: 1 },
-        model: asked.run.model.clone(),
+        model: GateKey::base(&asked.run.model).to_owned(),
         cut_at: None,
     }
 }
@@ -196,10 +196,15 @@ fn failure_of(class: FailureClass) -> ModelFailure {
     }
 }
 
+/// No provider says of itself that it was another: that is an answer.
+fn any_class(rng: &mut Rng) -> FailureClass {
+    let all = FailureClass::ALL.iter().filter(|class| **class != FailureClass::WrongModel);
+    **rng.pick(&all.collect::<Vec<_>>())
+}
+
 fn failure(rng: &mut Rng) -> ModelFailure {
     let passing = [FailureClass::RateLimit, FailureClass::Overload, FailureClass::Network];
-    let classes = if rng.chance(700) { &passing } else { FailureClass::ALL };
-    let class = *rng.pick(classes);
+    let class = if rng.chance(700) { *rng.pick(&passing) } else { any_class(rng) };
     let retry_after_ms = rng.chance(300).then(|| rng.between(0, 20_000));
     let paid = rng.chance(300);
     ModelFailure { retry_after_ms, paid, ..failure_of(class) }

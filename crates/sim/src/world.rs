@@ -79,6 +79,8 @@ pub struct Batch {
 /// One gateway's life over many processes.
 pub struct Sim {
     pub seed: u64,
+    /// See [`crate::plan::Plan::renames`].
+    pub(crate) renames: bool,
     pub now: Timestamp,
     pub limits: Limits,
     pub disk: Disk,
@@ -124,6 +126,7 @@ impl Sim {
             truth: Truth::default(),
             commits: 0,
             crashes: 0,
+            renames: plan.renames,
             faults: plan.faults,
             rng: Rng::new(!plan.seed),
             script,

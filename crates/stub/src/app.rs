@@ -252,7 +252,7 @@ impl App {
         }
         let reply = Reply {
             id: &id,
-            model: &prompt.model,
+            model: self.options.names.get(&prompt.model).unwrap_or(&prompt.model),
             created_s: entry.at_ms / 1_000,
             digest: &prompt.talk.digest,
             answer: &answer,

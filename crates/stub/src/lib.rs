@@ -40,6 +40,7 @@ mod echoed;
 mod play;
 mod server;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -67,6 +68,8 @@ pub struct Options {
     pub port: u16,
     /// The models that exist. Empty: every name does.
     pub models: Vec<String>,
+    /// Models that answer in another name than they were asked by.
+    pub names: BTreeMap<String, String>,
     /// The keys that are let in. Empty: every request is.
     pub api_keys: Vec<String>,
     /// Most tokens of a prompt with its answer.
@@ -88,6 +91,7 @@ impl Default for Options {
         Options {
             port: 0,
             models: vec!["stub-1".to_owned(), "stub-2".to_owned()],
+            names: BTreeMap::new(),
             api_keys: Vec::new(),
             context_window: 200_000,
             body_limit: 32 * 1024 * 1024,

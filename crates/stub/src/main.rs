@@ -39,6 +39,10 @@ struct Args {
     #[arg(long, conflicts_with = "models")]
     any_model: bool,
 
+    /// Answer for this model in another name, as providers do; may be repeated
+    #[arg(long, value_name = "MODEL=NAME", value_parser = parse_name)]
+    answer_as: Vec<(String, String)>,
+
     /// Let in only requests with this key; may be repeated
     #[arg(long = "api-key", value_name = "KEY")]
     api_keys: Vec<String>,
@@ -80,6 +84,11 @@ struct Args {
     seed: u64,
 }
 
+fn parse_name(text: &str) -> Result<(String, String), String> {
+    let (model, name) = text.split_once('=').ok_or("expected MODEL=NAME")?;
+    Ok((model.to_owned(), name.to_owned()))
+}
+
 fn parse_fault(text: &str) -> Result<FaultRule, serde_json::Error> {
     serde_json::from_str(text)
 }
@@ -108,6 +117,7 @@ impl Args {
         Ok(Options {
             port: self.port,
             models,
+            names: self.answer_as.into_iter().collect(),
             api_keys: self.api_keys,
             context_window: self.context_window,
             body_limit: self.body_limit,

@@ -27,6 +27,8 @@ word_enum! {
         Budget = "budget",
         /// Our own fault: a panic in an adapter.
         Internal = "internal",
+        /// Another model has answered than was asked.
+        WrongModel = "wrong_model",
     }
 }
 

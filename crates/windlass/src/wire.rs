@@ -371,6 +371,7 @@ pub fn limits(config: &Config, more: Option<&Toolbox>) -> anyhow::Result<Limits>
         rates: models::rates(config),
         aliases: models::aliases(config),
         accounts: models::accounts(config),
+        answers_as: models::answers_as(config),
         traits: models::traits(config),
         thinking: defaults.thinking_default,
         price_ids: models::price_ids(config),

@@ -1,8 +1,8 @@
 //! Models as people and clients are told of them: which there are, which is asked, and why another.
 
 use machine::Limits;
-use machine::failover;
 use machine::rows::GateKey;
+use machine::{failover, naming};
 use protocol::models::{
     AuthProfile, AuthState, AuthStatusResult, ListParams, ListResult, ModelRow, ProviderAuth,
 };
@@ -17,7 +17,7 @@ const ROWS_MAX: usize = 100;
 /// Says that calls of a run go, or went, to another model than was chosen.
 pub fn elsewhere(run: &RunFacts) -> Option<String> {
     let switched = GateKey::base(&run.model) != run.asked && !run.asked.is_empty();
-    let named = run.answered.as_deref().filter(|name| failover::differs(&run.model, name));
+    let named = run.answered.as_deref().filter(|name| naming::differs(&run.model, name));
     match (switched, named) {
         (true, _) => {
             let why = run.switched.as_deref().unwrap_or("its calls cannot go there");

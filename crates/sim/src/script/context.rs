@@ -4,7 +4,7 @@ use machine::event::CallPlan;
 use machine::rows::Purpose;
 use types::{EffectClass, FailureClass};
 
-use super::{Asked, Said, failure_of, planned};
+use super::{Asked, Said, any_class, failure_of, planned};
 use crate::rng::Rng;
 
 /// Makes some of what is said longer, and answers what the gateway itself asks.
@@ -36,7 +36,7 @@ fn notes(rng: &mut Rng, asked: &Asked<'_>) -> Said {
             "opaque",
             CallPlan::External(EffectClass::Opaque),
         )]),
-        5 => Said::Fails(failure_of(*rng.pick(FailureClass::ALL))),
+        5 => Said::Fails(failure_of(any_class(rng))),
         _ => Said::Calls(vec![planned(
             &format!("w{}", asked.step),
             "write",
@@ -50,7 +50,7 @@ fn summary(rng: &mut Rng) -> Said {
         0 => Said::Text(" ".to_owned()),
         1 => Said::Text("too long a summary ".repeat(500)),
         2 => Said::Calls(vec![planned("s", "pure", CallPlan::External(EffectClass::Pure))]),
-        3 | 4 => Said::Fails(failure_of(*rng.pick(FailureClass::ALL))),
+        3 | 4 => Said::Fails(failure_of(any_class(rng))),
         _ => Said::Text("what was said so far".to_owned()),
     }
 }

@@ -285,25 +285,3 @@ fn a_model_that_is_chosen_holds_from_the_next_call_on() {
     bench.pass(Duration::ZERO);
     assert_eq!(calling(&bench), ["x/a"]);
 }
-
-/// A provider that answers in another model's name is reported, once.
-#[test]
-fn another_model_than_was_asked_is_told() {
-    let mut bench = Bench::new(two_models());
-    let run = begin(&mut bench, 0);
-    let told = |bench: &Bench| {
-        let mut notices = bench.done.notices.iter();
-        notices.any(|notice| matches!(notice, Notice::ModelDiffers { .. }))
-    };
-    for n in 0..2 {
-        let (token, step) = (bench.token(run), bench.open_step(run, StepKind::Model));
-        let world = &bench.disk.world;
-        let asked = sim::script::Asked { world, run: bench.run(run), step, depth: 0 };
-        let calls = vec![sim::script::refused(&format!("c{n}"))];
-        let mut reply = sim::script::reply(&asked, "", calls);
-        reply.model = "small".to_owned();
-        bench.apply(Event::ModelReplied { run, token, step, reply });
-        assert_eq!(told(&bench), n == 0);
-    }
-    assert_eq!(bench.run(run).answered.as_deref(), Some("small"));
-}

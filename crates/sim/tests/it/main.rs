@@ -20,6 +20,7 @@ mod kept;
 mod gate;
 mod lane;
 mod long;
+mod naming;
 mod policy;
 mod queue;
 mod recover;

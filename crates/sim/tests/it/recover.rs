@@ -172,7 +172,8 @@ fn failures_by_class() {
         (InvalidReply, waiting), (Internal, waiting), (Auth, failed), (BadRequest, failed),
         (Overflow, failed), (UnknownModel, failed), (Budget, failed),
     ];
-    assert_eq!(table.len(), FailureClass::ALL.len());
+    // An answer of another model is an answer.
+    assert_eq!(table.len(), FailureClass::ALL.len() - 1);
 
     for (class, phase) in table {
         let (mut bench, run) = started();

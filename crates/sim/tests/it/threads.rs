@@ -409,7 +409,7 @@ fn one_name_twice_around_crashes() {
                 _ => Said::Text("done".to_owned()),
             }
         });
-        let plan = Plan { limits: open_limits(), ..Plan::of(seed) };
+        let plan = Plan { limits: open_limits(), renames: false, ..Plan::of(seed) };
         let (letters, stops, orders) = (Vec::new(), Vec::new(), Vec::new());
         let plan = Plan { letters, stops, orders, ..plan };
         let mut sim = Sim::new(plan, script);

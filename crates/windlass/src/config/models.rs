@@ -77,6 +77,9 @@ pub struct ModelEntry {
     pub max_tokens: u64,
     /// What its tokens cost; that of the catalogue if none.
     pub cost: Option<Price>,
+    /// Other names under which the provider may answer for it; `*` is any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub answers_as: Vec<String>,
 }
 
 /// What OpenClaw assumes of a model that says nothing.
@@ -305,6 +308,7 @@ impl ModelEntry {
         let context_window = s.integer("contextWindow", 1..=u64::MAX).unwrap_or(CONTEXT_WINDOW);
         let max_tokens = s.integer("maxTokens", 1..=u64::MAX).unwrap_or(MAX_TOKENS);
         let cost = money::cost(s);
-        Some(ModelEntry { id: id?, name, reasoning, context_window, max_tokens, cost })
+        let answers_as = s.texts("answersAs").unwrap_or_default();
+        Some(ModelEntry { id: id?, name, reasoning, context_window, max_tokens, cost, answers_as })
     }
 }

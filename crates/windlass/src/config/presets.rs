@@ -17,6 +17,8 @@ pub struct Preset {
     pub keys: &'static [&'static str],
     /// It runs on this machine, and asks nobody for a key.
     pub local: bool,
+    /// It serves whichever model it was started with, under the name of that.
+    pub any_name: bool,
     /// What an agent uses that names no model, if this is the first provider with a key.
     pub model: Option<&'static str>,
 }
@@ -28,11 +30,12 @@ const fn hosted(
     model: &'static str,
 ) -> Preset {
     let api = Wire::OpenaiCompletions;
-    Preset { id, base_url, api, keys, local: false, model: Some(model) }
+    Preset { id, base_url, api, keys, local: false, any_name: false, model: Some(model) }
 }
 
 const fn local(id: &'static str, base_url: &'static str, keys: &'static [&'static str]) -> Preset {
-    Preset { id, base_url, api: Wire::OpenaiCompletions, keys, local: true, model: None }
+    let api = Wire::OpenaiCompletions;
+    Preset { id, base_url, api, keys, local: true, any_name: false, model: None }
 }
 
 /// In the order in which their keys are looked for.
@@ -59,7 +62,10 @@ pub const PRESETS: &[Preset] = &[
     hosted("groq", "https://api.groq.com/openai/v1",
         &["GROQ_API_KEY"], "openai/gpt-oss-120b"),
     local("ollama", "http://127.0.0.1:11434/v1", &["OLLAMA_API_KEY"]),
-    local("llama-server", "http://127.0.0.1:8080/v1", &["LLAMA_API_KEY"]),
+    Preset {
+        any_name: true,
+        ..local("llama-server", "http://127.0.0.1:8080/v1", &["LLAMA_API_KEY"])
+    },
     // The model of the demo: a script in this process, without an address.
     Preset { api: Wire::Scripted, ..local("scripted", "", &[]) },
 ];

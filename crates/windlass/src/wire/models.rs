@@ -66,6 +66,7 @@ fn named(config: &Config) -> BTreeMap<String, (ModelRef, ModelEntry)> {
                     context_window: window.unwrap_or(CONTEXT_WINDOW),
                     max_tokens: MAX_TOKENS,
                     cost: None,
+                    answers_as: Vec::new(),
                 };
                 (reference.clone(), entry)
             });
@@ -83,6 +84,18 @@ pub fn entry(config: &Config, model: &ModelRef) -> Option<ModelEntry> {
 pub fn windows(config: &Config) -> BTreeMap<String, u64> {
     let windows = targets(config).into_iter();
     windows.map(|(target, at)| (target, at.entry.context_window)).collect()
+}
+
+/// Other names under which models may answer, of those that may.
+pub fn answers_as(config: &Config) -> BTreeMap<String, Vec<String>> {
+    let names = |(name, (reference, entry)): (String, (ModelRef, ModelEntry))| {
+        let preset = presets::find(&reference.provider);
+        let any = preset.filter(|preset| preset.any_name && entry.answers_as.is_empty());
+        let names = any.map_or(entry.answers_as, |_| vec!["*".to_owned()]);
+        (name, names)
+    };
+    let all = named(config).into_iter().map(names);
+    all.filter(|(_, names)| !names.is_empty()).collect()
 }
 
 /// What a call of each model can cost.

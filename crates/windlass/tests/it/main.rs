@@ -31,6 +31,7 @@ mod main_job;
 mod mcp;
 mod models;
 mod orchestra;
+mod named;
 mod person;
 mod prefix;
 mod policy;
