@@ -9,11 +9,11 @@ use protocol::message::ChatRole;
 use store::StoreError;
 use store::query::Query;
 use store::view::{SessionFilter, SessionView, SpendFilter, SpendView, TaskFilter, TaskView};
-use types::{AgentId, Reasoning, ScopeKind, SessionKey, SpendBy, TaskId, Timestamp};
+use types::{AgentId, Footer, Reasoning, ScopeKind, SessionKey, SpendBy, TaskId, Timestamp};
 
 use crate::gateway::Title;
 use crate::methods::sessions::full_row;
-use crate::methods::{history, models, tasks};
+use crate::methods::{approvals, history, models, tasks};
 use crate::view::{self, Excerpts, clip};
 
 /// How long a task that has ended stays in the list of sub-agents. OpenClaw's time.
@@ -91,6 +91,10 @@ impl Card<'_> {
             spent("this conversation", &of(SpendBy::Session, key.to_string())?),
             spent("with all below it", &of(SpendBy::Tree, root.to_string())?),
             spent("today, everything", &of(SpendBy::Day, self.now.day())?),
+            format!(
+                "under each answer: {}; /usage off|tokens|full sets it",
+                session.map_or(Footer::Off, |session| session.footer)
+            ),
         ];
         Ok(lines.join("\n"))
     }
@@ -145,6 +149,7 @@ impl Card<'_> {
         lines.push(word(&row.note));
         lines.push(format!("{}; {} waiting", self.mode(session), session.queued));
         lines.push(format!("sub-agents open: {}", session.open_children));
+        lines.extend(approvals::waiting_line(self.rows, key, self.now)?);
         let usage = session.usage;
         lines.push(format!(
             "tokens: {} in, {} of them from the cache, {} out",

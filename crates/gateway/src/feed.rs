@@ -63,10 +63,12 @@ pub struct Names {
 }
 
 /// What the store knows of a run that has ended.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Facts {
     pub usage: Option<WireUsage>,
     pub error_class: Option<FailureClass>,
+    /// What is told under its answer.
+    pub footer: Option<String>,
 }
 
 /// A text that grows, and how much of it has been sent.

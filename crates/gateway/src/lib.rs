@@ -28,6 +28,7 @@ mod connection;
 mod dispatch;
 mod ending;
 mod feed;
+mod footer;
 mod gateway;
 mod http;
 mod meter;

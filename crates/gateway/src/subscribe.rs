@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use types::{Reasoning, RunId, SessionKey, Timestamp, ToolCall};
 
 use crate::feed::{self, Audience, Call, Facts, Feed, Names, Out};
+use crate::footer;
 use crate::gateway::Gateway;
 use crate::methods::approvals;
 use crate::notice;
@@ -406,9 +407,11 @@ impl Publisher {
         // A run that was cut while it stood in line was never met.
         self.meet(end.run, &end.wire_id, &end.session).await;
         let facts = match self.gateway.handle.store().run(end.run).await {
-            Ok(Some(run)) => {
-                Facts { usage: Some(run.usage.into()), error_class: run.facts.error_class }
-            }
+            Ok(Some(run)) => Facts {
+                usage: Some(run.usage.into()),
+                error_class: run.facts.error_class,
+                footer: footer::of_run(&self.gateway, &end.session, end.run).await,
+            },
             _ => Facts::default(),
         };
         self.feed.ended(end, facts, self.gateway.now())

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 pub use types::Overflow;
 use types::{
-    AgentId, ApprovalId, CommandLine, EffectClass, FailureClass, FlowId, InternalCall, NodeId,
-    Reasoning, RunId, SessionKey, Spend, TaskId, Thinking, Usage, word_enum,
+    AgentId, ApprovalId, CommandLine, EffectClass, FailureClass, FlowId, Footer, InternalCall,
+    NodeId, Reasoning, RunId, SessionKey, Spend, TaskId, Thinking, Usage, word_enum,
 };
 
 use crate::attempt::Retry;
@@ -338,6 +338,7 @@ pub struct Patch {
     pub queue: Option<Option<QueueWish>>,
     pub declared: Option<Option<TaskStatus>>,
     pub reasoning: Option<Reasoning>,
+    pub footer: Option<Footer>,
 }
 
 /// A model's whole answer.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use types::{
-    Access, Hash, MessageId, Reasoning, RunId, SessionId, SessionKey, TaskId,
+    Access, Footer, Hash, MessageId, Reasoning, RunId, SessionId, SessionKey, TaskId,
     usage::estimate_tokens,
 };
 
@@ -157,6 +157,7 @@ pub fn open_session(state: &mut State<'_>, key: &SessionKey, owner: &str) -> Res
             declared: None,
             queue: Default::default(),
             reasoning: Reasoning::Off,
+            footer: Footer::Off,
             card: None,
             rev: 0,
             created: now,

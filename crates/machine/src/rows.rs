@@ -5,8 +5,8 @@
 //! moves from an inbox to a transcript moves inside the store ([`Body::Inbox`]).
 
 use types::{
-    Access, AgentId, Announce, Cleanup, Deliverables, EffectClass, FailureClass, FlowId, Hash,
-    MessageId, MicroUsd, NodeId, Reasoning, RunId, SessionId, SessionKey, TaskId, Thinking,
+    Access, AgentId, Announce, Cleanup, Deliverables, EffectClass, FailureClass, FlowId, Footer,
+    Hash, MessageId, MicroUsd, NodeId, Reasoning, RunId, SessionId, SessionKey, TaskId, Thinking,
     Timestamp, Usage, word_enum,
 };
 
@@ -296,6 +296,8 @@ pub struct Session {
     pub queue: QueueWish,
     /// Whether what its model thinks is shown.
     pub reasoning: Reasoning,
+    /// What is told under each answer about what it took.
+    pub footer: Footer,
     /// Names the blob with the card that its agent has put up.
     pub card: Option<Hash>,
     pub rev: i64,

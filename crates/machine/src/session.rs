@@ -11,7 +11,7 @@
 //! | restore | - | - | goes on |
 //! | delete | is stopped | are stopped | is in no list any more |
 
-use types::{Access, Reasoning, SessionId, SessionKey, Thinking};
+use types::{Access, Footer, Reasoning, SessionId, SessionKey, Thinking};
 
 use crate::archive::{archive_session, reopen, restore_session};
 use crate::context;
@@ -121,7 +121,7 @@ pub fn patch(state: &mut State<'_>, key: &SessionKey, patch: &Patch) -> Result<(
             return Err(Refusal::RunOpen(key.clone()));
         }
     }
-    let Patch { label, thinking, queue, declared, reasoning, .. } = patch.clone();
+    let Patch { label, thinking, queue, declared, reasoning, footer, .. } = patch.clone();
     let session = state.session_mut(key);
     if let Some(label) = label {
         session.label = label;
@@ -138,6 +138,7 @@ pub fn patch(state: &mut State<'_>, key: &SessionKey, patch: &Patch) -> Result<(
     if let Some(reasoning) = reasoning {
         session.reasoning = reasoning;
     }
+    session.footer = footer.unwrap_or(session.footer);
     session.rev += 1;
     if let Some(model) = model {
         session.model = model;
@@ -174,7 +175,7 @@ pub fn begin_again(state: &mut State<'_>, key: &SessionKey, owner: &str) {
     (session.label, session.model, session.cwd) = (None, None, None);
     session.thinking = None;
     (session.declared, session.queue) = (None, QueueWish::default());
-    session.reasoning = Reasoning::Off;
+    (session.reasoning, session.footer) = (Reasoning::Off, Footer::Off);
     // What a spawn once left it was for that task: whoever begins now has a session like any other.
     (session.access, session.pool_key) = (Access::Full, None);
     session.owner = owner.to_owned();
@@ -277,6 +278,14 @@ impl Patch {
                 Reasoning::Off => "What the model thinks is not shown.",
                 Reasoning::On => "What the model thinks is shown before what it says.",
                 Reasoning::Stream => "What the model thinks is shown as it comes.",
+            }
+            .to_owned()
+        }));
+        words.extend(self.footer.map(|footer| {
+            match footer {
+                Footer::Off => "What an answer took is not shown.",
+                Footer::Tokens => "Under each answer stand the tokens that it took.",
+                Footer::Full => "Under each answer stands what it took, and what it has cost.",
             }
             .to_owned()
         }));

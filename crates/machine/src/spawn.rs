@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use types::{
-    AgentId, Announce, Budget, Cleanup, Hash, MessageId, Reasoning, RunId, Scope, SessionId,
-    SessionKey, SpawnRequest, TaskId,
+    AgentId, Announce, Budget, Cleanup, Footer, Hash, MessageId, Reasoning, RunId, Scope,
+    SessionId, SessionKey, SpawnRequest, TaskId,
 };
 
 mod check;
@@ -312,6 +312,7 @@ fn draft(
         declared: None,
         queue: Default::default(),
         reasoning: Reasoning::Off,
+        footer: Footer::Off,
         card: None,
         rev: 0,
         created: now,

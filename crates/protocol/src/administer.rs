@@ -2,7 +2,7 @@
 //! done to a conversation as a whole.
 
 use serde::{Deserialize, Serialize};
-use types::{AgentId, Reasoning, SessionId, SessionKey, Thinking, Timestamp, word_enum};
+use types::{AgentId, Footer, Reasoning, SessionId, SessionKey, Thinking, Timestamp, word_enum};
 
 use crate::chat::QueueMode;
 use crate::fields::{Fields, InvalidField, SessionRef};
@@ -62,11 +62,13 @@ pub struct PatchParams {
     pub task_status: Option<Option<Declared>>,
     /// Whether what the model thinks is shown; `null` is `off`.
     pub reasoning: Option<Reasoning>,
+    /// What is told under each answer about what it took; `null` is `off`.
+    pub footer: Option<Footer>,
 }
 
 /// Fields of OpenClaw's `sessions.patch` that would have to be honoured. One that is ignored would
 /// be a change that nobody makes.
-const PATCH_UNSUPPORTED: [&str; 28] = [
+const PATCH_UNSUPPORTED: [&str; 27] = [
     "autoLabel",
     "icon",
     "color",
@@ -83,7 +85,6 @@ const PATCH_UNSUPPORTED: [&str; 28] = [
     "toolOverrides",
     "verboseLevel",
     "traceLevel",
-    "responseUsage",
     "elevatedLevel",
     "execHost",
     "execSecurity",
@@ -119,8 +120,20 @@ impl Params for PatchParams {
             archived: fields.boolean("archived")?,
             queue_mode: mode.or_else(|| cleared("queueMode").then_some(None)),
             reasoning: fields.word("reasoningLevel", Reasoning::ALL)?.or(off),
+            footer: footer(fields)?,
             task_status: status.or_else(|| cleared("taskStatus").then_some(None)),
         })
+    }
+}
+
+/// `responseUsage`. OpenClaw's `on` is `tokens`.
+fn footer(fields: &Fields<'_>) -> Result<Option<Footer>, InvalidField> {
+    if fields.is_null("responseUsage") {
+        return Ok(Some(Footer::Off));
+    }
+    match fields.string("responseUsage") {
+        Ok(Some(word)) if word == "on" => Ok(Some(Footer::Tokens)),
+        _ => fields.word("responseUsage", Footer::ALL),
     }
 }
 

@@ -11,7 +11,7 @@ mod approve;
 use std::fmt;
 use std::str::FromStr;
 
-use types::{AgentId, Reasoning, Thinking, word_enum};
+use types::{AgentId, Footer, Reasoning, Thinking, word_enum};
 
 use crate::approvals::Decision;
 use crate::chat::QueueMode;
@@ -40,8 +40,8 @@ pub enum Command {
     Compact(String),
     /// Whether what the model thinks is shown; none asks.
     Reasoning(Option<Reasoning>),
-    /// What was spent.
-    Usage,
+    /// What was spent; or what is told of it under each answer.
+    Usage(Option<Footer>),
     Subagents(Subagents),
     /// Calls that wait to be allowed.
     Approvals,
@@ -148,7 +148,7 @@ const LOG_LINES: u32 = 20;
 const LOG_LINES_MAX: u32 = 200;
 
 /// Every command: its form, and what it does.
-pub const TABLE: [(&str, &str); 33] = [
+pub const TABLE: [(&str, &str); 34] = [
     ("/help", "Show this list"),
     ("/status", "Show how this conversation stands"),
     ("/stop", "Stop the run of this conversation, what waits in it, and all its sub-agents"),
@@ -190,6 +190,10 @@ pub const TABLE: [(&str, &str); 33] = [
         "Show what the model thinks: before what it says, not, or as it comes",
     ),
     ("/usage", "Show what was spent: on this conversation, with all below it, and today"),
+    (
+        "/usage off|tokens|full",
+        "Tell under each answer what it took: nothing, its tokens, or its tokens and cost",
+    ),
     ("/agents", "List the agents that are configured"),
     ("/threads", "List the named conversations, and what they are about"),
     ("/tasks", "List the tasks of this conversation"),
@@ -260,8 +264,7 @@ fn read(name: &str, rest: &str) -> Result<Command, WrongForm> {
         "think" | "thinking" | "t" => think(rest).map(Command::Think),
         "compact" => Ok(Command::Compact(rest.to_owned())),
         "reasoning" | "reason" => reasoning(rest),
-        "usage" if rest.eq_ignore_ascii_case("cost") => Ok(Command::Usage),
-        "usage" => alone(Command::Usage),
+        "usage" => usage(rest),
         "subagents" => subagents(rest).map(Command::Subagents),
         "approvals" => alone(Command::Approvals),
         "approve" => approve::read(rest).ok_or_else(|| form_of("approve")),
@@ -302,6 +305,19 @@ fn reasoning(rest: &str) -> Result<Command, WrongForm> {
         _ if word.is_empty() => Ok(Command::Reasoning(None)),
         Ok(reasoning) => Ok(Command::Reasoning(Some(reasoning))),
         Err(_) => Err(form_of("reasoning")),
+    }
+}
+
+fn usage(rest: &str) -> Result<Command, WrongForm> {
+    match rest.to_ascii_lowercase().as_str() {
+        "" | "cost" => Ok(Command::Usage(None)),
+        // As OpenClaw has them.
+        "on" => Ok(Command::Usage(Some(Footer::Tokens))),
+        "reset" => Ok(Command::Usage(Some(Footer::Off))),
+        word => match word.parse() {
+            Ok(footer) => Ok(Command::Usage(Some(footer))),
+            Err(_) => Err(form_of("usage")),
+        },
     }
 }
 

@@ -143,12 +143,42 @@ pub struct Status {
     /// Results and answers that have reached nobody; `tasks.audit` lists them.
     #[serde(default)]
     pub dead_letters: u64,
+    /// Commands that wait until a person allows them.
+    #[serde(default, skip_serializing_if = "Waiting::is_none")]
+    pub approvals: Waiting,
     /// Runs that were ended, and of which something is left.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unproved: Vec<StopItem>,
     /// If it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_restart: Option<LastRestart>,
+}
+
+/// What waits for a person.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Waiting {
+    pub count: u64,
+    /// How long the oldest of them has waited.
+    pub oldest_ms: u64,
+}
+
+impl Waiting {
+    pub fn is_none(&self) -> bool {
+        self.count == 0
+    }
+
+    /// For people; none if nothing waits.
+    pub fn words(&self) -> Option<String> {
+        let (count, seconds) = (self.count, self.oldest_ms / 1_000);
+        let time =
+            if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds / 60) };
+        match count {
+            0 => None,
+            1 => Some(format!("a command waits to be allowed, since {time}")),
+            _ => Some(format!("{count} commands wait to be allowed, the oldest since {time}")),
+        }
+    }
 }
 
 /// What the last start of a gateway has found and taken over.

@@ -9,8 +9,8 @@ use machine::rows::{EndReason, Outcome, Task};
 use machine::status::TaskStatus;
 use machine::{Answer, Event, Refusal};
 use types::{
-    AgentId, Announce, FlowId, FlowRequest, FlowTarget, InternalCall, Reasoning, SessionKey,
-    SpawnRequest, TaskId, TaskTarget, Timestamp,
+    AgentId, Announce, FlowId, FlowRequest, FlowTarget, Footer, InternalCall, Reasoning,
+    SessionKey, SpawnRequest, TaskId, TaskTarget, Timestamp,
 };
 use uuid::Uuid;
 
@@ -222,6 +222,7 @@ pub fn random(seed: u64, session: impl Fn(&mut Rng) -> SessionKey) -> Vec<Order>
         orders.push(order);
     }
     elaborate(seed, &mut orders);
+    with_footers(seed, &mut orders);
     orders
 }
 
@@ -374,6 +375,18 @@ fn change(rng: &mut Rng) -> Change {
     }
 }
 
+/// And so has what is told under answers.
+fn with_footers(seed: u64, orders: &mut [Order]) {
+    let rng = &mut Rng::about(seed, "footers of orders");
+    for order in orders.iter_mut() {
+        if let What::Change(Change::Patch(patch)) | What::Act { act: Act::Patch(patch), .. } =
+            &mut order.what
+        {
+            patch.footer = rng.chance(300).then(|| *rng.pick(Footer::ALL));
+        }
+    }
+}
+
 fn patch(rng: &mut Rng) -> Patch {
     let mode = rng.chance(600).then(|| *rng.pick(QueueMode::ALL));
     Patch {
@@ -385,6 +398,7 @@ fn patch(rng: &mut Rng) -> Patch {
             .then(|| mode.map(|mode| QueueWish { mode: Some(mode), ..QueueWish::default() })),
         declared: rng.chance(400).then(|| Some(*rng.pick(TaskStatus::ALL))),
         reasoning: None,
+        footer: None,
     }
 }
 

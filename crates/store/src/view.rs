@@ -12,8 +12,8 @@ use machine::run::{Phase, WaitKind};
 use machine::status::{Standing, TaskStatus, Words};
 use serde::{Serialize, Serializer};
 use types::{
-    Access, AgentId, Announce, ApprovalId, Cleanup, Deliverables, FailureClass, FlowId, Hash,
-    MessageId, NodeId, Reasoning, RunId, ScopeKind, SessionId, SessionKey, TaskId, Thinking,
+    Access, AgentId, Announce, ApprovalId, Cleanup, Deliverables, FailureClass, FlowId, Footer,
+    Hash, MessageId, NodeId, Reasoning, RunId, ScopeKind, SessionId, SessionKey, TaskId, Thinking,
     Timestamp, Usage,
 };
 
@@ -120,6 +120,10 @@ pub struct Tally {
     pub tasks_ended: u64,
     /// Inputs that have reached nobody.
     pub dead_letters: u64,
+    /// Commands that wait until a person allows them.
+    pub approvals: u64,
+    /// Since when the oldest of them does.
+    pub approval_since: Option<Timestamp>,
 }
 
 /// A session, with the run that is open and the one that ended last.
@@ -149,6 +153,7 @@ pub struct SessionView {
     pub queue: QueueWish,
     /// Whether what its model thinks is shown.
     pub reasoning: Reasoning,
+    pub footer: Footer,
     /// Names the blob with the card that its agent has put up.
     pub card: Option<Hash>,
     pub open_run: Option<RunFacts>,

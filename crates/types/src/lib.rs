@@ -28,7 +28,7 @@ pub use flow::{FlowFault, FlowRequest, FlowTarget, FlowTask, NodeName, OnFailure
 pub use hash::Hash;
 pub use id::{ApprovalId, FlowId, MessageId, NodeId, ParseIdError, RunId, SessionId, TaskId};
 pub use message::{
-    AssistantMessage, Message, Prefix, Reasoning, StopReason, ToolCall, ToolResult, Wire,
+    AssistantMessage, Footer, Message, Prefix, Reasoning, StopReason, ToolCall, ToolResult, Wire,
 };
 pub use money::{AmountError, Budget, MicroUsd, Price, Spend, SpendBy};
 pub use request::{

@@ -110,6 +110,16 @@ word_enum! {
     }
 }
 
+word_enum! {
+    /// What people are told under each answer about what it took.
+    pub enum Footer {
+        Off = "off",
+        Tokens = "tokens",
+        /// Tokens and cost.
+        Full = "full",
+    }
+}
+
 impl Reasoning {
     pub fn is_off(self) -> bool {
         self == Reasoning::Off

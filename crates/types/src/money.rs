@@ -157,6 +157,8 @@ crate::word_enum! {
         /// The session at the head of a tree.
         Tree = "tree",
         Model = "model",
+        /// One execution of an agent: what one answer took.
+        Run = "run",
         /// Of UTC.
         Day = "day",
     }

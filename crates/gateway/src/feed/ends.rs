@@ -9,6 +9,7 @@ use protocol::message::{ChatMessage, ChatRole, Provenance};
 use types::{SessionKey, Timestamp};
 
 use super::{Audience, Facts, Out};
+use crate::footer;
 
 /// Something that the gateway itself tells a person: the whole text at once, under a run id of its
 /// own, and marked as that of another session.
@@ -77,7 +78,11 @@ fn stop_reason(end: &RunEnded) -> String {
 }
 
 pub(super) fn chat_end(end: &RunEnded, facts: Facts, now: Timestamp) -> ChatState {
-    let message = end.text.as_ref().map(|text| ChatMessage {
+    let text = match end.outcome {
+        Outcome::Completed => footer::joined(end.text.clone(), facts.footer),
+        _ => end.text.clone(),
+    };
+    let message = text.as_ref().map(|text| ChatMessage {
         usage: facts.usage,
         ..ChatMessage::text(ChatRole::Assistant, text.as_str(), now)
     });

@@ -121,7 +121,7 @@ fn a_yield_speaks_and_does_not_end() {
 fn every_outcome_has_one_end() {
     use Outcome::*;
     let class = Some(FailureClass::Overflow);
-    let facts = Facts { usage: None, error_class: class };
+    let facts = Facts { error_class: class, ..Facts::default() };
     let lines: Vec<String> = [
         (Completed, Some("hi"), None),
         (Completed, None, None),
@@ -134,7 +134,7 @@ fn every_outcome_has_one_end() {
     ]
     .into_iter()
     .map(|(outcome, text, error)| {
-        let out = feed().ended(&end(outcome, text, error), facts, NOW);
+        let out = feed().ended(&end(outcome, text, error), facts.clone(), NOW);
         let [agent, chat] = &out[..] else { panic!("{out:?}") };
         let [agent, chat] = [agent, chat].map(|out| out.event.encode().get().to_owned());
         let of = |text: &str| {

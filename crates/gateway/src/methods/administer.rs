@@ -107,6 +107,7 @@ pub async fn patch(gateway: &Gateway, params: PatchParams) -> Result<ChangedResu
         queue: params.queue_mode.map(|mode| mode.map(only_mode)),
         declared: params.task_status.map(|word| word.map(declared)),
         reasoning: params.reasoning,
+        footer: params.footer,
     };
     // Restored first, or put away last: what is archived cannot be changed.
     if params.archived == Some(false) {

@@ -7,6 +7,7 @@ use protocol::approvals::{
     Approval, Decision, GetParams, Grant, GrantsResult, ListParams, ListResult, ResolveParams,
     ResolveResult, RevokeParams, RevokeResult,
 };
+use protocol::health::Waiting;
 use protocol::{ErrorCode, ErrorShape};
 use store::StoreError;
 use store::query::{Query, ask};
@@ -145,6 +146,20 @@ pub(super) fn waiting(
         return Ok("Nothing waits to be allowed.".to_owned());
     }
     Ok(waiting.iter().map(|row| line(row, now)).collect::<Vec<_>>().join("\n"))
+}
+
+/// The same in one line, with how long the oldest has waited; none if nothing waits.
+pub(crate) fn waiting_line(
+    rows: &dyn Query,
+    session: &SessionKey,
+    now: Timestamp,
+) -> Result<Option<String>, StoreError> {
+    let waiting = pending(rows, session)?;
+    let since = waiting.iter().map(|row| row.asked).min();
+    let oldest = since.map_or(0, |since| now.since(since).as_millis());
+    let oldest_ms = u64::try_from(oldest).unwrap_or(u64::MAX);
+    let words = Waiting { count: waiting.len() as u64, oldest_ms }.words();
+    Ok(words.map(|words| format!("{words}; /approvals lists them")))
 }
 
 /// The question of an id, or of enough of its beginning.

@@ -122,6 +122,9 @@ async fn act(gateway: &Gateway, session: &SessionKey, command: Command) -> Resul
         Command::Reasoning(reasoning @ Some(_)) => {
             return Ok(Act::Patch(Patch { reasoning, ..Patch::default() }));
         }
+        Command::Usage(footer @ Some(_)) => {
+            return Ok(Act::Patch(Patch { footer, ..Patch::default() }));
+        }
         Command::Subagents(Subagents::Kill(Victims::All)) => return Ok(Act::StopChildren),
         Command::Subagents(Subagents::Spawn { agent, task, model }) => {
             let request = SpawnRequest { agent: Some(agent), model, ..SpawnRequest::of(&task) };
@@ -218,7 +221,7 @@ impl Asked<'_> {
                 tell(format!("{line}\n/think {}|default sets it", models::levels()))
             }
             Command::Reasoning(_) => tell(card::reasoning(session.as_ref())),
-            Command::Usage => tell(card.usage(self.key, session.as_ref())?),
+            Command::Usage(_) => tell(card.usage(self.key, session.as_ref())?),
             Command::Tasks => listed(card.tasks(self.key)?),
             Command::Retry(handle) => match self.find(session.as_ref(), &handle)? {
                 Ok(task) => Act::Retry(task.id),

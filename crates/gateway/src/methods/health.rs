@@ -10,7 +10,7 @@ use machine::status::Activity;
 use protocol::ErrorShape;
 use protocol::health::{
     AgentHealth, Health, HealthParams, Heartbeat, Lane, LastRestart, Ledger, RecentSession,
-    RunCounts, SessionsHealth, Status, StatusParams, TaskCounts,
+    RunCounts, SessionsHealth, Status, StatusParams, TaskCounts, Waiting,
 };
 use protocol::notice::{ProviderGate, QueueWait};
 use protocol::stop::StopItem;
@@ -173,6 +173,7 @@ pub async fn status(gateway: &Gateway, params: &StatusParams) -> Result<Status, 
         gates: counted.gates,
         over_budget: counted.over_budget,
         dead_letters: tally.dead_letters,
+        approvals: waiting(&tally, now),
         unproved: counted.unproved,
         last_restart: counted.restart,
     })
@@ -214,6 +215,12 @@ fn count(
         lanes: lanes.collect(),
         ledger: Ledger { calls: total.rows, estimated_calls: total.estimated, usage: total.usage },
     })
+}
+
+/// How many commands wait to be allowed, and for how long the oldest does.
+fn waiting(tally: &Tally, now: Timestamp) -> Waiting {
+    let oldest = tally.approval_since.map_or(0, |since| now.since(since).as_millis());
+    Waiting { count: tally.approvals, oldest_ms: u64::try_from(oldest).unwrap_or(u64::MAX) }
 }
 
 /// Sessions by what they do: each has one open run, or none and is idle.

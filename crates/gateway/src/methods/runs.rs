@@ -13,6 +13,7 @@ use types::{SessionId, SessionKey};
 
 use crate::ending::{self, Sight, Subject};
 use crate::feed::end_words;
+use crate::footer;
 use crate::gateway::Gateway;
 use crate::methods::chat::{Words, submit};
 use crate::methods::commands::{self, Typed};
@@ -48,7 +49,7 @@ async fn run(
         if says {
             let subject = Subject::Input { session: told.session, key: key.clone() };
             let sight = ending::wait(gateway, &subject, None).await?;
-            return Ok(last(id, key, sight));
+            return Ok(last(id, key, with_footer(gateway, sight).await));
         }
         return Ok(answered(id, key, told.session_id, told.answer, told.is_error));
     }
@@ -65,7 +66,18 @@ async fn run(
     outbox.respond(&Response::ok(id, &first(gateway, key.clone(), session.clone())));
     let subject = Subject::Input { session, key: key.clone() };
     let sight = ending::wait(gateway, &subject, None).await?;
-    Ok(last(id, key, sight))
+    Ok(last(id, key, with_footer(gateway, sight).await))
+}
+
+/// The answer as people read it, with what it took if they want to know.
+async fn with_footer(gateway: &Gateway, sight: Sight) -> Sight {
+    match sight {
+        Sight::Ended(run, text) => {
+            let text = footer::under(gateway, &run, text).await;
+            Sight::Ended(run, text)
+        }
+        sight => sight,
+    }
 }
 
 fn first(gateway: &Gateway, run_id: String, session_key: SessionKey) -> AgentAccepted {

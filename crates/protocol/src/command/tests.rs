@@ -47,8 +47,12 @@ fn every_command() {
         ("/reasoning stream",           Command::Reasoning(Some(Reasoning::Stream))),
         ("/reason: OFF",                Command::Reasoning(Some(Reasoning::Off))),
         ("/reasoning",                  Command::Reasoning(None)),
-        ("/usage",                      Command::Usage),
-        ("/usage cost",                 Command::Usage),
+        ("/usage",                      Command::Usage(None)),
+        ("/usage cost",                 Command::Usage(None)),
+        ("/usage Tokens",               Command::Usage(Some(Footer::Tokens))),
+        ("/usage on",                   Command::Usage(Some(Footer::Tokens))),
+        ("/usage full",                 Command::Usage(Some(Footer::Full))),
+        ("/usage reset",                Command::Usage(Some(Footer::Off))),
         ("/context",                    Command::Context(Context::List)),
         ("/context: REFRESH",           Command::Context(Context::Refresh)),
         ("/queue",                      Queue(Show)),
@@ -197,6 +201,7 @@ fn what_the_table_says_is_read() {
             .replace("[id]", "apr_12")
             .replace("<task>|all", "all")
             .replace("on|off|stream", "stream")
+            .replace("off|tokens|full", "full")
             .replace("spawn <agentId> <brief> [--model <provider/model>]", "spawn ops do it")
             .replace("off|minimal|low|medium|high|xhigh|max|default", "xhigh")
             .replace("[provider]", "openai")

@@ -6,7 +6,9 @@ use machine::{Event, Notice};
 use serde_json::json;
 use sim::plan::limits;
 use sim::script::{internal, spawn, wait};
-use types::{Card, Hash, InternalCall, PlanStatus, PlanStep, Reasoning, SessionKey, WaitFor};
+use types::{
+    Card, Footer, Hash, InternalCall, PlanStatus, PlanStep, Reasoning, SessionKey, WaitFor,
+};
 
 use crate::bench::{Bench, main_session};
 
@@ -77,15 +79,17 @@ fn words_to_a_person_are_told_at_once_and_a_child_has_no_person() {
 }
 
 #[test]
-fn what_is_shown_of_thinking_is_the_sessions_own_until_it_is_deleted() {
+fn what_is_shown_beside_answers_is_the_sessions_own_until_it_is_deleted() {
     let mut bench = Bench::new(limits());
     bench.send(&main_session(), "go");
     let level = |bench: &Bench| bench.disk.world.sessions[0].reasoning;
-    let reasoning = Some(Reasoning::Stream);
+    let footer = |bench: &Bench| bench.disk.world.sessions[0].footer;
+    let (reasoning, full) = (Some(Reasoning::Stream), Some(Footer::Full));
     change(&mut bench, Change::Patch(Patch { reasoning, ..Patch::default() }));
+    change(&mut bench, Change::Patch(Patch { footer: full, ..Patch::default() }));
     change(&mut bench, Change::Reset(EndReason::Reset));
-    assert_eq!(level(&bench), Reasoning::Stream);
+    assert_eq!((level(&bench), footer(&bench)), (Reasoning::Stream, Footer::Full));
     change(&mut bench, Change::Delete);
     bench.send(&main_session(), "go");
-    assert_eq!(level(&bench), Reasoning::Off);
+    assert_eq!((level(&bench), footer(&bench)), (Reasoning::Off, Footer::Off));
 }

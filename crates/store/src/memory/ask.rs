@@ -76,6 +76,7 @@ impl Tables {
             declared: session.declared,
             queue: session.queue,
             reasoning: session.reasoning,
+            footer: session.footer,
             card: session.card,
         }
     }
@@ -221,6 +222,7 @@ impl Query for Tables {
                 as u64,
             ..Tally::default()
         };
+        (tally.approvals, tally.approval_since) = self.pending_approvals_of_all();
         tally.tasks_ended = self.tasks.values().count() as u64 - tally.tasks_open;
         for id in self.open_runs.values() {
             let Some(run) = self.runs.get(id) else { continue };
@@ -476,6 +478,7 @@ impl Query for Tables {
                 SpendBy::Session => row.session_key.to_string(),
                 SpendBy::Tree => row.root_key.to_string(),
                 SpendBy::Model => row.model.clone(),
+                SpendBy::Run => row.run.to_string(),
                 SpendBy::Day => row.at.day(),
             };
             if filter.subject.as_ref().is_some_and(|wanted| *wanted != subject) {

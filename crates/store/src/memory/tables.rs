@@ -240,6 +240,13 @@ impl Tables {
         waiting
     }
 
+    /// How many questions wait, and since when the oldest does.
+    pub fn pending_approvals_of_all(&self) -> (u64, Option<Timestamp>) {
+        let pending = self.approvals.values().filter(|row| row.state == ApprovalState::Pending);
+        let asked: Vec<Timestamp> = pending.map(|row| row.asked).collect();
+        (asked.len() as u64, asked.into_iter().min())
+    }
+
     /// Questions, newest first.
     pub fn approvals_like(&self, filter: &ApprovalFilter) -> Vec<Approval> {
         let wanted = |row: &&Approval| {

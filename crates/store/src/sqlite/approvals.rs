@@ -2,7 +2,7 @@
 
 use machine::rows::{Approval, Grant};
 use rusqlite::{Result, params};
-use types::{AgentId, ApprovalId, RunId};
+use types::{AgentId, ApprovalId, RunId, Timestamp};
 
 use super::columns::{Columns, Text, int};
 use super::link::Link;
@@ -98,21 +98,31 @@ pub fn pending(link: Link<'_>, run: RunId) -> Got<Vec<Approval>> {
     link.rows(sql, [Text(run)], read)
 }
 
+/// How many wait, and since when the oldest does. Read from the small index of those that wait.
+pub fn waiting(link: Link<'_>) -> Got<(u64, Option<Timestamp>)> {
+    let sql = "select count(*), min(asked_ms) from approvals where state = 'pending'";
+    let found = link.row(sql, [], |c| Ok((c.count()?, c.time_or_none()?)))?;
+    Ok(found.unwrap_or_default())
+}
+
 /// Newest first.
 pub fn list(link: Link<'_>, filter: &ApprovalFilter) -> Got<Vec<Approval>> {
-    let sql = concat!(
-        "select ",
-        asked!(),
-        " from approvals where (?1 is null or id = ?1) and (?2 is null or root_key = ?2) \
-         and (not ?3 or state = 'pending') order by asked_ms desc, id desc limit ?4"
-    );
-    let params = params![
-        filter.id.map(Text),
-        filter.root.as_ref().map(Text),
-        filter.pending,
-        int(filter.limit as u64)
-    ];
-    link.rows(sql, params, read)
+    macro_rules! asked_where {
+        ($which:literal) => {
+            concat!(
+                "select ",
+                asked!(),
+                " from approvals where ",
+                $which,
+                " (?1 is null or id = ?1) and (?2 is null or root_key = ?2) \
+                 order by asked_ms desc, id desc limit ?3"
+            )
+        };
+    }
+    // Written out, so that the small index of those that wait serves.
+    let sql = if filter.pending { asked_where!("state = 'pending' and") } else { asked_where!("") };
+    let (id, root) = (filter.id.map(Text), filter.root.as_ref().map(Text));
+    link.rows(sql, params![id, root, int(filter.limit as u64)], read)
 }
 
 /// What is allowed already stays as it was.

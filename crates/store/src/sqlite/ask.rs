@@ -235,6 +235,7 @@ impl Snapshot<'_> {
             declared: session.declared,
             queue: session.queue,
             reasoning: session.reasoning,
+            footer: session.footer,
             card: session.card,
             open_run,
             last_run,

@@ -138,6 +138,7 @@ pub fn spending(link: Link<'_>, filter: &SpendFilter) -> Result<Vec<SpendView>, 
         SpendBy::Session => ("session_key", DEAREST),
         SpendBy::Tree => ("root_key", DEAREST),
         SpendBy::Model => ("model", DEAREST),
+        SpendBy::Run => ("run_id", DEAREST),
         SpendBy::Day => ("date(at_ms / 1000, 'unixepoch')", "subject desc"),
     };
     let only = if filter.subject.is_some() { format!("and {subject} = ?3") } else { String::new() };

@@ -303,7 +303,7 @@ mod tests {
             let values: &[&dyn ToSql] = rusqlite::params![
                 key, "ses_1", "main", "ann", none, key, 0, "open", none, none, none, none, rev, 1,
                 active, none, "full", none, none, none, none, none, "main", none, none, none, none,
-                "off", none
+                "off", none, "off"
             ];
             assert_eq!(SESSIONS.put(link, values).unwrap(), 1);
             frames() - before

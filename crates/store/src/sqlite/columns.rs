@@ -12,7 +12,7 @@ use machine::rows::{
 use machine::run::Phase;
 use rusqlite::types::{FromSql, ToSqlOutput, Type, Value};
 use rusqlite::{Result, Row, ToSql};
-use types::{FlowId, Hash, MicroUsd, NodeName, Reasoning, Timestamp, Usage};
+use types::{FlowId, Footer, Hash, MicroUsd, NodeName, Reasoning, Timestamp, Usage};
 
 use crate::view::{EntryView, JournalView};
 
@@ -28,7 +28,7 @@ macro_rules! columns {
         "key, session_id, agent, owner, parent_key, root_key, depth, lifecycle, open_run, label, \
          model, cwd, rev, created_ms, active_ms, archived_ms, access, policy_hash, pool_key, \
          declared, queue_mode, deleted_ms, kind, queue_debounce_ms, queue_cap, queue_drop, \
-         thinking, reasoning, card_hash"
+         thinking, reasoning, card_hash, footer"
     };
     (repeats) => {
         "session_key, call_hash, root_key, result_hash, count, looks"
@@ -275,17 +275,14 @@ pub fn session(c: &mut Columns<'_, '_>) -> Result<Session> {
         deleted: c.time_or_none()?,
         thinking: None,
         reasoning: Reasoning::Off,
+        footer: Footer::Off,
         card: None,
     };
     let _kind: String = c.get()?;
-    let queue = QueueWish {
-        mode: row.queue.mode,
-        debounce_ms: c.get()?,
-        cap: c.get()?,
-        drop: c.parsed_or_none()?,
-    };
+    let (debounce_ms, cap, drop) = (c.get()?, c.get()?, c.parsed_or_none()?);
+    let queue = QueueWish { mode: row.queue.mode, debounce_ms, cap, drop };
     let (thinking, reasoning, card) = (c.parsed_or_none()?, c.parsed()?, c.parsed_or_none()?);
-    Ok(Session { queue, thinking, reasoning, card, ..row })
+    Ok(Session { queue, thinking, reasoning, card, footer: c.parsed()?, ..row })
 }
 
 pub fn command(c: &mut Columns<'_, '_>) -> Result<CommandRow> {

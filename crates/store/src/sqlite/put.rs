@@ -120,6 +120,7 @@ pub fn session(link: Link<'_>, row: &Session) -> Put {
         row.thinking.map(|level| level.as_str()),
         row.reasoning.as_str(),
         row.card.map(Text),
+        row.footer.as_str(),
     ];
     SESSIONS.put(link, params).map(drop)
 }

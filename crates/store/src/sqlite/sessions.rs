@@ -8,6 +8,7 @@ use rusqlite::types::Value;
 use rusqlite::{params, params_from_iter};
 use types::{AgentId, SessionId, SessionKey, Timestamp};
 
+use super::approvals;
 use super::columns::{self, Columns, Text, columns, int};
 use super::link::{Link, Read};
 use crate::error::StoreError;
@@ -144,12 +145,15 @@ pub fn miscounted(link: Link<'_>) -> Result<Vec<String>, StoreError> {
 /// How much there is of everything, at `now`.
 pub fn tally(link: Link<'_>, now: Timestamp) -> Result<Tally, StoreError> {
     let count = |sql: &str| link.row(sql, [], |c| c.count()).map(Option::unwrap_or_default);
+    let (approvals, approval_since) = approvals::waiting(link)?;
     let tasks_open = count("select count(*) from tasks where ended_ms is null")?;
     Ok(Tally {
         sessions: known(link, "session", None)?,
         tasks_open,
         tasks_ended: known(link, "task", None)?.saturating_sub(tasks_open),
         dead_letters: count("select count(*) from inbox where state = 'dead'")?,
+        approvals,
+        approval_since,
         ..runs_by_phase(link, now)?
     })
 }

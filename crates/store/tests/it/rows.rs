@@ -10,8 +10,9 @@ use machine::run::Phase;
 use machine::status::TaskStatus;
 use machine::{State, Tx};
 use types::{
-    Access, AgentId, Announce, Budget, Cleanup, Deliverables, EffectClass, FlowId, Hash, MessageId,
-    MicroUsd, NodeId, OnFailure, Reasoning, RunId, SessionId, SessionKey, TaskId, Timestamp, Usage,
+    Access, AgentId, Announce, Budget, Cleanup, Deliverables, EffectClass, FlowId, Footer, Hash,
+    MessageId, MicroUsd, NodeId, OnFailure, Reasoning, RunId, SessionId, SessionKey, TaskId,
+    Timestamp, Usage,
 };
 use uuid::Uuid;
 
@@ -90,6 +91,7 @@ pub fn session(n: u128) -> Session {
         },
         deleted: None,
         reasoning: if n == 2 { Reasoning::Stream } else { Reasoning::Off },
+        footer: if n == 2 { Footer::Full } else { Footer::Off },
         card: (n == 2).then(|| Hash::of("a card")),
     }
 }

@@ -85,6 +85,9 @@ fn held_up(status: &Status, out: &mut impl Write) -> anyhow::Result<()> {
             if holders.is_empty() { "nobody".to_owned() } else { holders.join(", ") },
         )?;
     }
+    if let Some(words) = status.approvals.words() {
+        writeln!(out, "{words}; `windlass approvals list` shows them")?;
+    }
     if status.dead_letters > 0 {
         let count = status.dead_letters;
         writeln!(out, "{count} dead letters; `windlass tasks audit` lists them")?;
@@ -181,6 +184,11 @@ pub async fn health(setup: &Setup, out: &mut impl Write) -> anyhow::Result<()> {
             health.agents.len(),
             health.sessions.count
         )?;
+        // The schema of `health` has no place for it.
+        let status: Status = client.get(Method::Status, json!({})).await?;
+        if let Some(words) = status.approvals.words() {
+            writeln!(out, "{words}; `windlass approvals list` shows them")?;
+        }
     }
     if health.ok { Ok(()) } else { anyhow::bail!("the gateway is not well") }
 }

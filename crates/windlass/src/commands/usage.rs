@@ -15,7 +15,7 @@ use crate::setup::Setup;
 
 #[derive(Debug, Args)]
 pub struct UsageArgs {
-    /// Add up by agent, session, tree, model or day
+    /// Add up by agent, session, tree, model, day or run
     #[arg(long, value_name = "WHAT", default_value = "agent")]
     by: SpendBy,
 

@@ -70,6 +70,7 @@ async fn a_question_outlives_a_kill_and_what_is_allowed_runs_once() {
     house.kill();
     house.start().await;
     assert_eq!(waiting(&house, 1).await[0]["id"], row["id"], "the question is the same");
+    told_of_one(&house).await;
     assert_eq!(times(&house), 0);
 
     let told = house.ok(&["approvals", "allow", &id(row)]).await;
@@ -85,7 +86,27 @@ async fn a_question_outlives_a_kill_and_what_is_allowed_runs_once() {
     house.start().await;
     house.quiet().await;
     assert_eq!(times(&house), 1, "it does not run again");
+    let status = &house.json(&["status", "--json"]).await[0];
+    assert_eq!(status["approvals"], Value::Null, "nothing waits any more: {status}");
     judge::all_is_well(&house, &Default::default()).await;
+}
+
+/// Wherever a person looks at the gateway, it is said that a command waits, and since when.
+async fn told_of_one(house: &House) {
+    let status = &house.json(&["status", "--json"]).await[0]["approvals"];
+    assert_eq!(status["count"], 1, "{status}");
+    assert!(status["oldestMs"].as_u64().unwrap() > 0, "{status}");
+    for args in [&["status"][..], &["health"]] {
+        let told = house.ok(args).await;
+        assert!(told.contains("a command waits to be allowed, since "), "{args:?}: {told}");
+        assert!(told.contains("`windlass approvals list`"), "{args:?}: {told}");
+    }
+    let here = ["agent", "--session-key", "thread:a", "--message", "/status"];
+    let told = house.ok(&here).await;
+    assert!(told.contains("a command waits to be allowed, since "), "{told}");
+    // In another conversation it is nobody's business.
+    let told = house.ok(&["agent", "--session-key", "thread:b", "--message", "/status"]).await;
+    assert!(!told.contains("waits to be allowed"), "{told}");
 }
 
 #[tokio::test]

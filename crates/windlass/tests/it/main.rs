@@ -17,6 +17,7 @@ mod demo;
 mod disk;
 mod errors;
 mod flow;
+mod footer;
 mod graph;
 mod house;
 mod http;
