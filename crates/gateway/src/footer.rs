@@ -1,4 +1,4 @@
-//! What is told under an answer about what it took: to people, and never to a model. It is not a part
+//! What is told under an answer about what it took: to people, and never to a model. It is no part
 //! of the conversation.
 
 use machine::rows::Outcome;

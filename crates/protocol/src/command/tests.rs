@@ -47,12 +47,6 @@ fn every_command() {
         ("/reasoning stream",           Command::Reasoning(Some(Reasoning::Stream))),
         ("/reason: OFF",                Command::Reasoning(Some(Reasoning::Off))),
         ("/reasoning",                  Command::Reasoning(None)),
-        ("/usage",                      Command::Usage(None)),
-        ("/usage cost",                 Command::Usage(None)),
-        ("/usage Tokens",               Command::Usage(Some(Footer::Tokens))),
-        ("/usage on",                   Command::Usage(Some(Footer::Tokens))),
-        ("/usage full",                 Command::Usage(Some(Footer::Full))),
-        ("/usage reset",                Command::Usage(Some(Footer::Off))),
         ("/context",                    Command::Context(Context::List)),
         ("/context: REFRESH",           Command::Context(Context::Refresh)),
         ("/queue",                      Queue(Show)),
@@ -188,6 +182,22 @@ fn a_wrong_form_is_told_the_right_one() {
     for other in ["/stop it", "/subagents spawn ops"] {
         assert!(!told(other).contains("`last`"), "{other}");
     }
+}
+
+#[test]
+fn usage_is_shown_or_told_under_answers() {
+    for (text, footer) in [
+        ("/usage", None),
+        ("/usage cost", None),
+        ("/usage Tokens", Some(Footer::Tokens)),
+        ("/usage on", Some(Footer::Tokens)),
+        ("/usage full", Some(Footer::Full)),
+        ("/usage off", Some(Footer::Off)),
+        ("/usage reset", Some(Footer::Off)),
+    ] {
+        assert_eq!(parse(text), Some(Ok(Command::Usage(footer))), "{text}");
+    }
+    assert!(parse("/usage loud").unwrap().unwrap_err().to_string().contains("off|tokens|full"));
 }
 
 #[test]
