@@ -11,7 +11,7 @@ use store::query::Query;
 use store::view::{SessionFilter, SessionView, SpendFilter, SpendView, TaskFilter, TaskView};
 use types::{AgentId, Footer, Reasoning, ScopeKind, SessionKey, SpendBy, TaskId, Timestamp};
 
-use crate::gateway::Title;
+use crate::configured::Title;
 use crate::methods::sessions::full_row;
 use crate::methods::{approvals, history, models, tasks};
 use crate::view::{self, Excerpts, clip};

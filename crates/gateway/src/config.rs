@@ -20,18 +20,13 @@ pub struct Config {
     /// `gateway.auth.token`. None lets in whoever reaches the port, so it needs a loopback
     /// address.
     pub token: Option<Token>,
-    /// `gateway.controlUi.allowedOrigins`: web pages, besides the gateway's own, that may connect.
-    pub allowed_origins: Vec<Origin>,
-    /// `gateway.http.endpoints.chatCompletions.enabled`: is OpenAI's API served?
-    pub chat_completions: bool,
 }
 
 impl Config {
     /// This machine only, on the usual port.
     pub fn loopback(token: Option<Token>) -> Config {
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let allowed_origins = Vec::new();
-        Config { address, port: PORT, token, allowed_origins, chat_completions: false }
+        Config { address, port: PORT, token }
     }
 
     /// Refuses what would let strangers in.

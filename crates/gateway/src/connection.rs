@@ -203,7 +203,7 @@ async fn hello(params: &ConnectParams, gateway: &Arc<Gateway>) -> Result<HelloOk
         config_path: info.config_path.as_deref().map(shown),
         state_dir: Some(shown(&info.state_dir)),
         session_defaults: SessionDefaults::of(
-            info.default_agent.clone(),
+            gateway.default_agent(),
             !gateway.handle.config().models.is_empty(),
         ),
         auth_mode: gateway.gate.mode().to_owned(),

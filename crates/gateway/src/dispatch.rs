@@ -119,6 +119,7 @@ async fn result(gateway: &Gateway, client: &Subscriber, call: Call) -> Result<Va
         Call::UsageReport(params) => json(&usage::report(gateway, params).await?),
         Call::BudgetsList(_) => json(&usage::budgets(gateway).await?),
         Call::BudgetsRaise(params) => json(&usage::raise(gateway, params).await?),
+        Call::ConfigReload(params) => json(&gateway.info.configured.reload(params.dry_run).await),
         Call::TasksFlowStart(params) => json(&flows::start(gateway, params).await?),
         Call::TasksFlowList(params) => json(&flows::list(gateway, params).await?),
         Call::TasksFlowGet(params) => json(&flows::get(gateway, params).await?),

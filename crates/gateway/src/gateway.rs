@@ -1,6 +1,6 @@
 //! What all connections share.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +11,7 @@ use types::{AgentId, NodeId, SessionKey, Timestamp};
 
 use crate::auth::Gate;
 use crate::config::Config;
+use crate::configured::{Configured, Shown};
 use crate::roster::Roster;
 use crate::subscribe::Hub;
 
@@ -20,35 +21,13 @@ pub struct Info {
     pub version: String,
     /// This start of the gateway.
     pub node: NodeId,
-    /// The agent of short session keys, and of calls that name none.
-    pub default_agent: AgentId,
     pub state_dir: PathBuf,
     pub database: PathBuf,
     pub config_path: Option<PathBuf>,
     pub clock: Arc<dyn Clock>,
-    /// What people call the agents.
-    pub agents: BTreeMap<AgentId, Title>,
-    /// The providers that are configured, by id.
-    pub providers: Vec<ProviderKeys>,
+    pub configured: Arc<dyn Configured>,
     /// Whoever can write the agents of the file, if there is one.
     pub roster: Option<Arc<dyn Roster>>,
-}
-
-/// With which keys a provider can be asked. No key is here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProviderKeys {
-    pub id: String,
-    /// Names of its accounts, in the order in which they are asked.
-    pub accounts: Vec<String>,
-    /// Are calls without a key sure to be refused?
-    pub wants_key: bool,
-}
-
-/// What people call an agent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Title {
-    pub name: Option<String>,
-    pub description: Option<String>,
 }
 
 #[derive(Debug)]
@@ -75,6 +54,16 @@ impl Gateway {
             info,
             handle,
         }
+    }
+
+    /// What of the configuration is shown at this moment.
+    pub fn shown(&self) -> Arc<Shown> {
+        self.info.configured.shown()
+    }
+
+    /// The agent of short session keys, and of calls that name none.
+    pub fn default_agent(&self) -> AgentId {
+        self.shown().default_agent.clone()
     }
 
     pub fn now(&self) -> Timestamp {

@@ -136,7 +136,8 @@ async fn admit(
     headers: &HeaderMap,
 ) -> Result<OwnedSemaphorePermit, Failure> {
     let gateway = &door.gateway;
-    check_origin(headers, &gateway.config)
+    let (address, shown) = (gateway.config.address, gateway.shown());
+    check_origin(headers, address, &shown.allowed_origins)
         .map_err(|why| Failure::new(StatusCode::FORBIDDEN, "forbidden", why))?;
     let Ok(slot) = Arc::clone(&door.requests).try_acquire_owned() else {
         let message = format!("{REQUESTS_MAX} requests are open, the most that are served");
@@ -152,7 +153,7 @@ async fn admit(
     if gateway.gate.check(&auth, peer.address.ip(), gateway.now()).await.is_err() {
         return Err(Failure::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized"));
     }
-    if !gateway.config.chat_completions {
+    if !gateway.shown().chat_completions {
         let message = format!("this path is off: set {ENABLED} to true (it is false)");
         return Err(Failure::new(StatusCode::NOT_FOUND, "not_found", message));
     }
@@ -202,7 +203,8 @@ pub async fn models(
 }
 
 fn listed(gateway: &Gateway) -> Value {
-    let agents = gateway.handle.config().agents.keys();
+    let config = gateway.handle.config();
+    let agents = config.agents.keys();
     let names = ["openclaw".to_owned(), "openclaw/default".to_owned()];
     let names = names.into_iter().chain(agents.map(|id| format!("openclaw/{id}")));
     let created = gateway.started.ms() / 1_000;

@@ -22,6 +22,7 @@
 //! for programs that speak no WebSocket.
 
 pub mod config;
+mod configured;
 mod auth;
 mod card;
 mod connection;
@@ -44,5 +45,6 @@ mod subscribe;
 mod view;
 
 pub use config::{BindError, Config, ConfigError, Origin, Token, bind};
-pub use gateway::{Info, ProviderKeys, Title};
+pub use configured::{Configured, ProviderKeys, Shown, Title};
+pub use gateway::Info;
 pub use server::serve;

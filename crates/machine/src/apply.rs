@@ -51,6 +51,7 @@ pub fn apply(state: &mut State<'_>, event: Event) -> Answer {
         Event::Due(timer) => timer::due(state, &timer),
         Event::NodeStarted { node, pid, version } => node::start(state, node, pid, version),
         Event::Beat => node::beat(state),
+        Event::Reconfigured => node::reconfigured(state),
         Event::Drain => node::drain(state),
         Event::NodeStopped => node::stop(state),
         Event::Recover => recover::recover(state),

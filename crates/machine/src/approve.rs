@@ -84,7 +84,8 @@ fn asker(state: &mut State<'_>, run: RunId) -> (AgentId, bool) {
 }
 
 fn rules_of(state: &State<'_>, agent: &AgentId) -> ExecRules {
-    state.limits.agents.get(agent).map(|agent| agent.exec.clone()).unwrap_or_default()
+    let limits = state.limits.of_agent(agent);
+    limits.agents.get(agent).map(|agent| agent.exec.clone()).unwrap_or_default()
 }
 
 fn granted(state: &mut State<'_>, agent: &AgentId) -> Vec<String> {

@@ -120,7 +120,7 @@ fn idle(state: &mut State<'_>, key: &SessionKey) -> Option<Session> {
 /// How long an idle session is kept; none if for ever.
 fn idle_bound(state: &State<'_>, session: &Session) -> Option<Duration> {
     let unnamed = matches!(session.key.scope, Scope::Subagent(_));
-    let agent = state.limits.agents.get(&session.agent)?;
+    let agent = state.limits.of_agent(&session.agent).agents.get(&session.agent)?;
     agent.archive_after.filter(|_| unnamed)
 }
 

@@ -153,7 +153,8 @@ pub fn configured(limits: &Limits, key: &BudgetKey) -> Budget {
         BudgetScope::Task => Budget::NONE,
         BudgetScope::Session => {
             let key = key.subject.parse::<SessionKey>().ok();
-            let agent = key.and_then(|key| limits.agents.get(&key.agent));
+            let agent = key.map(|key| key.agent);
+            let agent = agent.and_then(|id| limits.of_agent(&id).agents.get(&id));
             agent.map_or(Budget::NONE, |agent| agent.budget)
         }
         BudgetScope::Tree => limits.budgets.tree,
@@ -181,7 +182,7 @@ fn raised(row: &BudgetRow, own: Budget) -> Budget {
 fn need(state: &mut State<'_>, run: RunId) -> Spend {
     let row = state.run(&run).clone();
     let prompt = state.transcript(&row.session_id).context_tokens;
-    most(state.limits, &row.model, prompt)
+    most(state.limits_of(run), &row.model, prompt)
 }
 
 fn most(limits: &Limits, model: &str, prompt: u64) -> Spend {
@@ -440,7 +441,8 @@ pub fn for_child(
     target: &AgentId,
     model: &str,
 ) -> Result<Budget, Reply> {
-    let own = state.limits.agents.get(&asker.session.agent).map(|agent| agent.child_budget);
+    let own = state.limits.of_agent(&asker.session.agent).agents.get(&asker.session.agent);
+    let own = own.map(|agent| agent.child_budget);
     let asked = request.budget.or(own).unwrap_or_default();
     let priced = state.limits.rates.get(model).is_some_and(|rate| rate.price.is_some());
     if asked.usd.is_some() && !priced {
@@ -503,8 +505,8 @@ pub fn open(state: &mut State<'_>, task: TaskId, cap: Budget) {
 }
 
 /// What a call has cost, if the price of its model is known.
-pub fn cost(state: &State<'_>, model: &str, usage: types::Usage) -> Option<MicroUsd> {
-    let rate = state.limits.rates.get(model)?;
+pub fn cost(limits: &Limits, model: &str, usage: types::Usage) -> Option<MicroUsd> {
+    let rate = limits.rates.get(model)?;
     rate.price.map(|price| price.of(usage))
 }
 

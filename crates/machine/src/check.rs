@@ -96,7 +96,7 @@ pub fn check(world: &World, limits: &Limits) -> Vec<Violation> {
     transcripts(world, &mut found);
     nothing_below_a_stop(world, &mut found);
     ledger(world, &mut found);
-    slots(world, limits, &mut found);
+    slots(world, &mut found);
     waits_have_an_end(world, &mut found);
     policy::tools_are_allowed(world, &mut found);
     gate::check(world, limits, &mut found);
@@ -394,14 +394,15 @@ fn ledger(world: &World, found: &mut Found) {
 }
 
 /// Slots are held by runs that need one, on a node that is not down, within the lane's capacity.
-fn slots(world: &World, limits: &Limits, found: &mut Found) {
+fn slots(world: &World, found: &mut Found) {
     let mut taken = BTreeSet::new();
     for run in &world.runs {
         found.unless(run.slot.is_some() == run.phase.holds_slot(), "I10", || {
             format!("{} is {:?} with slot {:?}", run.id, run.phase, run.slot)
         });
         let Some(slot) = run.slot else { continue };
-        let capacity = limits.lanes.get(&run.lane).copied().unwrap_or(1);
+        let lane = world.lanes.iter().find(|lane| lane.name == run.lane);
+        let capacity = lane.map_or(0, |lane| lane.capacity);
         found.unless(slot < capacity && taken.insert((run.lane, slot)), "I10", || {
             format!("{} has slot {slot} of {}, which has {capacity}", run.id, run.lane)
         });

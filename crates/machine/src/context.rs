@@ -91,8 +91,9 @@ impl Size {
         let transcript = state.transcript(&row.session_id).clone();
         let episode = state.episode(&(row.session_id, transcript.episode));
         let (prefix, now) = (episode.prefix_tokens, transcript.context_tokens);
-        let window = window(state.limits, &transcript.gauge, &row);
-        let hard = window.saturating_sub(state.limits.reserve(&row.model, window));
+        let limits = state.limits_of(run);
+        let window = window(limits, &transcript.gauge, &row);
+        let hard = window.saturating_sub(limits.reserve(&row.model, window));
         let ratio = u64::from(state.limits.compaction.soft_permille);
         Size {
             window,

@@ -135,6 +135,8 @@ pub enum Event {
     /// The clock has reached the earliest timer.
     Tick,
     Due(Timer),
+    /// The limits are others than before.
+    Reconfigured,
     /// A gateway has started, and holds the lock of this store.
     NodeStarted {
         node: NodeId,
@@ -188,6 +190,7 @@ impl Event {
             Event::Due(_) => "Due",
             Event::NodeStarted { .. } => "NodeStarted",
             Event::Beat => "Beat",
+            Event::Reconfigured => "Reconfigured",
             Event::Drain => "Drain",
             Event::NodeStopped => "NodeStopped",
             Event::Recover => "Recover",

@@ -87,7 +87,7 @@ fn of_run(state: &mut State<'_>, run: RunId) -> Vec<Vec<String>> {
         (row.session_key.clone(), row.asked.clone())
     };
     let session = state.session(&key).clone();
-    targets(state.limits, &session, &asked)
+    targets(state.limits_of(run), &session, &asked)
 }
 
 /// Where the next call of a run goes.

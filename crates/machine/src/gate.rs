@@ -83,7 +83,7 @@ pub fn pass(state: &mut State<'_>, run: RunId) -> bool {
         let row = state.run(&run);
         (row.model.clone(), row.session_id)
     };
-    if !state.limits.models.contains_key(&model) {
+    if !state.limits_of(run).models.contains_key(&model) {
         // Nobody will be asked: the call itself says that there is no such model.
         return true;
     }
@@ -419,8 +419,9 @@ pub fn back_in_line(state: &mut State<'_>, run: RunId) {
 /// Sends as many as an account has room for back in line, of those whose model is not closed.
 fn let_in(state: &mut State<'_>, account: &GateKey) {
     let prefix = account.prefix();
-    let models = state.limits.models.keys().filter(|model| model.starts_with(&prefix));
-    let models: Vec<String> = models.cloned().collect();
+    // Those that are asked for: a run may wait for one that is not configured any more.
+    let mut models = state.tx().gated_models();
+    models.retain(|model| model.starts_with(&prefix));
     let (mut room, again) = room(state, account);
     let mut left = false;
     for model in models {

@@ -31,7 +31,7 @@ fn call_hash(name: &str, arguments: Hash) -> Hash {
 }
 
 fn limit(state: &State<'_>, session: &SessionKey) -> Option<u32> {
-    match state.limits.tools.agents.get(&session.agent) {
+    match state.limits.of_agent(&session.agent).tools.agents.get(&session.agent) {
         Some(own) => own.repeats_max,
         None => crate::policy::AgentRules::default().repeats_max,
     }

@@ -33,14 +33,14 @@ pub fn result_bytes_max(state: &mut State<'_>, run: RunId, step: u32) -> usize {
 /// Bytes of one result that the window of the run's model has room for.
 pub fn share_of_window(state: &mut State<'_>, run: RunId) -> usize {
     let model = state.run(&run).model.clone();
-    bytes(state.limits.result_tokens(&model))
+    bytes(state.limits_of(run).result_tokens(&model))
 }
 
 /// Bounds an input that a model is shown to a share of its window. The whole of it is kept for
 /// good: it was accepted.
 pub fn bounded_input(state: &mut State<'_>, run: RunId, text: &str) -> Option<String> {
     let model = state.run(&run).model.clone();
-    let bytes_max = bytes(state.limits.input_tokens(&model));
+    let bytes_max = bytes(state.limits_of(run).input_tokens(&model));
     match bounded(state, run, text, bytes_max) {
         Cow::Borrowed(_) => None,
         Cow::Owned(cut) => {

@@ -62,7 +62,7 @@ fn has_room(state: &mut State<'_>, lane: LaneName) -> bool {
     if state.this_node().is_none_or(|node| node.state != NodeState::Up) {
         return false;
     }
-    let capacity = lane_row(state, lane).capacity as usize;
+    let capacity = configured(state, lane) as usize;
     let tx = state.tx();
     tx.queued_runs(lane, 1).is_empty() && tx.held_slots(lane).len() < capacity
 }
@@ -74,8 +74,30 @@ fn raise_admit(state: &mut State<'_>, lane: LaneName) {
     }
 }
 
+fn configured(state: &State<'_>, name: LaneName) -> u32 {
+    state.limits.lanes.get(&name).copied().unwrap_or(1).max(1)
+}
+
+/// Gives a lane the slots that are configured. One that has fewer by now keeps those that runs
+/// still hold.
+pub fn fit(state: &mut State<'_>, name: LaneName) {
+    let held = state.tx().held_slots(name).last().map_or(0, |slot| slot + 1);
+    let capacity = configured(state, name).max(held);
+    if lane_row(state, name).capacity != capacity {
+        state.lane_mut(&name).capacity = capacity;
+    }
+}
+
+/// The configuration has changed, and with it perhaps how many may run.
+pub fn refit(state: &mut State<'_>) {
+    for &name in LaneName::ALL {
+        fit(state, name);
+        raise_admit(state, name);
+    }
+}
+
 fn lane_row(state: &mut State<'_>, name: LaneName) -> Lane {
-    let capacity = state.limits.lanes.get(&name).copied().unwrap_or(1);
+    let capacity = configured(state, name);
     match state.find_lane(&name) {
         Some(lane) => lane.clone(),
         None => {
@@ -91,7 +113,8 @@ pub fn admit(state: &mut State<'_>, lane: LaneName) -> Answer {
     if state.this_node().is_none_or(|node| node.state != NodeState::Up) {
         return Answer::Done;
     }
-    let capacity = lane_row(state, lane).capacity;
+    fit(state, lane);
+    let capacity = configured(state, lane);
     let held = state.tx().held_slots(lane);
     let free: Vec<u32> = (0..capacity).filter(|slot| held.binary_search(slot).is_err()).collect();
     if free.is_empty() {

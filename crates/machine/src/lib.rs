@@ -19,6 +19,7 @@ pub mod event;
 pub mod effect;
 mod news;
 mod state;
+pub mod held;
 mod tx;
 pub mod retry;
 pub mod receipt;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use types::{AgentId, Budget, Name, Price, Reuse, SessionKey, Thinking, word_enum};
 
 use crate::approve::ExecRules;
+use crate::held::Held;
 use crate::policy::ToolRules;
 use crate::queue::{Drop, QueueMode};
 use crate::rows::{GateKey, LaneName, Session};
@@ -113,6 +114,8 @@ pub struct Limits {
     pub tools: ToolRules,
     pub retention: Retention,
     pub compaction: Compaction,
+    /// Earlier limits, with which open work goes on.
+    pub held: Held,
 }
 
 /// `agents.defaults.compaction`: when a conversation is made smaller, and what stays of it.
@@ -394,6 +397,7 @@ impl Default for Limits {
             tools: ToolRules::default(),
             retention: Retention { keep: RETENTION, every: RETENTION_EVERY },
             compaction: Compaction::default(),
+            held: Held::default(),
         }
     }
 }

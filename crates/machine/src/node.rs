@@ -8,8 +8,9 @@ use crate::budget;
 use crate::effect::{Answer, Notice};
 use crate::event::Event;
 use crate::gate;
+use crate::lane;
 use crate::limits::LEASE;
-use crate::rows::{Lane, LaneName, Node, NodeState, TimerKind};
+use crate::rows::{LaneName, Node, NodeState, TimerKind};
 use crate::state::State;
 use crate::timer;
 
@@ -29,10 +30,8 @@ pub fn start(state: &mut State<'_>, id: NodeId, pid: u32, version: String) -> An
         started: now,
     });
     for &name in LaneName::ALL {
-        let capacity = state.limits.lanes.get(&name).copied().unwrap_or(1).max(1);
-        let (vtime, generation) =
-            state.find_lane(&name).map_or((0, 0), |lane| (lane.vtime, lane.generation));
-        state.add_lane(Lane { name, capacity, vtime, generation: generation + 1 });
+        lane::fit(state, name);
+        state.lane_mut(&name).generation += 1;
     }
     let first = FIRST_LOOK.min(state.limits.retention.every);
     state.set_timer(TimerKind::Retention, timer::ALONE, now + first);
@@ -40,6 +39,15 @@ pub fn start(state: &mut State<'_>, id: NodeId, pid: u32, version: String) -> An
     budget::look_at_all(state);
     state.notices.push(Notice::NodeStarted { node: id });
     state.raised.push(Event::Recover);
+    Answer::Done
+}
+
+/// The configuration has changed. What is open goes on with what it has ([`crate::held`]); who
+/// waits for a slot, a provider or a budget is looked at again.
+pub fn reconfigured(state: &mut State<'_>) -> Answer {
+    lane::refit(state);
+    gate::look_at_all(state);
+    budget::look_at_all(state);
     Answer::Done
 }
 

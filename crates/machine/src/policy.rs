@@ -226,6 +226,7 @@ word_enum! {
 
 /// Computes the tools of a session from the configuration of this moment.
 pub fn decide(limits: &Limits, subject: &Subject<'_>) -> Policy {
+    let limits = limits.of_agent(subject.agent);
     let mut policy = Policy::default();
     for fact in &limits.tools.catalogue {
         match removed(limits, subject, fact) {

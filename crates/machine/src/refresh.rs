@@ -8,6 +8,7 @@ use types::{Hash, MicroUsd, RunId, SessionId, SessionKey, Usage};
 
 use crate::budget;
 use crate::effect::Notice;
+use crate::limits::Limits;
 use crate::rows::{Episode, EpisodeReason};
 use crate::state::State;
 
@@ -33,10 +34,11 @@ pub fn refresh(state: &mut State<'_>, key: &SessionKey, changed: &[String]) -> S
     });
     state.transcript_mut(&session.session_id).episode = n;
     state.notices.push(Notice::SessionChanged { session: key.clone(), what: "refresh" });
-    let agent = state.limits.agents.get(&session.agent);
+    let limits = state.limits.of_agent(&session.agent);
+    let agent = limits.agents.get(&session.agent);
     let model = session.model.or_else(|| agent.map(|agent| agent.model.clone()));
     let tokens = transcript.context_tokens;
-    let price = price(state, &model.unwrap_or_default(), tokens);
+    let price = price(limits, &model.unwrap_or_default(), tokens);
     words(changed, tokens, price)
 }
 
@@ -63,10 +65,10 @@ struct Price {
     read: MicroUsd,
 }
 
-fn price(state: &State<'_>, model: &str, tokens: u64) -> Option<Price> {
+fn price(limits: &Limits, model: &str, tokens: u64) -> Option<Price> {
     let written = Usage { cache_write: tokens, ..Usage::default() };
     let read = Usage { cache_read: tokens, ..Usage::default() };
-    let cost = |usage| budget::cost(state, model, usage);
+    let cost = |usage| budget::cost(limits, model, usage);
     Some(Price { written: cost(written)?, read: cost(read)? })
 }
 
@@ -89,7 +91,7 @@ pub fn pinned(state: &mut State<'_>, run: RunId, session_id: SessionId, hash: Ha
     transcript.context_tokens = transcript.context_tokens.saturating_add(tokens);
     let resent = transcript.context_tokens;
     let row = state.run(&run).clone();
-    let price = price(state, &row.model, resent);
+    let price = price(state.limits_of(run), &row.model, resent);
     state.notices.push(Notice::Pinned {
         run,
         session: row.session_key,

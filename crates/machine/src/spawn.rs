@@ -215,7 +215,8 @@ fn try_resume(
         ended: None,
     };
     add_task(state, &task);
-    let timeout = state.limits.agents.get(&session.agent).and_then(|agent| agent.child_timeout);
+    let agent = state.limits.of_agent(&session.agent).agents.get(&session.agent);
+    let timeout = agent.and_then(|agent| agent.child_timeout);
     let busy = session.open_run.is_some();
     put_brief(state, &task, message, timeout);
     Ok(resumed_reply(&task, busy))

@@ -77,7 +77,7 @@ pub fn call(state: &mut State<'_>, run: RunId) {
         session: row.session_key,
         session_id: row.session_id,
         wire_id: row.wire_id,
-        thinking: failover::thinking(state.limits, &session, &row.model),
+        thinking: failover::thinking(state.limits_of(run), &session, &row.model),
         model: row.model,
         purpose,
         shown,
@@ -305,7 +305,8 @@ pub fn book(
     let at = state.now();
     // By the configured model, whatever the provider calls it.
     let asked = state.run(&run).model.clone();
-    let cost = budget::cost(state, &asked, usage);
+    let limits = state.limits_of(run);
+    let cost = budget::cost(limits, &asked, usage);
     let row = state.run_mut(&run);
     row.usage += usage;
     row.cost += cost.unwrap_or_default();
@@ -323,7 +324,7 @@ pub fn book(
         usage,
         cost: cost.unwrap_or_default(),
         priced: cost.is_some(),
-        price_id: cost.and_then(|_| state.limits.price_ids.get(&asked).cloned()),
+        price_id: cost.and_then(|_| limits.price_ids.get(&asked).cloned()),
         estimated,
         at,
     };

@@ -61,7 +61,7 @@ pub fn feed(state: &mut State<'_>, run: RunId) {
     let closed = tx.open_steps(run).is_empty() && tx.waiting_steps(run).is_empty();
     assert!(closed, "{run} takes inputs in while a call is open");
     let model = state.run(&run).model.clone();
-    let mut announce_tokens = state.limits.announce_tokens(&model);
+    let mut announce_tokens = state.limits_of(run).announce_tokens(&model);
     let mut announces = 0;
     for row in entering(state, run) {
         if row.kind == InboxKind::Announce {
@@ -138,7 +138,7 @@ fn consume(state: &mut State<'_>, run: RunId, row: &InboxRow) {
 /// by its beginning and its end, and is kept whole beside.
 fn entering_body(state: &mut State<'_>, run: RunId, row: &InboxRow) -> (Body, u64) {
     let model = state.run(&run).model.clone();
-    let max = state.limits.input_tokens(&model);
+    let max = state.limits_of(run).input_tokens(&model);
     if row.tokens <= max {
         return (Body::Inbox(row.seq), row.tokens);
     }

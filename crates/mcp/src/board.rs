@@ -30,8 +30,9 @@ pub(crate) struct Board {
     changes: AtomicU64,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Known {
+    config: ServerConfig,
     /// None until it was asked once.
     offers: Option<Vec<Offer>>,
     failed: bool,
@@ -45,15 +46,27 @@ pub(crate) struct Kept {
 }
 
 impl Board {
-    /// Reads what is known of `servers`.
-    pub(crate) fn read(folder: &Path, servers: &[ServerConfig]) -> Board {
-        let known = servers.iter().map(|config| {
-            let kept = read(folder, config);
-            let offers = kept.map(|kept| offers(config, &kept.tools));
-            (config.name.clone(), Known { offers, failed: false })
-        });
-        let (known, changes) = (Mutex::new(known.collect()), AtomicU64::new(0));
+    /// Nothing is known yet.
+    pub(crate) fn new(folder: &Path) -> Board {
+        let (known, changes) = (Mutex::default(), AtomicU64::new(0));
         Board { folder: folder.to_owned(), known, changes }
+    }
+
+    /// From now on these servers are there. What is known of one that is as before stays; of any
+    /// other, what was kept of it counts.
+    pub(crate) fn serve(&self, servers: &[ServerConfig]) {
+        let mut known = self.locked();
+        let before = std::mem::take(&mut *known);
+        for config in servers {
+            let same = before.get(&config.name).filter(|known| known.config == *config);
+            let now = same.cloned().unwrap_or_else(|| {
+                let kept = read(&self.folder, config);
+                let offers = kept.map(|kept| offers(config, &kept.tools));
+                Known { config: config.clone(), offers, failed: false }
+            });
+            known.insert(config.name.clone(), now);
+        }
+        self.changes.fetch_add(1, Ordering::SeqCst);
     }
 
     fn locked(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
@@ -67,7 +80,9 @@ impl Board {
         tools.sort_by(|one, other| one.name.cmp(&other.name));
         let offers = offers(config, &tools);
         let mut known = self.locked();
-        let entry = known.entry(config.name.clone()).or_default();
+        // One that has left, or was put in the place of another, has nothing to say any more.
+        let entry = known.get_mut(&config.name).filter(|known| known.config == *config);
+        let Some(entry) = entry else { return };
         entry.failed = false;
         if entry.offers.as_ref() == Some(&offers) {
             return;
@@ -81,8 +96,12 @@ impl Board {
     }
 
     /// Notes that a server could not be asked.
-    pub(crate) fn set_failed(&self, server: &str) {
-        self.locked().entry(server.to_owned()).or_default().failed = true;
+    pub(crate) fn set_failed(&self, config: &ServerConfig) {
+        let mut known = self.locked();
+        let entry = known.get_mut(&config.name).filter(|known| known.config == *config);
+        if let Some(entry) = entry {
+            entry.failed = true;
+        }
     }
 
     /// Could it not be asked, the last time?
@@ -167,21 +186,51 @@ mod tests {
     fn a_list_is_there_after_a_restart_and_not_for_another_server() {
         let folder = tempfile::tempdir().unwrap();
         let (one, other) = (config(&[]), config(&["-u"]));
-        let board = Board::read(folder.path(), std::slice::from_ref(&one));
+        let of = |servers: &[ServerConfig]| {
+            let board = Board::new(folder.path());
+            board.serve(servers);
+            board
+        };
+        let board = of(std::slice::from_ref(&one));
         assert!(!board.knows("s"));
         board.set_tools(&one, tools(&["b", "a"]));
-        assert!(board.knows("s") && board.offers().0 == 1);
+        let told = board.offers().0;
+        assert!(board.knows("s"));
         board.set_tools(&one, tools(&["a", "b"]));
-        assert_eq!(board.offers().0, 1, "the same in another order is no change");
+        assert_eq!(board.offers().0, told, "the same in another order is no change");
 
         let (_, before) = board.offers();
-        let (_, after) = Board::read(folder.path(), std::slice::from_ref(&one)).offers();
+        let (_, after) = of(std::slice::from_ref(&one)).offers();
         assert_eq!(before, after);
-        assert!(!Board::read(folder.path(), &[other]).knows("s"));
+        assert!(!of(&[other]).knows("s"));
         fs::write(folder.path().join("s.json"), "{").unwrap();
         assert!(
-            !Board::read(folder.path(), &[one]).knows("s"),
+            !of(&[one]).knows("s"),
             "a damaged file is asked for again"
         );
+    }
+
+    #[test]
+    fn one_that_has_left_says_nothing_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, other) = (config(&[]), ServerConfig { name: "o".to_owned(), ..config(&[]) });
+        let filtered = ServerConfig { exclude: vec!["a".to_owned()], ..one.clone() };
+        let board = Board::new(folder.path());
+        let names = |board: &Board| -> Vec<String> {
+            let offers = board.offers().1.into_values().flatten();
+            offers.map(|offer| offer.theirs).collect()
+        };
+        board.serve(&[one.clone(), other.clone()]);
+        board.set_tools(&one, tools(&["a", "b"]));
+        board.set_tools(&other, tools(&["c"]));
+        board.serve(&[filtered.clone(), other.clone()]);
+        assert_eq!(names(&board), ["c", "b"], "what was kept, by the filter of now");
+        board.set_tools(&one, tools(&["a"]));
+        board.set_failed(&one);
+        assert_eq!(names(&board), ["c", "b"]);
+        assert!(!board.has_failed("s"));
+        board.serve(&[filtered]);
+        board.set_tools(&other, tools(&["c", "d"]));
+        assert_eq!(names(&board), ["b"]);
     }
 }

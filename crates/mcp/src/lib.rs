@@ -27,18 +27,19 @@ mod tool;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tools::{Source, Toolbox, marked};
 use types::ToolSpec;
 
 pub use config::{Reach, ServerConfig};
 
 use board::Board;
-use server::{Around, Server};
+use server::{Around, Habits, Server};
 use tool::McpTool;
 
 /// Names the state folder and the server of every process.
@@ -59,11 +60,20 @@ const RESULT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// All configured servers of a gateway.
 #[derive(Debug)]
 pub struct Servers {
-    servers: Vec<Arc<Server>>,
+    now: Mutex<Now>,
+    habits: Arc<Mutex<Habits>>,
     board: Arc<Board>,
-    /// The tools, with the number of changes that they have seen.
-    toolbox: Mutex<(u64, Arc<Toolbox>)>,
+    /// Those that have left and are not gone yet.
+    leaving: TaskTracker,
     stop: CancellationToken,
+}
+
+/// The servers of this moment.
+#[derive(Debug)]
+struct Now {
+    servers: Vec<Arc<Server>>,
+    /// The tools, with the number of changes that they have seen.
+    toolbox: (u64, Arc<Toolbox>),
 }
 
 impl Servers {
@@ -76,22 +86,61 @@ impl Servers {
         idle: Option<Duration>,
         roots: &[PathBuf],
     ) -> Servers {
-        let board = Arc::new(Board::read(&state.join(FOLDER), &configs));
-        let stop = CancellationToken::new();
-        let (board_of, roots) = (Arc::clone(&board), uris(roots));
-        let around = Around { mark, idle, roots, board: board_of, stop: stop.clone() };
-        let servers = configs.into_iter().map(|config| Arc::new(Server::new(config, &around)));
-        let servers: Vec<Arc<Server>> = servers.collect();
-        let toolbox = Mutex::new((0, Arc::new(built(&servers, &board).1)));
-        Servers { servers, board, toolbox, stop }
+        let toolbox = (0, Arc::new(Toolbox::empty(RESULT_BYTES_MAX)));
+        let servers = Servers {
+            now: Mutex::new(Now { servers: Vec::new(), toolbox }),
+            habits: Arc::default(),
+            board: Arc::new(Board::new(&state.join(FOLDER))),
+            leaving: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+        servers.serve(configs, mark, idle, roots);
+        servers
+    }
+
+    /// From now on these servers are there, as with [`Servers::new`]. One that is as before goes
+    /// on; one that has left, or is another by now, ends when the calls that are out are back.
+    pub fn serve(
+        &self,
+        configs: Vec<ServerConfig>,
+        mark: String,
+        idle: Option<Duration>,
+        roots: &[PathBuf],
+    ) {
+        let habits = Habits { idle, roots: uris(roots) };
+        *self.habits.lock().unwrap_or_else(PoisonError::into_inner) = habits;
+        let (habits, board) = (Arc::clone(&self.habits), Arc::clone(&self.board));
+        let around = Around { mark, habits, board, stop: self.stop.clone() };
+        let mut now = self.now();
+        self.board.serve(&configs);
+        let mut before = std::mem::take(&mut now.servers);
+        for config in configs {
+            let same = before.iter().position(|server| server.config == config);
+            let server = same.map(|at| before.swap_remove(at));
+            now.servers.push(server.unwrap_or_else(|| Arc::new(Server::new(config, &around))));
+        }
+        for left in before {
+            tracing::info!(server = left.config.name, "a tool server has left the configuration");
+            self.leaving.spawn(left.retire());
+        }
+        let (changes, toolbox) = built(&now.servers, &self.board);
+        now.toolbox = (changes, Arc::new(toolbox));
+    }
+
+    fn now(&self) -> MutexGuard<'_, Now> {
+        // Each of its parts is whole by itself, so a poisoned lock is usable.
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends all processes. No call is made any more.
     pub async fn stop(&self) {
         self.stop.cancel();
-        for server in &self.servers {
+        let servers = self.now().servers.clone();
+        for server in servers {
             server.stopped().await;
         }
+        self.leaving.close();
+        self.leaving.wait().await;
     }
 }
 
@@ -112,17 +161,17 @@ fn built(servers: &[Arc<Server>], board: &Board) -> (u64, Toolbox) {
 #[async_trait]
 impl Source for Servers {
     fn toolbox(&self) -> Arc<Toolbox> {
-        let mut toolbox = self.toolbox.lock().unwrap_or_else(PoisonError::into_inner);
-        if toolbox.0 != self.board.offers().0 {
-            let (changes, new) = built(&self.servers, &self.board);
-            *toolbox = (changes, Arc::new(new));
+        let mut now = self.now();
+        if now.toolbox.0 != self.board.offers().0 {
+            let (changes, new) = built(&now.servers, &self.board);
+            now.toolbox = (changes, Arc::new(new));
         }
-        Arc::clone(&toolbox.1)
+        Arc::clone(&now.toolbox.1)
     }
 
     async fn settle(&self) -> Vec<String> {
-        let unknown = self.servers.iter().filter(|server| !self.board.knows(&server.config.name));
-        let unknown: Vec<Arc<Server>> = unknown.cloned().collect();
+        let mut unknown = self.now().servers.clone();
+        unknown.retain(|server| !self.board.knows(&server.config.name));
         // One that has failed before is tried again, but nobody waits for it.
         let new = unknown.iter().any(|server| !self.board.has_failed(&server.config.name));
         let looks = unknown.iter().map(|server| {

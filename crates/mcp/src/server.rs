@@ -46,9 +46,7 @@ pub(crate) struct Server {
     pub(crate) config: ServerConfig,
     /// In the environment of its process, if it is one.
     mark: String,
-    /// How long nobody must need it before it is stopped; none is for ever.
-    idle: Option<Duration>,
-    roots: Vec<String>,
+    habits: Arc<Mutex<Habits>>,
     board: Arc<Board>,
     state: AsyncMutex<State>,
     /// One call at a time, for a server that cannot do more.
@@ -102,22 +100,59 @@ impl Connection {
     }
 }
 
+/// What holds for all servers, and may change while they run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Habits {
+    /// How long nobody must need one before it is stopped; none is for ever.
+    pub(crate) idle: Option<Duration>,
+    /// The folders that agents work in: told to each that is started.
+    pub(crate) roots: Vec<String>,
+}
+
 /// What a server is started with beside its configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct Around {
     pub(crate) mark: String,
-    pub(crate) idle: Option<Duration>,
-    pub(crate) roots: Vec<String>,
+    pub(crate) habits: Arc<Mutex<Habits>>,
     pub(crate) board: Arc<Board>,
     pub(crate) stop: CancellationToken,
 }
 
 impl Server {
     pub(crate) fn new(config: ServerConfig, around: &Around) -> Server {
-        let Around { mark, idle, roots, board, stop } = around.clone();
+        let Around { mark, habits, board, stop } = around.clone();
         let mark = format!("{mark}/{}", config.name);
         let (state, turn) = (AsyncMutex::new(State::Idle), AsyncMutex::default());
-        Server { config, mark, idle, roots, board, state, turn, stop }
+        // Of its own: it may have to go while the others stay.
+        let stop = stop.child_token();
+        Server { config, mark, habits, board, state, turn, stop }
+    }
+
+    fn habits(&self) -> Habits {
+        self.habits.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends it when no call of it is out any more, and waits until it is gone. It is not in the
+    /// configuration any more, or another is in its place.
+    pub(crate) async fn retire(self: Arc<Server>) {
+        let back = async {
+            while self.is_busy().await {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::select! {
+            _late = timeout(self.config.call_timeout, back) => {}
+            () = self.stop.cancelled() => {}
+        }
+        self.stop.cancel();
+        self.stopped().await;
+    }
+
+    async fn is_busy(&self) -> bool {
+        match &*self.state.lock().await {
+            State::Up(connection) => connection.out.load(Ordering::SeqCst) > 0,
+            State::Idle | State::Down { .. } => false,
+        }
     }
 
     /// Connects if need be, so that its tools are known.
@@ -200,7 +235,7 @@ impl Server {
     /// The connection, made if there is none.
     async fn connection(self: &Arc<Server>) -> Result<Arc<Connection>, String> {
         if self.stop.is_cancelled() {
-            return Err("the gateway is stopping".to_owned());
+            return Err(format!("the MCP server \"{}\" is being stopped", self.config.name));
         }
         let mut state = self.state.lock().await;
         let failures = match &*state {
@@ -225,7 +260,7 @@ impl Server {
             }
             Err(why) => {
                 tracing::warn!(server = self.config.name, why, "a tool server does not start");
-                self.board.set_failed(&self.config.name);
+                self.board.set_failed(&self.config);
                 *state = down(failures + 1, why.clone());
                 Err(format!("the MCP server \"{}\" does not start: {why}", self.config.name))
             }
@@ -237,7 +272,7 @@ impl Server {
         let within = self.config.connect_timeout;
         let words = Words::default();
         let connecting = async {
-            let host = Host::new(&self.roots);
+            let host = Host::new(&self.habits().roots);
             let (running, process) =
                 reach::connect(&self.config, self.mark.clone(), host, &words).await?;
             match running.list_all_tools().await {
@@ -281,7 +316,8 @@ impl Server {
                 () = changed.notified() => self.ask_again(&connection).await,
                 () = tokio::time::sleep(IDLE_LOOK) => {
                     let idle = connection.idle_for();
-                    if self.idle.is_some_and(|max| idle.is_some_and(|idle| idle >= max)) {
+                    let max = self.habits().idle;
+                    if max.is_some_and(|max| idle.is_some_and(|idle| idle >= max)) {
                         break false;
                     }
                 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use types::{AgentId, RunId, SessionKey, TaskId, Timestamp, Usage};
 
+use crate::config::ConfigStanding;
 use crate::fields::{Fields, InvalidField};
 use crate::method::Params;
 use crate::notice::{ProviderGate, QueueWait};
@@ -140,6 +141,9 @@ pub struct Status {
     /// Caps that somebody waits for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub over_budget: Vec<BudgetRow>,
+    /// Which configuration holds, and what is wrong with the file. Older gateways do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<ConfigStanding>,
     /// Results and answers that have reached nobody; `tasks.audit` lists them.
     #[serde(default)]
     pub dead_letters: u64,

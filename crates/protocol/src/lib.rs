@@ -33,6 +33,7 @@ pub mod approvals;
 pub mod audit;
 pub mod chat;
 pub mod command;
+pub mod config;
 pub mod context;
 pub mod error;
 pub mod event;

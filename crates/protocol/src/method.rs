@@ -6,8 +6,8 @@ use crate::error::ErrorShape;
 use crate::fields::{Fields, InvalidField};
 use crate::scope::Scope;
 use crate::{
-    administer, agent, agents, approvals, audit, chat, context, flows, handshake, health, models,
-    receipt, sessions, spawn, tasks, tools, usage,
+    administer, agent, agents, approvals, audit, chat, config, context, flows, handshake, health,
+    models, receipt, sessions, spawn, tasks, tools, usage,
 };
 
 /// Parameters of one method.
@@ -115,6 +115,7 @@ methods! {
     UsageReport(usage::ReportParams)          = "usage.report",       READ,  "windlass 0.1";
     BudgetsList(usage::BudgetsParams)         = "budgets.list",       READ,  "windlass 0.1";
     BudgetsRaise(usage::RaiseParams)          = "budgets.raise",      ADMIN, "windlass 0.1";
+    ConfigReload(config::ReloadParams)        = "config.reload",      ADMIN, "windlass 0.1";
 }
 
 #[cfg(test)]

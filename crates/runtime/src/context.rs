@@ -53,9 +53,10 @@ pub async fn look(
     let Some(text) = handle.store().blob(hash).await? else { return Ok(None) };
     let stored: Stored = serde_json::from_str(&text)
         .map_err(|error| StoreError::Broken(format!("prefix {hash}: {error}")))?;
-    let now = match handle.config().agents.get(agent).cloned() {
+    let config = handle.config();
+    let now = match config.agents.get(agent).cloned() {
         Some(agent) => {
-            let skills = Arc::clone(&handle.config().skills);
+            let skills = Arc::clone(&config.skills);
             let tools = stored.prefix.tools.clone();
             let read = move || pin::parts_now(&agent, role, &skills, &tools);
             tokio::task::spawn_blocking(read).await.map_err(|error| {

@@ -4,7 +4,7 @@ use machine::effect::Check;
 use types::AssistantMessage;
 
 use crate::perform::Shared;
-use crate::tool_call::workspace;
+use crate::tool_call::workspace_of;
 
 /// Returns what is missing, a sentence for each thing. What cannot be looked at is missing: a task
 /// must not count as completed because a disk could not be read.
@@ -16,7 +16,7 @@ pub async fn missing(shared: &Shared, check: &Check) -> Vec<String> {
 }
 
 async fn look(shared: &Shared, check: &Check) -> Result<Vec<String>, String> {
-    let workspace = workspace(shared, &check.session).await?;
+    let workspace = workspace_of(shared, check.run, &check.session).await?;
     let answer = shared.handle.store().entry_of_step(check.run, check.asked_by).await;
     let answer = answer.map_err(|error| format!("the answer could not be read: {error}"))?;
     let answer = answer.ok_or("the answer is not in the transcript")?;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use machine::Event;
+use machine::{Event, Notice};
 use machine::limits::{BATCH, BEAT};
+use store::query::ask;
 use store::{EventError, Moment, Store, StoreError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -12,7 +13,7 @@ use types::{NodeId, Timestamp};
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::handle::{Handle, QUEUE, Submission, SubmitError};
+use crate::handle::{Change, Handle, QUEUE, Submission, SubmitError};
 use crate::live::{Live, LiveEvent};
 use crate::perform::Performer;
 
@@ -38,6 +39,8 @@ pub struct Driver {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     queue: mpsc::Receiver<Submission>,
+    changes: mpsc::Receiver<Change>,
+    handle: Handle,
     performer: Performer,
     live: Live,
     next_wake: Option<Timestamp>,
@@ -64,10 +67,22 @@ impl Driver {
         let (sender, queue) = mpsc::channel(QUEUE);
         let live = Live::default();
         let drain = config.drain;
-        let handle = Handle::new(sender, Arc::clone(&store), live.clone(), config);
+        // One at a time: who comes meanwhile waits.
+        let (change, changes) = mpsc::channel(1);
+        let handle = Handle::new(sender, Arc::clone(&store), live.clone(), change, config);
         let performer = Performer::new(handle.clone(), Arc::clone(&clock));
-        let driver =
-            Driver { store, clock, queue, performer, live, next_wake: None, drain, shutdown };
+        let driver = Driver {
+            store,
+            clock,
+            queue,
+            changes,
+            handle: handle.clone(),
+            performer,
+            live,
+            next_wake: None,
+            drain,
+            shutdown,
+        };
         (driver, handle)
     }
 
@@ -84,6 +99,10 @@ impl Driver {
                 _ = self.queue.recv_many(&mut batch, BATCH) => {}
                 () = tokio::time::sleep(alarm) => batch.push(own(Event::Tick)),
                 _ = beat.tick() => batch.push(own(Event::Beat)),
+                Some(change) = self.changes.recv() => {
+                    self.change(change).await?;
+                    continue;
+                }
                 () = self.shutdown.cancelled() => return self.drain(beat).await,
             }
             self.commit(std::mem::take(&mut batch)).await?;
@@ -93,6 +112,22 @@ impl Driver {
     fn until_next_wake(&self) -> Duration {
         let due = self.next_wake.map_or(SLEEP_MAX, |due| due.since(self.clock.now()));
         due.min(SLEEP_MAX)
+    }
+
+    /// Takes another configuration. Nothing is committed meanwhile: what is open now goes on with
+    /// what it has, and what is opened from here on has the new one.
+    async fn change(&mut self, change: Change) -> Result<(), DriverError> {
+        let open = match ask(&*self.store, |rows| rows.open_runs()).await {
+            Ok(open) => open,
+            Err(error) => {
+                let _ = change.done.send(Err(SubmitError::Store(error.to_string())));
+                return Ok(());
+            }
+        };
+        self.handle.replace(change.config, &open);
+        self.commit(vec![own(Event::Reconfigured)]).await?;
+        let _ = change.done.send(Ok(open.len()));
+        Ok(())
     }
 
     /// One transaction: its answers, its news, its work.
@@ -126,6 +161,9 @@ impl Driver {
             }
         }
         for notice in done.notices {
+            if let Notice::RunEnded(end) = &notice {
+                self.handle.let_go(end.run);
+            }
             self.live.publish(LiveEvent::Notice(notice));
         }
         self.performer.start(done.actions);

@@ -1,12 +1,14 @@
 //! All that outsiders may do: submit an event, read the store, watch.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use machine::{Answer, Event, Limits};
 use store::Store;
 use tokio::sync::{broadcast, mpsc, oneshot};
+use types::{AgentId, RunId};
 
 use crate::config::Config;
+use crate::edition::{Edition, Editions};
 use crate::live::{Live, LiveEvent};
 
 /// Events that may wait for the driver. At 64 a commit, this is a second of work of a slow disk;
@@ -18,6 +20,13 @@ pub const QUEUE: usize = 4_096;
 pub struct Submission {
     pub event: Event,
     pub answer: Option<oneshot::Sender<Result<Answer, SubmitError>>>,
+}
+
+/// Another configuration, with the one who waits until it is in use.
+#[derive(Debug)]
+pub(crate) struct Change {
+    pub config: Config,
+    pub done: oneshot::Sender<Result<usize, SubmitError>>,
 }
 
 /// Why an event was not applied. Nothing of it is stored.
@@ -51,8 +60,8 @@ pub struct Handle {
     queue: mpsc::Sender<Submission>,
     store: Arc<dyn Store>,
     live: Live,
-    config: Arc<Config>,
-    limits: Arc<Mutex<Arc<Limits>>>,
+    changes: mpsc::Sender<Change>,
+    editions: Arc<Mutex<Editions>>,
 }
 
 impl Handle {
@@ -60,10 +69,16 @@ impl Handle {
         queue: mpsc::Sender<Submission>,
         store: Arc<dyn Store>,
         live: Live,
+        changes: mpsc::Sender<Change>,
         config: Arc<Config>,
     ) -> Handle {
-        let limits = Arc::new(Mutex::new(Arc::clone(&config.limits)));
-        Handle { queue, store, live, config, limits }
+        let editions = Arc::new(Mutex::new(Editions::new(config, &store)));
+        Handle { queue, store, live, changes, editions }
+    }
+
+    fn editions(&self) -> MutexGuard<'_, Editions> {
+        // They are whole between any two calls, so a poisoned lock is usable.
+        self.editions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Submits an event and waits until it is committed.
@@ -89,25 +104,65 @@ impl Handle {
         &*self.store
     }
 
-    pub fn config(&self) -> &Config {
-        &self.config
+    /// The present configuration. A run that is open may work with an earlier one.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.present().config)
+    }
+
+    pub(crate) fn present(&self) -> Arc<Edition> {
+        Arc::clone(&self.editions().present)
+    }
+
+    /// What a run of this agent works with.
+    pub(crate) fn of_run(&self, run: RunId, agent: &AgentId) -> Arc<Edition> {
+        self.editions().of_run(run, agent)
+    }
+
+    /// What holds for an agent: as it was when it went, if it is gone.
+    pub(crate) fn of_agent(&self, agent: &AgentId) -> Arc<Edition> {
+        self.editions().of_agent(agent)
+    }
+
+    /// Puts another configuration in the place of the present one. Runs that are open go on with
+    /// what they began with; says how many those are.
+    pub async fn reconfigure(&self, config: Config) -> Result<usize, SubmitError> {
+        let (done, changed) = oneshot::channel();
+        let change = Change { config, done };
+        self.changes.send(change).await.map_err(|_| SubmitError::Stopped)?;
+        changed.await.map_err(|_| SubmitError::Stopped)?
+    }
+
+    /// Swaps configuration and limits. To be called between two commits, with the runs that are
+    /// open then.
+    pub(crate) fn replace(&self, config: Config, open: &[(RunId, AgentId)]) {
+        let mut editions = self.editions();
+        editions.replace(config, open, &self.store);
+        self.store.set_limits(Arc::clone(&editions.limits));
+    }
+
+    /// A run has ended: nothing earlier is kept for it.
+    pub(crate) fn let_go(&self, run: RunId) {
+        let mut editions = self.editions();
+        if editions.let_go(run) {
+            self.store.set_limits(Arc::clone(&editions.limits));
+        }
     }
 
     /// What the machine decides by now: as configured, with the tools that servers have told of
     /// since.
     pub fn limits(&self) -> Arc<Limits> {
-        Arc::clone(&self.limits.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.editions().limits)
     }
 
     /// Lets the machine decide by other limits, if `change` says that it has changed them.
     pub(crate) fn change_limits(&self, change: impl FnOnce(&mut Limits) -> bool) -> bool {
-        let mut current = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut limits = Limits::clone(&current);
+        let mut editions = self.editions();
+        let mut limits = Limits::clone(&editions.limits);
         let changed = change(&mut limits);
         if changed {
-            *current = Arc::new(limits);
+            editions.limits = Arc::new(limits);
             // Held, so that the store gets them in the order in which we have them.
-            self.store.set_limits(Arc::clone(&current));
+            self.store.set_limits(Arc::clone(&editions.limits));
         }
         changed
     }

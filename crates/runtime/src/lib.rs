@@ -19,6 +19,7 @@ pub mod context;
 mod more;
 pub mod live;
 pub mod asked;
+mod edition;
 mod handle;
 mod prompt;
 pub mod pin;

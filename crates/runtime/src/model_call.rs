@@ -13,6 +13,7 @@ use store::StoreError;
 use tools::sessions::SessionsCall;
 use types::{EffectClass, FailureClass, Hash, Message, Prefix, RunId, StopReason, ToolCall};
 
+use crate::edition::Edition;
 use crate::perform::Shared;
 use crate::prompt::{self, BadEntry, Line};
 
@@ -54,7 +55,11 @@ enum Unassembled {
 pub async fn call_model(shared: &Shared, call: &ModelCall) -> Event {
     let failed =
         |failure| Event::ModelFailed { run: call.run, token: call.token, step: call.step, failure };
-    let Some(model) = shared.handle.config().models.get(&call.model) else {
+    let edition = shared.handle.of_run(call.run, &call.session.agent);
+    // One that a person has chosen since may be newer than what the run began with.
+    let present = shared.handle.config();
+    let model = edition.config.models.get(&call.model);
+    let Some(model) = model.or_else(|| present.models.get(&call.model)) else {
         let why = match call.model.as_str() {
             "" => Unassembled::NoModel,
             model => Unassembled::UnknownModel(model.to_owned()),
@@ -80,7 +85,7 @@ pub async fn call_model(shared: &Shared, call: &ModelCall) -> Event {
             run: call.run,
             token: call.token,
             step: call.step,
-            reply: planned(shared, reply, model.max_output_tokens),
+            reply: planned(&edition, reply, model.max_output_tokens),
         },
         Err(error) => failed(ModelFailure {
             class: error.class(),
@@ -200,13 +205,13 @@ impl Prefixes {
 
 /// Looks each call of an answer up, so that the machine can decide without knowing tools. `limit`
 /// is that of the answer, in tokens.
-fn planned(shared: &Shared, reply: Reply, limit: u32) -> ModelReply {
+fn planned(edition: &Edition, reply: Reply, limit: u32) -> ModelReply {
     let calls = reply.message.calls.iter().map(|call| PlannedCall {
         call_id: call.id.clone(),
         name: call.name.clone(),
         arguments: call.arguments.clone(),
-        command: shared.toolbox.get(&call.name).and_then(|t| t.command_line(&call.arguments)),
-        plan: plan(shared, call),
+        command: edition.toolbox.get(&call.name).and_then(|t| t.command_line(&call.arguments)),
+        plan: plan(edition, call),
     });
     ModelReply {
         calls: calls.collect(),
@@ -219,8 +224,8 @@ fn planned(shared: &Shared, reply: Reply, limit: u32) -> ModelReply {
 }
 
 /// What the call would be. Whether the session may make it is the machine's to say.
-fn plan(shared: &Shared, call: &ToolCall) -> CallPlan {
-    if let Some(tool) = shared.tool(&call.name) {
+fn plan(edition: &Edition, call: &ToolCall) -> CallPlan {
+    if let Some(tool) = edition.tool(&call.name) {
         return CallPlan::External(tool.effect_of(&call.arguments));
     }
     match tools::sessions::parse(&call.name, &call.arguments) {

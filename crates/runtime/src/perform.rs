@@ -6,18 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
-use machine::effect::Check;
+use machine::effect::{Check, ToolStart};
 use machine::event::{ModelFailure, Overflow, ToolDone};
 use machine::{Action, Event};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tools::{Toolbox, leftover};
+use tools::{Processes, leftover};
 use types::{FailureClass, RunId};
 
 use crate::clock::Clock;
 use crate::handle::Handle;
 use crate::model_call::{self, Prefixes};
-use crate::skills::reader::SkillReader;
 use crate::{deliver, more, pin, tool_call};
 
 /// How long aborted tools have to end their processes: the grace between SIGTERM and SIGKILL, and
@@ -41,7 +40,8 @@ pub struct Performer {
 #[derive(Debug)]
 pub struct Shared {
     pub handle: Handle,
-    pub toolbox: Toolbox,
+    /// The commands that go on in the background, whatever configuration they were started with.
+    pub processes: Arc<Processes>,
     pub prefixes: Prefixes,
     pub clock: Arc<dyn Clock>,
     tasks: Mutex<HashMap<RunId, Tasks>>,
@@ -58,24 +58,15 @@ struct Tasks {
     count: usize,
 }
 
-/// `read` reads skills, too.
-fn with_skills(toolbox: Toolbox, handle: &Handle) -> Toolbox {
-    match toolbox.get("read") {
-        Some(read) => toolbox.with(Arc::new(SkillReader::new(read, handle.clone()))),
-        None => toolbox,
-    }
-}
-
 impl Performer {
     pub fn new(handle: Handle, clock: Arc<dyn Clock>) -> Performer {
-        let toolbox = Toolbox::builtin(&handle.config().tools);
-        if let Err(error) = toolbox.processes().recover() {
+        let processes = handle.present().toolbox.shared_processes();
+        if let Err(error) = processes.recover() {
             tracing::warn!(%error, "what earlier commands have written cannot be read");
         }
-        let toolbox = with_skills(toolbox, &handle);
         let prefixes = Prefixes::default();
         let (tasks, changed, ended) = (Mutex::default(), Notify::new(), Notify::new());
-        let shared = Shared { handle, toolbox, prefixes, clock, tasks, changed, ended };
+        let shared = Shared { handle, processes, prefixes, clock, tasks, changed, ended };
         Performer { shared: Arc::new(shared) }
     }
 
@@ -89,7 +80,7 @@ impl Performer {
             match action {
                 Action::Abort { run } => self.shared.abort(run),
                 Action::Prove { run, look } => self.prove(run, look),
-                Action::StartTool(start) if self.shared.tool(&start.name).is_none() => {
+                Action::StartTool(start) if self.is_own(&start) => {
                     own.entry(start.run).or_default().push(Action::StartTool(start));
                 }
                 action => self.begin(run_of(&action), vec![action]),
@@ -98,6 +89,12 @@ impl Performer {
         for (run, actions) in own {
             self.begin(run, actions);
         }
+    }
+
+    /// Is it a call of the sessions' own tools?
+    fn is_own(&self, start: &ToolStart) -> bool {
+        let edition = self.shared.handle.of_run(start.run, &start.session.agent);
+        edition.tool(&start.name).is_none()
     }
 
     /// Starts one task that does `actions` in their order. Each may be done again after a crash,
@@ -124,7 +121,7 @@ impl Performer {
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
             // What went on beside the run's calls has the same time as they have.
-            let ending = shared.toolbox.processes().end_run(run);
+            let ending = shared.processes.end_run(run);
             tokio::join!(shared.calls_left(run, ABORT_GRACE), ending);
             let pids = leftover::end(run, DEAD_WITHIN).await;
             // A call whose processes have just been ended comes back at once.
@@ -159,7 +156,7 @@ impl Performer {
             }
         };
         let all_gone = tokio::time::timeout(ABORT_GRACE, all_gone);
-        let _ = tokio::join!(all_gone, self.shared.toolbox.processes().end());
+        let _ = tokio::join!(all_gone, self.shared.processes.end());
     }
 }
 
@@ -225,7 +222,7 @@ async fn perform(shared: &Shared, action: Action, cancel: CancellationToken) -> 
             if settled.is_some() {
                 return settled;
             }
-            let (prefix, tokens) = pin::render(shared, &agent, role, &tools).await;
+            let (prefix, tokens) = pin::render(shared, run, &agent, role, &tools).await;
             Some(Event::Pinned { run, token, prefix, tokens })
         }
         Action::CallModel(call) => {
@@ -292,7 +289,7 @@ fn model_panicked(call: &machine::effect::ModelCall) -> Event {
     }
 }
 
-fn tool_panicked(start: &machine::effect::ToolStart) -> Event {
+fn tool_panicked(start: &ToolStart) -> Event {
     let text = format!("The tool {} panicked, a bug. Its outcome is unknown.", start.name);
     Event::ToolFinished {
         run: start.run,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use machine::policy::Role;
 use serde::{Deserialize, Serialize};
 use types::usage::estimate_tokens;
-use types::{AgentId, Hash, Prefix, ToolSpec, word_enum};
+use types::{AgentId, Hash, Prefix, RunId, ToolSpec, word_enum};
 
 use crate::config::Agent;
 use crate::perform::Shared;
@@ -58,13 +58,15 @@ pub struct Part {
 /// JSON, with its estimated tokens.
 pub async fn render(
     shared: &Shared,
+    run: RunId,
     agent: &AgentId,
     role: Role,
     allowed: &BTreeSet<String>,
 ) -> (String, u64) {
-    let config = shared.handle.config();
+    let edition = shared.handle.of_run(run, agent);
+    let config = &edition.config;
     let mut tools: Vec<ToolSpec> = tools::sessions::specs().to_vec();
-    tools.extend(shared.specs());
+    tools.extend(edition.specs());
     tools.retain(|tool| allowed.contains(&tool.name));
     let known = config.agents.get(agent).cloned();
     let (id, skills) = (agent.clone(), Arc::clone(&config.skills));

@@ -171,7 +171,8 @@ impl Asked<'_> {
             None => self.own().await?,
         };
         let now = self.now();
-        let limits = &self.shared.handle.config().limits;
+        let limits = self.shared.handle.limits();
+        let limits = limits.of_agent(&session.agent);
         let mut row = session_row(&session, now);
         row["sessionKey"] = json!(session.key);
         row["agentId"] = json!(session.agent);

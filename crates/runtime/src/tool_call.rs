@@ -10,8 +10,9 @@ use tools::sandbox::{Mode, Walls};
 use tools::sessions::SessionsCall;
 use tools::workspace::Workspace;
 use tools::{Probe, Tool, ToolContext, ToolOutput};
-use types::{AssistantMessage, Hash, SessionKey};
+use types::{AgentId, AssistantMessage, Hash, RunId, SessionKey};
 
+use crate::edition::Edition;
 use crate::kept_read;
 use crate::perform::Shared;
 use crate::session_tools;
@@ -25,14 +26,15 @@ pub async fn call_tool(
     let done = |result: ToolDone| {
         let (run, token, step) = (start.run, start.token, start.step);
         // Asked now that the call is over: what it waited for is gone from the list.
-        let result = ToolDone { background: shared.toolbox.processes().goes_on(run), ..result };
+        let result = ToolDone { background: shared.processes.goes_on(run), ..result };
         Some(Event::ToolFinished { run, token, step, result })
     };
     let arguments = match arguments(shared, start).await {
         Ok(arguments) => arguments,
         Err(why) => return done(told(ToolOutput::error(why))),
     };
-    if let Some(tool) = shared.tool(&start.name) {
+    let edition = shared.handle.of_run(start.run, &start.session.agent);
+    if let Some(tool) = edition.tool(&start.name) {
         return match context(shared, start, cancel).await {
             Ok(context) => done(run_tool(&*tool, &context, &arguments, start.again).await),
             Err(why) => done(told(ToolOutput::error(why))),
@@ -80,13 +82,13 @@ async fn context(
     start: &ToolStart,
     cancel: CancellationToken,
 ) -> Result<ToolContext, String> {
-    let workspace = workspace(shared, &start.session).await?;
+    let workspace = workspace_of(shared, start.run, &start.session).await?;
     let key = Hash::of(format!("{}/{}/{}", start.run, start.step, start.call_id));
     Ok(ToolContext {
         workspace,
         session: start.session.clone(),
         background: start.background,
-        sandbox: walls(shared, &start.session).await?,
+        sandbox: walls(shared, start.run, &start.session).await?,
         run: start.run,
         idempotency_key: key.to_string(),
         cancel,
@@ -96,13 +98,18 @@ async fn context(
 
 /// The walls around the commands of a session: those of its agent, and never less than those of
 /// the sessions that it works for, or a command could get out by asking somebody else.
-async fn walls(shared: &Shared, key: &SessionKey) -> Result<Walls, String> {
-    let agents = &shared.handle.config().agents;
-    let own = agents.get(&key.agent);
+async fn walls(shared: &Shared, run: RunId, key: &SessionKey) -> Result<Walls, String> {
+    let edition = shared.handle.of_run(run, &key.agent);
+    let own = edition.config.agents.get(&key.agent);
     let workspace = own.map(|agent| agent.workspace.clone()).unwrap_or_default();
+    let of = |edition: &Edition, agent: &AgentId| {
+        edition.config.agents.get(agent).map_or(Mode::Off, |agent| agent.sandbox)
+    };
     let (mut mode, mut next) = (Mode::Off, Some(key.clone()));
     while let Some(key) = next {
-        mode = mode.max(agents.get(&key.agent).map_or(Mode::Off, |agent| agent.sandbox));
+        // Walls that were built since hold at once.
+        let now = shared.handle.of_agent(&key.agent);
+        mode = mode.max(of(&edition, &key.agent)).max(of(&now, &key.agent));
         let session = shared.handle.store().session(&key).await;
         let session = session.map_err(|error| format!("The session could not be read: {error}"))?;
         next = session.and_then(|session| session.parent_key);
@@ -111,9 +118,14 @@ async fn walls(shared: &Shared, key: &SessionKey) -> Result<Walls, String> {
 }
 
 /// The folder that a session works in, made if it is not there.
-pub async fn workspace(shared: &Shared, key: &SessionKey) -> Result<PathBuf, String> {
+pub async fn workspace_of(
+    shared: &Shared,
+    run: RunId,
+    key: &SessionKey,
+) -> Result<PathBuf, String> {
     let agent = &key.agent;
-    let known = shared.handle.config().agents.get(agent);
+    let edition = shared.handle.of_run(run, agent);
+    let known = edition.config.agents.get(agent);
     let known = known.ok_or_else(|| {
         format!("The agent \"{agent}\" is not configured any more, so it has no workspace.")
     })?;

@@ -8,7 +8,7 @@ use machine::check::World;
 use machine::rows::CommandRow;
 use machine::run::WaitKind;
 use types::{
-    AssistantMessage, FlowId, FlowTarget, Hash, MessageId, RunId, SessionId, SessionKey, TaskId,
+    AgentId, AssistantMessage, FlowId, FlowTarget, Hash, MessageId, RunId, SessionId, SessionKey, TaskId,
     Timestamp,
 };
 
@@ -63,6 +63,8 @@ pub trait Query {
     fn tally(&self, now: Timestamp) -> Result<Tally, StoreError>;
     fn session(&self, key: &SessionKey) -> Result<Option<SessionView>, StoreError>;
     fn run(&self, id: RunId) -> Result<Option<RunView>, StoreError>;
+    /// Runs that have not ended, each with its agent.
+    fn open_runs(&self) -> Result<Vec<(RunId, AgentId)>, StoreError>;
     fn run_by_wire(&self, wire_id: &str) -> Result<Option<RunView>, StoreError>;
     fn input(&self, session: &SessionKey, idem_key: &str) -> Result<Option<InputView>, StoreError>;
 

@@ -255,6 +255,16 @@ impl Toolbox {
 
     /// The tools of every agent, but for those that are switched off.
     pub fn builtin(config: &Config) -> Toolbox {
+        Toolbox::builtin_with(config, Arc::new(config.processes()))
+    }
+
+    /// Those of another configuration. What goes on in the background stays where it is found.
+    #[must_use]
+    pub fn renewed(&self, config: &Config) -> Toolbox {
+        Toolbox::builtin_with(config, Arc::clone(&self.processes))
+    }
+
+    fn builtin_with(config: &Config, processes: Arc<Processes>) -> Toolbox {
         let mut toolbox = Toolbox::empty(config.result_bytes_max)
             .with(Arc::new(read::Read::new(config)))
             .with(Arc::new(search::Search::new(config)))
@@ -263,7 +273,6 @@ impl Toolbox {
         if config.apply_patch {
             toolbox = toolbox.with(Arc::new(apply_patch::ApplyPatch::new(config)));
         }
-        let processes = Arc::new(config.processes());
         toolbox = toolbox
             .with(Arc::new(exec::Exec::new(config, Arc::clone(&processes))))
             .with(Arc::new(process::Process::new(Arc::clone(&processes))));
@@ -288,6 +297,10 @@ impl Toolbox {
     /// The commands that its `exec` has started.
     pub fn processes(&self) -> &Processes {
         &self.processes
+    }
+
+    pub fn shared_processes(&self) -> Arc<Processes> {
+        Arc::clone(&self.processes)
     }
 
     pub fn get(&self, name: &str) -> Option<Arc<dyn Tool>> {

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, Global};
 use crate::commands::{
     agent, agents, approvals, chat, config, context, db, demo, doctor, flow, gateway, mcp, models,
     sandbox, sessions, skills, spawn, status, tasks, tools, usage,
@@ -142,9 +142,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Approvals(command) => approvals::run(command, &setup()?, out).await,
         Command::Usage(args) => usage::usage(args, &setup()?, out).await,
         Command::Budget(command) => usage::budget(command, &setup()?, out).await,
-        Command::Status(args) => status::status(&args, &setup()?, out).await,
-        Command::Health => status::health(&setup()?, out).await,
-        Command::Config(command) => config::run(command, &cli.global, out),
+        Command::Status(args) => status::status(&args, &running(&cli.global)?, out).await,
+        Command::Health => status::health(&running(&cli.global)?, out).await,
+        Command::Config(command) => config::run(command, &cli.global, out).await,
         Command::Db(command) => db::run(command, &setup()?, out).await,
         Command::Sandbox(command) => sandbox::run(&command, &setup()?, out).await,
         Command::Doctor => doctor::run(&cli.global, out).await,
@@ -154,6 +154,15 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+/// For what only asks a running gateway: it may be well although its file is wrong by now.
+fn running(global: &Global) -> anyhow::Result<Setup> {
+    let (setup, wrong) = Setup::load_or_default(global)?;
+    if let Some(wrong) = wrong {
+        eprintln!("warning: {wrong:#}");
+    }
+    Ok(setup)
 }
 
 /// `windlass sessions list | head` is no error.

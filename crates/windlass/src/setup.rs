@@ -26,6 +26,8 @@ pub struct Setup {
     pub json: bool,
     paths: Paths,
     url: Option<String>,
+    /// In the place of `gateway.port`.
+    port: Option<u16>,
 }
 
 /// Where things are, by the environment and the command line.
@@ -74,7 +76,33 @@ impl Setup {
             json: global.json,
             paths,
             url: global.url.clone().or_else(url_of_environment),
+            port: None,
         })
+    }
+
+    /// The same with a file that may be wrong: then every default stands, and why is returned. For
+    /// commands that ask a running gateway, whatever has become of its file.
+    pub fn load_or_default(global: &Global) -> anyhow::Result<(Setup, Option<anyhow::Error>)> {
+        let wrong = match Setup::load(global) {
+            Ok(setup) => return Ok((setup, None)),
+            Err(error) => error,
+        };
+        let mut paths = paths(global)?;
+        let file = std::mem::replace(&mut paths.config, paths.state.join("no file"));
+        paths.config_named = false;
+        let loaded = config::load(&paths)?;
+        paths.config = file;
+        let url = global.url.clone().or_else(url_of_environment);
+        let (config, warnings) = (loaded.config, loaded.warnings);
+        let json = global.json;
+        let setup = Setup { config, config_path: None, warnings, json, paths, url, port: None };
+        Ok((setup, Some(wrong)))
+    }
+
+    /// Listens at another port than the configured one, whatever the file says.
+    pub fn set_port(&mut self, port: u16) {
+        self.port = Some(port);
+        self.config.gateway.port = port;
     }
 
     /// Changes the value at a path of the file, and returns where that is.
@@ -105,7 +133,12 @@ impl Setup {
         let loaded = config::load(&self.paths)?;
         let (json, url) = (self.json, self.url.clone());
         let (config, config_path, warnings) = (loaded.config, loaded.path, loaded.warnings);
-        Ok(Setup { config, config_path, warnings, json, paths: self.paths.clone(), url })
+        let (paths, port) = (self.paths.clone(), self.port);
+        let mut setup = Setup { config, config_path, warnings, json, paths, url, port };
+        if let Some(port) = port {
+            setup.set_port(port);
+        }
+        Ok(setup)
     }
 
     /// Another gateway's, on a folder of its own.

@@ -1,8 +1,10 @@
 //! The parts of a gateway, built from the configuration, started and stopped in order.
 
 pub mod models;
+mod reload;
 mod rules;
 pub mod servers;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,6 +17,7 @@ use std::time::Duration;
 use machine::Limits;
 use machine::limits::{AgentLimits, AllowAgents, Budgets, Compaction, QueueLimits, SendLimits};
 use machine::rows::LaneName;
+use mcp::Servers;
 use runtime::driver::Incarnation;
 use runtime::{Agent, Clock, Driver, DriverError, SystemClock};
 use store::Sqlite;
@@ -27,6 +30,7 @@ use uuid::Uuid;
 use crate::Exit;
 use crate::roster::FileRoster;
 use crate::setup::{Setup, TOKEN_FILE};
+use crate::wire::reload::Reloader;
 use windlass::config::{self, AuthMode, Config};
 
 /// The store is in doubt: only a new start can tell what is on the disk. (`EX_IOERR`)
@@ -60,7 +64,7 @@ pub async fn run(setup: Setup, until: Until, listening: impl FnOnce(&str)) -> an
     run_with(setup, until, |_| {}, listening).await
 }
 
-/// As [`run`], with other models than those of the configuration.
+/// As [`run`], with other models than those of the configuration, until its file changes.
 pub async fn run_with(
     setup: Setup,
     until: Until,
@@ -69,12 +73,11 @@ pub async fn run_with(
 ) -> anyhow::Result<()> {
     make_private_dir(setup.state_dir())?;
     let servers = servers::open(&setup.config, setup.state_dir())?;
-    let more = servers.as_ref().map(|servers| servers.toolbox());
-    let limits = Arc::new(limits(&setup.config, more.as_deref())?);
-    let mut config = runtime_config(&setup, Arc::clone(&limits))?;
-    change(&mut config.models);
-    config.more = servers.clone().map(|servers| servers as Arc<dyn Source>);
-    let config = Arc::new(config);
+    let mut built = runtime_config(&setup)?;
+    change(&mut built.0.models);
+    let config = built.with(&setup, &servers)?;
+    let limits = Arc::clone(&config.limits);
+    let shown = shown(&setup.config)?;
     let token = token(&setup)?;
     let gateway = gateway_config(&setup, token)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -98,21 +101,26 @@ pub async fn run_with(
     if matches!(until, Until::StdinCloses) {
         stop_with_stdin(drain.clone());
     }
-    let (driver, handle) = Driver::new(store, Arc::clone(&clock), config, drain.clone());
+    let (driver, handle) = Driver::new(store, Arc::clone(&clock), Arc::new(config), drain.clone());
+    let config_path = setup.config_path.clone();
+    let (state_dir, database) =
+        (setup.state_dir().to_owned(), setup.state_dir().join(store::sqlite::FILE));
+    let roster = FileRoster(setup.clone());
+    let reloader = Reloader::new(setup, shown, handle.clone(), Arc::clone(&servers));
+    let reloader = Arc::new(reloader);
     let info = gateway::Info {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         node,
-        default_agent: setup.default_agent(),
-        state_dir: setup.state_dir().to_owned(),
-        database: setup.state_dir().join(store::sqlite::FILE),
-        config_path: setup.config_path.clone(),
+        state_dir,
+        database,
+        config_path,
         clock: Arc::clone(&clock),
-        agents: titles(&setup.config),
-        providers: models::keys(&setup.config),
-        roster: Some(Arc::new(FileRoster(setup.clone()))),
+        configured: Arc::clone(&reloader) as Arc<dyn gateway::Configured>,
+        roster: Some(Arc::new(roster)),
     };
     let closed = CancellationToken::new();
     let serving = tokio::spawn(gateway::serve(listener, gateway, handle, info, closed.clone()));
+    let watching = tokio::spawn(watch::watch(reloader, drain));
     listening(&url);
     let who = Incarnation {
         node,
@@ -121,9 +129,8 @@ pub async fn run_with(
     };
     let driven = driver.run(who).await;
     closed.cancel();
-    if let Some(servers) = servers {
-        servers.stop().await;
-    }
+    watching.abort();
+    servers.stop().await;
     // The sockets are told of the shutdown; a client that does not listen is not waited for.
     let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
     driven.map_err(|error: DriverError| Exit { code: EXIT_STORE, message: error.to_string() })?;
@@ -229,17 +236,39 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
 
 fn gateway_config(setup: &Setup, token: Option<String>) -> anyhow::Result<gateway::Config> {
     let gateway = &setup.config.gateway;
-    let origins = gateway.control_ui.allowed_origins.iter().map(|origin| origin.parse());
     Ok(gateway::Config {
         address: gateway.address(),
         port: gateway.port,
         token: token.map(|token| token.parse()).transpose()?,
+    })
+}
+
+/// What clients see of a configuration.
+fn shown(config: &Config) -> anyhow::Result<gateway::Shown> {
+    let gateway = &config.gateway;
+    let origins = gateway.control_ui.allowed_origins.iter().map(|origin| origin.parse());
+    Ok(gateway::Shown {
+        default_agent: config.agents.default_id().clone(),
+        agents: titles(config),
+        providers: models::keys(config),
         allowed_origins: origins.collect::<Result<_, _>>()?,
         chat_completions: gateway.http.endpoints.chat_completions.enabled,
     })
 }
 
-fn runtime_config(setup: &Setup, limits: Arc<Limits>) -> anyhow::Result<runtime::Config> {
+/// A configuration of the runtime that lacks the tools of servers.
+struct Toolless(runtime::Config);
+
+impl Toolless {
+    /// With the tools that servers are known to bring at this moment.
+    fn with(self, setup: &Setup, servers: &Arc<Servers>) -> anyhow::Result<runtime::Config> {
+        let limits = Arc::new(limits(&setup.config, Some(&servers.toolbox()))?);
+        let more = Some(Arc::clone(servers) as Arc<dyn Source>);
+        Ok(runtime::Config { limits, more, ..self.0 })
+    }
+}
+
+fn runtime_config(setup: &Setup) -> anyhow::Result<Toolless> {
     let config = &setup.config;
     let tools = tools::Config {
         memory_index: Some(setup.state_dir().join("memory")),
@@ -254,15 +283,15 @@ fn runtime_config(setup: &Setup, limits: Arc<Limits>) -> anyhow::Result<runtime:
         let (sandbox, skills) = (sandbox_mode(config, agent), allowed_skills(agent));
         (id.clone(), Agent { workspace, bootstrap, skills, name, description, sandbox })
     });
-    Ok(runtime::Config {
-        limits,
+    Ok(Toolless(runtime::Config {
+        limits: Arc::new(limits(config, None)?),
         agents: agents.collect(),
         models: models::usable(config)?,
         tools,
         more: None,
         skills: Arc::new(skills(config, setup.state_dir())?),
         drain: DRAIN,
-    })
+    }))
 }
 
 /// Where skills are, and which are used.

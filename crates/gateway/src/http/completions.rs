@@ -130,7 +130,7 @@ fn session(
         })?),
         None => completion.agent.clone(),
     };
-    let agent = named.clone().unwrap_or_else(|| gateway.info.default_agent.clone());
+    let agent = named.clone().unwrap_or_else(|| gateway.default_agent());
     if let Some(text) = header(headers, "x-openclaw-session-key")? {
         let wrong =
             |why: String| Failure::invalid(format!("the header x-openclaw-session-key: {why}"));

@@ -60,7 +60,7 @@ async fn expect(
 
 /// `sessions.reset`
 pub async fn reset(gateway: &Gateway, params: ResetParams) -> Result<ChangedResult, ErrorShape> {
-    let session = params.session.resolve(&gateway.info.default_agent);
+    let session = params.session.resolve(&gateway.default_agent());
     expect(gateway, &session, params.expected_session_id).await?;
     let reason = match params.reason {
         ResetReason::New => EndReason::New,
@@ -75,7 +75,7 @@ pub async fn compact(
     gateway: &Gateway,
     params: CompactParams,
 ) -> Result<CompactResult, ErrorShape> {
-    let key = params.session.resolve(&gateway.info.default_agent);
+    let key = params.session.resolve(&gateway.default_agent());
     let change = Change::Compact { origin: chat::ORIGIN.to_owned(), hint: params.hint };
     let event = Event::Change { session: key.clone(), by: OWNER.to_owned(), change };
     match gateway.handle.submit(event).await {
@@ -98,7 +98,7 @@ async fn result(gateway: &Gateway, changed: Changed) -> Result<ChangedResult, Er
 
 /// `sessions.patch`
 pub async fn patch(gateway: &Gateway, params: PatchParams) -> Result<ChangedResult, ErrorShape> {
-    let session = params.session.resolve(&gateway.info.default_agent);
+    let session = params.session.resolve(&gateway.default_agent());
     expect(gateway, &session, params.expected_session_id).await?;
     let patch = Patch {
         label: params.label,
@@ -145,7 +145,7 @@ fn declared(word: Declared) -> TaskStatus {
 
 /// `sessions.delete`. One that is not there is deleted already.
 pub async fn delete(gateway: &Gateway, params: DeleteParams) -> Result<DeleteResult, ErrorShape> {
-    let key = params.session.resolve(&gateway.info.default_agent);
+    let key = params.session.resolve(&gateway.default_agent());
     expect(gateway, &key, params.expected_session_id).await?;
     let found = gateway.handle.store().session(&key).await.map_err(unreadable)?;
     let open = found.as_ref().is_some_and(|s| s.lifecycle == machine::rows::Lifecycle::Open);
@@ -163,7 +163,7 @@ pub async fn delete(gateway: &Gateway, params: DeleteParams) -> Result<DeleteRes
 /// `sessions.abort`. With a run id only if that is what runs.
 pub async fn abort(gateway: &Gateway, params: AbortParams) -> Result<AbortResult, ErrorShape> {
     let session = match (params.session, &params.run_id) {
-        (Some(session), _) => Some(session.resolve(&gateway.info.default_agent)),
+        (Some(session), _) => Some(session.resolve(&gateway.default_agent())),
         (None, Some(run)) => {
             let found = gateway.handle.store().run_by_wire(run).await.map_err(unreadable)?;
             found.map(|run| run.session_key)
@@ -187,7 +187,7 @@ pub async fn preview(
     gateway: &Gateway,
     params: PreviewParams,
 ) -> Result<PreviewResult, ErrorShape> {
-    let agent = gateway.info.default_agent.clone();
+    let agent = gateway.default_agent();
     let read = ask(gateway.handle.store(), move |rows| {
         let keys = params.sessions.iter().map(|key| key.clone().resolve(&agent));
         let (limit, chars) = (params.limit, params.max_chars);
@@ -228,7 +228,7 @@ pub async fn resolve(
     gateway: &Gateway,
     params: ResolveParams,
 ) -> Result<ResolveResult, ErrorShape> {
-    let (agent, allow_missing) = (gateway.info.default_agent.clone(), params.allow_missing);
+    let (agent, allow_missing) = (gateway.default_agent(), params.allow_missing);
     let found = ask(gateway.handle.store(), move |rows| find(rows, &params, &agent));
     match found.await.map_err(unreadable)? {
         Ok(session) => Ok(ResolveResult {

@@ -21,7 +21,7 @@ const OPEN_MAX: usize = 20;
 const ID_MAX: usize = 64;
 
 pub fn list(gateway: &Gateway) -> ListResult {
-    let config = gateway.handle.config();
+    let (config, shown) = (gateway.handle.config(), gateway.shown());
     let rows = config.agents.iter().map(|(id, agent)| {
         let model = config.limits.agents.get(id).map(|limits| AgentModel {
             primary: Some(limits.model.clone()),
@@ -29,12 +29,12 @@ pub fn list(gateway: &Gateway) -> ListResult {
         });
         AgentRow {
             id: id.clone(),
-            name: gateway.info.agents.get(id).and_then(|title| title.name.clone()),
+            name: shown.agents.get(id).and_then(|title| title.name.clone()),
             workspace: Some(agent.workspace.display().to_string()),
             model,
         }
     });
-    ListResult::new(gateway.info.default_agent.clone(), rows.collect())
+    ListResult::new(shown.default_agent.clone(), rows.collect())
 }
 
 /// `agents.create`
@@ -100,7 +100,7 @@ fn id_of(name: &str) -> Result<AgentId, ErrorShape> {
     })
 }
 
-/// Writes the file, where that may block.
+/// Writes the file, where that may block, and has it read if it is watched.
 async fn change(
     gateway: &Gateway,
     change: impl FnOnce(&dyn Roster) -> Result<Changed, String> + Send + 'static,
@@ -111,7 +111,13 @@ async fn change(
     };
     let done = tokio::task::spawn_blocking(move || change(&*roster)).await;
     let done = done.map_err(|error| ErrorShape::unavailable(format!("a bug: {error}")))?;
-    done.map_err(ErrorShape::invalid_request)
+    let changed = done.map_err(ErrorShape::invalid_request)?;
+    // It is looked at soon anyway; whoever has asked can go on at once.
+    let configured = &gateway.info.configured;
+    if configured.standing().watched {
+        configured.reload(false).await;
+    }
+    Ok(changed)
 }
 
 /// Does this gateway have an agent as the file has it now?

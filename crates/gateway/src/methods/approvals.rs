@@ -32,7 +32,7 @@ const SHORT: usize = 20;
 
 /// `exec.approval.list`
 pub async fn list(gateway: &Gateway, params: ListParams) -> Result<ListResult, ErrorShape> {
-    let session = params.session.map(|key| key.resolve(&gateway.info.default_agent));
+    let session = params.session.map(|key| key.resolve(&gateway.default_agent()));
     let limit = usize::try_from(params.limit).unwrap_or(usize::MAX);
     let rows = ask(gateway.handle.store(), move |rows| {
         let root = session.map(|key| root_of(rows, &key)).transpose()?;

@@ -32,7 +32,7 @@ pub async fn audit(gateway: &Gateway) -> Result<AuditResult, ErrorShape> {
 
 async fn look(gateway: &Gateway) -> Result<Vec<Finding>, ErrorShape> {
     let now = gateway.now();
-    let limits = &gateway.handle.config().limits;
+    let limits = &gateway.handle.limits();
     let since = audit::since(now, limits);
     let rows = gateway.handle.store().open_rows(since).await.map_err(unreadable)?;
     Ok(audit::audit(&rows, now, limits))

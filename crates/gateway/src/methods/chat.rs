@@ -87,7 +87,7 @@ fn clamp_ms(ms: u64) -> i64 {
 
 /// `chat.send`. What is typed to the gateway itself is answered at once, and is no message.
 pub async fn send(gateway: &Gateway, params: ChatSendParams) -> Result<Value, ErrorShape> {
-    let session = params.session.resolve(&gateway.info.default_agent);
+    let session = params.session.resolve(&gateway.default_agent());
     let key = params.idempotency_key.clone();
     if let Some(command) = command::parse(&params.message) {
         let typed = commands::Typed { session, key: key.clone(), text: params.message, command };
@@ -129,7 +129,7 @@ pub async fn abort(
     gateway: &Gateway,
     params: ChatAbortParams,
 ) -> Result<ChatAbortResult, ErrorShape> {
-    let session = params.session.resolve(&gateway.info.default_agent);
+    let session = params.session.resolve(&gateway.default_agent());
     abort_run(gateway, session, params.run_id).await
 }
 

@@ -116,8 +116,8 @@ async fn act(gateway: &Gateway, session: &SessionKey, command: Command) -> Resul
             return Ok(Act::Patch(Patch { thinking, ..Patch::default() }));
         }
         Command::Models(provider) => {
-            let limits = &gateway.handle.config().limits;
-            return Ok(tell(models::list(limits, provider.as_deref())));
+            let limits = Arc::clone(&gateway.handle.config().limits);
+            return Ok(tell(models::list(&limits, provider.as_deref())));
         }
         Command::Reasoning(reasoning @ Some(_)) => {
             return Ok(Act::Patch(Patch { reasoning, ..Patch::default() }));
@@ -181,11 +181,11 @@ fn wish(settings: QueueSettings) -> QueueWish {
 
 /// The agents that are configured, as people call them.
 fn agents(gateway: &Gateway) -> String {
-    let config = gateway.handle.config();
+    let (config, shown) = (gateway.handle.config(), gateway.shown());
     let lines = config.agents.keys().map(|id| {
-        let title = gateway.info.agents.get(id).cloned().unwrap_or_default();
+        let title = shown.agents.get(id).cloned().unwrap_or_default();
         let model = config.limits.agents.get(id).map_or("", |limits| limits.model.as_str());
-        card::agent(id, *id == gateway.info.default_agent, &title, model)
+        card::agent(id, *id == shown.default_agent, &title, model)
     });
     lines.collect::<Vec<_>>().join("\n")
 }

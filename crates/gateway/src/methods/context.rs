@@ -17,7 +17,7 @@ pub async fn context(
     gateway: &Gateway,
     params: ContextParams,
 ) -> Result<ContextResult, ErrorShape> {
-    let agent = params.agent.unwrap_or_else(|| gateway.info.default_agent.clone());
+    let agent = params.agent.unwrap_or_else(|| gateway.default_agent());
     let key = params.session.resolve(&agent);
     let none = || ErrorShape::invalid_request(format!("no session {key}"));
     of_session(gateway, &key).await?.ok_or_else(none)
@@ -29,7 +29,7 @@ pub async fn of_session(
     key: &SessionKey,
 ) -> Result<Option<ContextResult>, ErrorShape> {
     let Some((session, episode)) = rows(gateway, key).await? else { return Ok(None) };
-    let limits = &gateway.handle.config().limits;
+    let limits = gateway.handle.limits();
     let of_agent = limits.agents.get(&session.agent).map(|agent| agent.model.clone());
     let model = session.model.clone().or(of_agent).filter(|model| !model.is_empty());
     let looked = looked(gateway, &session, episode.as_ref()).await?;
@@ -78,7 +78,7 @@ async fn looked(
     episode: Option<&Episode>,
 ) -> Result<Option<Look>, ErrorShape> {
     let Some(hash) = episode.and_then(|episode| episode.prefix_hash) else { return Ok(None) };
-    let role = Role::at(session.depth, &gateway.handle.config().limits);
+    let role = Role::at(session.depth, &gateway.handle.limits());
     look(&gateway.handle, &session.agent, role, hash).await.map_err(unreadable)
 }
 

@@ -26,7 +26,7 @@ const SUMMARY_CHARS_MAX: usize = 400;
 
 /// `tasks.flow.start`
 pub async fn start(gateway: &Gateway, params: StartParams) -> Result<StartResult, ErrorShape> {
-    let agent = &gateway.info.default_agent;
+    let agent = &gateway.default_agent();
     let session = match params.session {
         Some(session) => session.resolve(agent),
         None => SessionKey::main(agent.clone()),
@@ -72,7 +72,7 @@ pub async fn told(
 /// `tasks.flow.list`
 pub async fn list(gateway: &Gateway, params: ListParams) -> Result<ListResult, ErrorShape> {
     let now = gateway.now();
-    let requester = params.session.clone().map(|key| key.resolve(&gateway.info.default_agent));
+    let requester = params.session.clone().map(|key| key.resolve(&gateway.default_agent()));
     ask(gateway.handle.store(), move |rows| page(rows, &params, requester, now))
         .await
         .map_err(unreadable)

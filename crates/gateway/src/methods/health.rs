@@ -59,7 +59,8 @@ pub async fn health(gateway: &Gateway, params: &HealthParams) -> Result<Health, 
         return Ok(health);
     }
     let asked = gateway.now();
-    let agents: Vec<AgentId> = gateway.handle.config().agents.keys().cloned().collect();
+    let ids: Vec<AgentId> = gateway.handle.config().agents.keys().cloned().collect();
+    let agents = ids.clone();
     let path = gateway.info.database.display().to_string();
     let read = ask(gateway.handle.store(), move |rows| {
         let all = sessions_health(rows, path.clone(), asked, None)?;
@@ -76,20 +77,24 @@ pub async fn health(gateway: &Gateway, params: &HealthParams) -> Result<Health, 
         channel_order: Vec::new(),
         channel_labels: BTreeMap::new(),
         heartbeat_seconds: 0,
-        default_agent_id: gateway.info.default_agent.clone(),
-        agents: agent_health(gateway, of_agents),
+        default_agent_id: gateway.default_agent(),
+        agents: agent_health(gateway, ids, of_agents),
         sessions: all,
     };
     gateway.health.keep(&health);
     Ok(health)
 }
 
-fn agent_health(gateway: &Gateway, sessions: Vec<SessionsHealth>) -> Vec<AgentHealth> {
-    let agents = gateway.handle.config().agents.keys().zip(sessions);
-    let health = agents.map(|(agent, sessions)| AgentHealth {
-        agent_id: agent.clone(),
+fn agent_health(
+    gateway: &Gateway,
+    agents: Vec<AgentId>,
+    sessions: Vec<SessionsHealth>,
+) -> Vec<AgentHealth> {
+    let default = gateway.default_agent();
+    let health = agents.into_iter().zip(sessions).map(|(agent, sessions)| AgentHealth {
+        is_default: agent == default,
+        agent_id: agent,
         name: None,
-        is_default: *agent == gateway.info.default_agent,
         heartbeat: Heartbeat::off(),
         sessions,
     });
@@ -156,7 +161,7 @@ pub async fn status(gateway: &Gateway, params: &StatusParams) -> Result<Status, 
         ts: now,
         uptime_ms: gateway.uptime_ms(),
         node_id: gateway.info.node.to_string(),
-        default_agent_id: gateway.info.default_agent.clone(),
+        default_agent_id: gateway.default_agent(),
         sessions: counted.sessions,
         runs: RunCounts {
             queued: tally.runs_queued,
@@ -172,6 +177,7 @@ pub async fn status(gateway: &Gateway, params: &StatusParams) -> Result<Status, 
         queue_waits: counted.lines,
         gates: counted.gates,
         over_budget: counted.over_budget,
+        config: Some(gateway.info.configured.standing()),
         dead_letters: tally.dead_letters,
         approvals: waiting(&tally, now),
         unproved: counted.unproved,

@@ -35,7 +35,7 @@ pub async fn history(
     gateway: &Gateway,
     params: ChatHistoryParams,
 ) -> Result<ChatHistoryResult, ErrorShape> {
-    let session = params.session.clone().resolve(&gateway.info.default_agent);
+    let session = params.session.clone().resolve(&gateway.default_agent());
     let (key, wanted) = (session.clone(), params.session_id);
     let found = ask(gateway.handle.store(), move |rows| page(rows, session, &params));
     found.await.map_err(unreadable)?.ok_or_else(|| {

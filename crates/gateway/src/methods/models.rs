@@ -98,7 +98,7 @@ pub fn levels() -> String {
 
 /// `models.list`
 pub fn list_result(gateway: &Gateway, params: &ListParams) -> ListResult {
-    let limits = &gateway.handle.config().limits;
+    let limits = &gateway.handle.limits();
     let wanted = |model: &&str| {
         let provider = GateKey::of_model(model).provider;
         params.provider.as_ref().is_none_or(|wanted| *wanted == provider)
@@ -120,7 +120,8 @@ pub fn list_result(gateway: &Gateway, params: &ListParams) -> ListResult {
 
 /// `models.authStatus`
 pub fn auth_status(gateway: &Gateway) -> AuthStatusResult {
-    let providers = gateway.info.providers.iter().map(|provider| {
+    let shown = gateway.shown();
+    let providers = shown.providers.iter().map(|provider| {
         let profile = |account: &String| AuthProfile {
             profile_id: format!("{}:{account}", provider.id),
             kind: "api_key".to_owned(),

@@ -35,7 +35,7 @@ async fn run(
     params: AgentParams,
 ) -> Result<Response, ErrorShape> {
     refuse_unsupported(&params)?;
-    let agent = params.agent.unwrap_or_else(|| gateway.info.default_agent.clone());
+    let agent = params.agent.unwrap_or_else(|| gateway.default_agent());
     let session = match params.session {
         Some(session) => session.resolve(&agent),
         None => SessionKey::main(agent),

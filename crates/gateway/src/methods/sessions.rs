@@ -27,7 +27,7 @@ const REPLY_CHARS_MAX: usize = 4_000;
 pub async fn list(gateway: &Gateway, params: ListParams) -> Result<ListResult, ErrorShape> {
     let (now, limits) = (gateway.now(), Arc::clone(&gateway.handle.config().limits));
     let path = gateway.info.database.display().to_string();
-    let agent = gateway.info.default_agent.clone();
+    let agent = gateway.default_agent();
     ask(gateway.handle.store(), move |rows| page(rows, &limits, now, &agent, path, params))
         .await
         .map_err(unreadable)
@@ -133,7 +133,7 @@ pub async fn describe(
     params: DescribeParams,
 ) -> Result<DescribeResult, ErrorShape> {
     let (now, limits) = (gateway.now(), Arc::clone(&gateway.handle.config().limits));
-    let key = params.session.resolve(&gateway.info.default_agent);
+    let key = params.session.resolve(&gateway.default_agent());
     let excerpts = Excerpts {
         title: params.include_derived_titles,
         last_message: params.include_last_message,

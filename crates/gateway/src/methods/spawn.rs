@@ -12,7 +12,7 @@ use crate::methods::chat::{ORIGIN, OWNER};
 use crate::refusal::{not_submitted, refused, unexpected};
 
 pub async fn spawn(gateway: &Gateway, params: SpawnParams) -> Result<Value, ErrorShape> {
-    let agent = &gateway.info.default_agent;
+    let agent = &gateway.default_agent();
     let session = match params.requester {
         Some(requester) => requester.resolve(agent),
         None => SessionKey::main(agent.clone()),

@@ -40,7 +40,7 @@ pub async fn list(
     params: TasksListParams,
 ) -> Result<TasksListResult, ErrorShape> {
     let now = gateway.now();
-    let agent = &gateway.info.default_agent;
+    let agent = &gateway.default_agent();
     let wanted = TaskFilter {
         session: params.session.clone().map(|key| key.resolve(agent)),
         root: params.tree.clone().map(|key| key.resolve(agent)),
@@ -273,7 +273,7 @@ pub async fn subagents(
     params: SubagentsListParams,
 ) -> Result<SubagentsListResult, ErrorShape> {
     let now = gateway.now();
-    let below = params.session.clone().map(|key| key.resolve(&gateway.info.default_agent));
+    let below = params.session.clone().map(|key| key.resolve(&gateway.default_agent()));
     ask(gateway.handle.store(), move |rows| tree(rows, &params, below, now))
         .await
         .map_err(unreadable)

@@ -19,7 +19,7 @@ pub async fn effective(
     gateway: &Gateway,
     params: EffectiveParams,
 ) -> Result<EffectiveResult, ErrorShape> {
-    let default = &gateway.info.default_agent;
+    let default = &gateway.default_agent();
     let agent = params.agent.clone().unwrap_or_else(|| default.clone());
     let Some(session) = params.session else {
         known(gateway, &agent)?;
@@ -112,9 +112,10 @@ fn removed(removed: &policy::Removed) -> RemovedTool {
 
 /// What there is, by group.
 pub fn catalog(gateway: &Gateway, params: CatalogParams) -> Result<CatalogResult, ErrorShape> {
-    let agent = params.agent.unwrap_or_else(|| gateway.info.default_agent.clone());
+    let agent = params.agent.unwrap_or_else(|| gateway.default_agent());
     known(gateway, &agent)?;
-    let facts = &gateway.handle.limits().tools.catalogue;
+    let limits = gateway.handle.limits();
+    let facts = &limits.tools.catalogue;
     let ids: BTreeSet<&String> = facts.iter().flat_map(|fact| &fact.groups).collect();
     let groups = ids.into_iter().map(|id| Group {
         id: id.clone(),

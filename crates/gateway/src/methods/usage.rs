@@ -70,9 +70,9 @@ pub(super) fn budget_row(view: BudgetView, limits: &Limits) -> Option<BudgetRow>
 /// `budgets.list`
 pub async fn budgets(gateway: &Gateway) -> Result<BudgetsResult, ErrorShape> {
     let views = ask(gateway.handle.store(), |rows| rows.budgets(BUDGETS_MAX)).await;
-    let limits = &gateway.handle.config().limits;
+    let limits = gateway.handle.limits();
     let rows = views.map_err(unreadable)?.into_iter();
-    Ok(BudgetsResult { budgets: rows.filter_map(|view| budget_row(view, limits)).collect() })
+    Ok(BudgetsResult { budgets: rows.filter_map(|view| budget_row(view, &limits)).collect() })
 }
 
 /// `budgets.raise`

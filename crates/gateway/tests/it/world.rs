@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use futures::{SinkExt, StreamExt};
-use gateway::{Config, Info};
+use gateway::{Config, Configured, Info, Shown};
 use machine::Limits;
 use machine::limits::AgentLimits;
 use machine::policy::ToolRules;
+use protocol::config::{ConfigStanding, ReloadResult, Reloaded};
 use providers::{Script, Scripted};
 use runtime::driver::Incarnation;
 use runtime::{Agent, Clock, Driver, Model, SystemClock};
@@ -23,7 +25,7 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use tokio_util::sync::CancellationToken;
-use types::{AgentId, NodeId};
+use types::{AgentId, NodeId, Timestamp};
 use uuid::Uuid;
 
 pub const TOKEN: &str = "s3cret-of-the-tests";
@@ -67,6 +69,38 @@ pub struct World {
     folder: Arc<TempDir>,
     driver: JoinHandle<Result<(), runtime::DriverError>>,
     gateway: JoinHandle<std::io::Result<()>>,
+}
+
+/// A configuration that nobody changes.
+#[derive(Debug)]
+struct Fixed(Arc<Shown>);
+
+#[async_trait]
+impl Configured for Fixed {
+    fn shown(&self) -> Arc<Shown> {
+        Arc::clone(&self.0)
+    }
+
+    fn standing(&self) -> ConfigStanding {
+        ConfigStanding {
+            path: "/state/windlass.json".to_owned(),
+            watched: false,
+            applied_at: Timestamp(0),
+            restart_pending: Vec::new(),
+            rejected: None,
+        }
+    }
+
+    async fn reload(&self, _: bool) -> ReloadResult {
+        ReloadResult {
+            status: Reloaded::Unchanged,
+            path: self.standing().path,
+            applied: Vec::new(),
+            restart_pending: Vec::new(),
+            open_runs: 0,
+            rejected: None,
+        }
+    }
 }
 
 impl World {
@@ -119,13 +153,11 @@ impl World {
         let info = Info {
             version: "0.0.0-test".to_owned(),
             node,
-            default_agent: AgentId::main(),
             state_dir: PathBuf::from("/state"),
             database: PathBuf::from("/state/windlass.db"),
             config_path: None,
             clock: Arc::new(SystemClock),
-            agents: Default::default(),
-            providers: Vec::new(),
+            configured: Arc::new(Fixed(Arc::new(Shown::of(AgentId::main())))),
             roster: None,
         };
         let gateway =

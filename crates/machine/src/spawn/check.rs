@@ -45,7 +45,7 @@ pub(crate) fn allowed_agent(
     target: &AgentId,
 ) -> Result<AgentLimits, Reply> {
     let limits = state.limits;
-    let own = limits.agents.get(&requester.agent);
+    let own = limits.of_agent(&requester.agent).agents.get(&requester.agent);
     let named = request.agent.is_some() || matches!(request.session, Some(SessionRef::Full(_)));
     if !named && own.is_some_and(|own| own.require_agent) {
         let why = "agentId is required: agents.defaults.subagents.requireAgentId is true";

@@ -9,22 +9,28 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::Value;
+use store::Store;
 use tools::{Tool, ToolContext, ToolOutput};
 use types::{AgentId, EffectClass, ToolSpec};
 
 use super::{FILE, Skill, Standing, bundled_text, survey};
-use crate::handle::Handle;
+use crate::config::Config;
 
 /// The tool `read` of a toolbox, and where the skills of its agents are.
 #[derive(Debug)]
 pub(crate) struct SkillReader {
     inner: Arc<dyn Tool>,
-    handle: Handle,
+    store: Arc<dyn Store>,
+    config: Arc<Config>,
 }
 
 impl SkillReader {
-    pub(crate) fn new(inner: Arc<dyn Tool>, handle: Handle) -> SkillReader {
-        SkillReader { inner, handle }
+    pub(crate) fn new(
+        inner: Arc<dyn Tool>,
+        store: Arc<dyn Store>,
+        config: Arc<Config>,
+    ) -> SkillReader {
+        SkillReader { inner, store, config }
     }
 
     /// The skill that a path means, if it means one that is not below the working folder.
@@ -35,16 +41,16 @@ impl SkillReader {
         if name.is_empty() || context.workspace.join("skills").join(name).exists() {
             return None;
         }
-        let run = self.handle.store().run(context.run).await.ok()??;
-        let found = found(&self.handle, &run.session_key.agent, name).await?;
+        let run = self.store.run(context.run).await.ok()??;
+        let found = found(&self.config, &run.session_key.agent, name).await?;
         Some((found, rest.to_owned()))
     }
 }
 
 /// A skill that an agent may use, by name.
-async fn found(handle: &Handle, agent: &AgentId, name: &str) -> Option<Skill> {
-    let agent = handle.config().agents.get(agent)?.clone();
-    let skills = handle.config().skills.clone();
+async fn found(config: &Config, agent: &AgentId, name: &str) -> Option<Skill> {
+    let agent = config.agents.get(agent)?.clone();
+    let skills = Arc::clone(&config.skills);
     let name = name.to_owned();
     let search = move || {
         let found = survey(&skills, &agent.workspace, agent.skills.as_ref());

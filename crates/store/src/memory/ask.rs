@@ -10,7 +10,9 @@ use machine::rows::{
     Transcript,
 };
 use machine::status::{Activity, activity};
-use types::{FlowId, Hash, MessageId, RunId, SessionId, SessionKey, SpendBy, TaskId, Timestamp};
+use types::{
+    AgentId, FlowId, Hash, MessageId, RunId, SessionId, SessionKey, SpendBy, TaskId, Timestamp,
+};
 
 use super::tables::Tables;
 use crate::error::StoreError;
@@ -245,6 +247,11 @@ impl Query for Tables {
 
     fn run(&self, id: RunId) -> Result<Option<RunView>, StoreError> {
         Ok(self.runs.get(&id).and_then(|run| self.run_view(run)))
+    }
+
+    fn open_runs(&self) -> Result<Vec<(RunId, AgentId)>, StoreError> {
+        let open = self.runs.values().filter(|run| !run.phase.ended());
+        Ok(open.map(|run| (run.id, run.session_key.agent.clone())).collect())
     }
 
     fn run_by_wire(&self, wire_id: &str) -> Result<Option<RunView>, StoreError> {

@@ -334,6 +334,11 @@ impl Query for Snapshot<'_> {
         self.link.row(run_views_where!("id = ?1"), [Text(id)], run_view)
     }
 
+    fn open_runs(&self) -> Result<Vec<(RunId, AgentId)>, StoreError> {
+        let sql = "select id, session_key from runs where ended_ms is null order by id";
+        self.link.rows(sql, [], |c| Ok((c.parsed()?, c.parsed::<SessionKey>()?.agent)))
+    }
+
     fn run_by_wire(&self, wire_id: &str) -> Result<Option<RunView>, StoreError> {
         self.link.row(run_views_where!("wire_id = ?1"), [wire_id], run_view)
     }

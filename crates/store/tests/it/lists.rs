@@ -2,6 +2,7 @@
 
 use machine::State;
 use machine::rows::{JournalLine, Lifecycle, Outcome, Task, TaskKind};
+use machine::run::Phase;
 use store::view::{Below, Ends, SessionFilter, Tally, TaskFilter};
 use types::{ScopeKind, Timestamp};
 
@@ -33,6 +34,10 @@ fn world(state: &mut State<'_>) {
         tx.put_session(&session);
     }
     tx.put_run(&rows::working(2, 1));
+    let mut over = rows::run(1);
+    (over.phase, over.rank) = (Phase::Ended(Outcome::Completed), None);
+    over.ended = Some(Timestamp(120));
+    tx.put_run(&over);
     let mut session = rows::session(2);
     session.open_run = Some(run_id(2));
     tx.put_session(&session);
@@ -96,6 +101,9 @@ fn what_is_counted_is_not_listed() {
         let lanes = store.lanes().await.unwrap();
         let held: Vec<_> = lanes.iter().flat_map(|lane| &lane.holders).collect();
         assert_eq!(held, [&key(2)], "{name}");
+
+        let open = store::query::ask(&**store, |rows| rows.open_runs()).await.unwrap();
+        assert_eq!(open, [(run_id(2), key(2).agent)], "{name}: of two runs one has ended");
 
         let children = store::query::ask(&**store, |rows| rows.child_keys(&key(1), 2)).await;
         let children: Vec<String> = children.unwrap().iter().map(ToString::to_string).collect();

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use machine::audit;
 use protocol::Method;
+use protocol::health::Status;
 use runtime::{Clock, SystemClock};
 use serde::Serialize;
 use serde_json::json;
@@ -13,7 +14,7 @@ use tools::sandbox::Mode;
 
 use crate::args::Global;
 use crate::client::{Client, is_final};
-use crate::commands::{db, mcp, sandbox};
+use crate::commands::{config, db, mcp, sandbox};
 use crate::output::json_lines;
 use crate::setup::Setup;
 
@@ -35,9 +36,12 @@ enum State {
 
 pub async fn run(global: &Global, out: &mut impl Write) -> anyhow::Result<()> {
     let mut findings = Vec::new();
-    match Setup::load(global) {
-        Err(error) => findings.push(finding("config", State::Error, format!("{error:#}"))),
-        Ok(setup) => {
+    match Setup::load_or_default(global)? {
+        (setup, Some(wrong)) => {
+            findings.push(finding("config", State::Error, format!("{wrong:#}")));
+            look_at_gateway(&setup, &mut findings).await;
+        }
+        (setup, None) => {
             look_at_config(&setup, &mut findings);
             look_at_folder(setup.state_dir(), &mut findings);
             look_at_servers(&setup, &mut findings);
@@ -223,10 +227,16 @@ async fn look_at_gateway(setup: &Setup, findings: &mut Vec<Finding>) {
         let target = setup.target()?;
         let mut client = Client::connect(&target).await?;
         client.call(Method::Health, json!({})).await?;
-        anyhow::Ok(target.url)
+        let status: Status = client.get(Method::Status, json!({})).await?;
+        anyhow::Ok((target.url, status))
     };
-    findings.push(match asked.await {
-        Ok(url) => finding("gateway", State::Ok, format!("answers at {url}")),
+    let asked = asked.await;
+    if let Ok((_, Status { config: Some(standing), ts, .. })) = &asked {
+        let lines = config::standing(standing, *ts).into_iter();
+        findings.extend(lines.map(|line| finding("gateway", State::Warning, line)));
+    }
+    findings.push(match asked {
+        Ok((url, _)) => finding("gateway", State::Ok, format!("answers at {url}")),
         // It is there, and will not have us: starting it would not help.
         Err(error) if is_final(&error) => {
             let detail = format!(

@@ -21,7 +21,7 @@ pub struct GatewayArgs {
 
 pub async fn run(args: GatewayArgs, mut setup: Setup) -> anyhow::Result<()> {
     if let Some(port) = args.port {
-        setup.config.gateway.port = port;
+        setup.set_port(port);
     }
     let no_model = setup.limits()?.agents.values().all(|agent| agent.model.is_empty());
     if no_model {

@@ -11,7 +11,7 @@ use serde_json::json;
 use types::Timestamp;
 
 use crate::client::Client;
-use crate::commands::usage;
+use crate::commands::{config, usage};
 use crate::output::{json_lines, table};
 use crate::setup::Setup;
 
@@ -68,6 +68,10 @@ pub async fn status(args: &StatusArgs, setup: &Setup, out: &mut impl Write) -> a
         })
         .collect();
     table(out, &["LANE", "BUSY", "QUEUED"], &rows)?;
+    let config = status.config.iter();
+    for line in config.flat_map(|standing| config::standing(standing, status.ts)) {
+        writeln!(out, "{line}")?;
+    }
     held_up(&status, out)
 }
 

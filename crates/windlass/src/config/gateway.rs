@@ -20,6 +20,7 @@ pub struct Gateway {
     pub remote: Remote,
     pub control_ui: ControlUi,
     pub http: Http,
+    pub reload: Reload,
 }
 
 word_enum! {
@@ -68,6 +69,21 @@ pub struct ControlUi {
     pub allowed_origins: Vec<String>,
 }
 
+/// What becomes of a change of the file while the gateway runs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Reload {
+    pub mode: ReloadMode,
+}
+
+word_enum! {
+    pub enum ReloadMode {
+        /// What can be applied is, and what needs a start is named.
+        Hybrid = "hybrid",
+        /// The file is read when somebody asks for it, and at the next start.
+        Off = "off",
+    }
+}
+
 /// What plain HTTP serves beside the protocol.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Http {
@@ -112,10 +128,12 @@ impl Gateway {
             auth: s.section("auth", Auth::read),
             remote: s
                 .section("remote", |s| Remote { url: s.text("url"), token: s.secret("token") }),
-            control_ui: s.section("controlUi", |s| ControlUi {
-                allowed_origins: s.texts("allowedOrigins").unwrap_or_default(),
-            }),
+            control_ui: s.section("controlUi", |s| ControlUi { allowed_origins: origins(s) }),
             http: s.section("http", Http::read),
+            reload: s.section("reload", |s| {
+                let mode = s.word("mode", ReloadMode::ALL, &["hot", "restart"]);
+                Reload { mode: mode.unwrap_or(ReloadMode::Hybrid) }
+            }),
         };
         if gateway.mode == Mode::Remote && gateway.remote.url.is_none() {
             let spot = s.spot_of("mode");
@@ -143,6 +161,17 @@ impl Gateway {
             (Bind::Custom, Some(host)) => host,
         }
     }
+}
+
+fn origins(s: &mut Section<'_>) -> Vec<String> {
+    let origins = s.texts("allowedOrigins").unwrap_or_default();
+    if let Some(odd) = origins.iter().find(|text| text.parse::<::gateway::Origin>().is_err()) {
+        let spot = s.spot_of("allowedOrigins");
+        let message = "expected origins such as `https://ui.example.org`, without a path and \
+                       without `*`";
+        s.cx.error(&spot, format!("{message}; got `{odd}`"));
+    }
+    origins
 }
 
 fn custom_host(s: &mut Section<'_>, bind: Bind) -> Option<IpAddr> {

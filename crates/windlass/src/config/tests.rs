@@ -48,7 +48,7 @@ fn paths() -> Paths {
     Paths::of(&World::default(), Some(PathBuf::from("/home/anna"))).unwrap()
 }
 
-fn loaded(text: &str) -> (Config, String) {
+pub(super) fn loaded(text: &str) -> (Config, String) {
     match check(Some(text), &paths(), &world()) {
         Ok((config, warnings)) => (config, lines(&warnings)),
         Err(problems) => panic!("refused:\n{}", lines(&problems)),
@@ -330,7 +330,7 @@ fn what_openclaw_has_and_we_do_not_is_a_warning() {
       subagents: { announceTimeoutMs: 5 } },
     list: [{ id: "main", identity: { name: "A" }, sandbox: { mode: "off" } }],
   },
-  gateway: { reload: { mode: "off" } },
+  gateway: { tailscale: { mode: "off" } },
   models: { providers: { stub: {
     baseUrl: "http://h", api: "openai-completions",
     models: [{ id: "m", compat: {}, cost: { input: 1, output: 5 } }],
@@ -343,7 +343,7 @@ fn what_openclaw_has_and_we_do_not_is_a_warning() {
     line 5, column 20: `agents.defaults.subagents.announceTimeoutMs`: is a key of OpenClaw's that has no effect here yet
     line 6, column 26: `agents.list[0].identity`: is a key of OpenClaw's that has no effect here yet
     line 6, column 51: `agents.list[0].sandbox`: is a key of OpenClaw's that has no effect here yet
-    line 8, column 14: `gateway.reload`: is a key of OpenClaw's that has no effect here yet
+    line 8, column 14: `gateway.tailscale`: is a key of OpenClaw's that has no effect here yet
     line 11, column 25: `models.providers.stub.models[0].compat`: is a key of OpenClaw's that has no effect here yet
     "#);
 }

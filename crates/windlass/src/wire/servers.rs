@@ -5,28 +5,65 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use mcp::{Reach, ServerConfig, Servers};
 use uuid::Uuid;
 use windlass::config::{Config, McpServer, Secret, Transport};
 
-/// The servers of a gateway; none if none is configured. Nothing is started yet.
-pub fn open(config: &Config, state: &Path) -> anyhow::Result<Option<Arc<Servers>>> {
-    let enabled = config.mcp.servers.iter().filter(|(_, server)| server.enabled);
+/// Servers as a configuration has them.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    configs: Vec<ServerConfig>,
+    /// Of the state folder; empty if there never was a server.
+    mark: String,
+    idle: Option<Duration>,
+    roots: Vec<PathBuf>,
+}
+
+/// The servers of a gateway. Nothing is started yet.
+pub fn open(config: &Config, state: &Path) -> anyhow::Result<Arc<Servers>> {
     let mut configs = Vec::new();
-    for (name, server) in enabled {
+    for (name, server) in enabled(config) {
         match of(name, server) {
             Ok(config) => configs.push(config),
             // The others, and all else, can do without it.
             Err(error) => tracing::error!(server = name, "left out: {error:#}"),
         }
     }
-    if configs.is_empty() {
-        return Ok(None);
-    }
-    let mark = mcp::mark(state, &Uuid::new_v4().simple().to_string())?;
+    let Wanted { configs, mark, idle, roots } = around(config, configs, state)?;
+    Ok(Arc::new(Servers::new(configs, state, mark, idle, &roots)))
+}
+
+/// What a changed configuration wants. A server that cannot be had is an error here: nobody loses
+/// a server by a slip.
+pub fn wanted(config: &Config, state: &Path) -> anyhow::Result<Wanted> {
+    let told = |(name, server): (&String, &McpServer)| {
+        of(name, server).with_context(|| format!("mcp.servers.{name}"))
+    };
+    let configs = enabled(config).map(told).collect::<anyhow::Result<_>>()?;
+    around(config, configs, state)
+}
+
+fn enabled(config: &Config) -> impl Iterator<Item = (&String, &McpServer)> {
+    config.mcp.servers.iter().filter(|(_, server)| server.enabled)
+}
+
+fn around(config: &Config, configs: Vec<ServerConfig>, state: &Path) -> anyhow::Result<Wanted> {
+    let mark = match configs.is_empty() {
+        true => mcp::known_mark(state).unwrap_or_default(),
+        false => mcp::mark(state, &Uuid::new_v4().simple().to_string())?,
+    };
     let idle = Duration::from_millis(config.mcp.session_idle_ttl_ms);
     let idle = (!idle.is_zero()).then_some(idle);
-    Ok(Some(Arc::new(Servers::new(configs, state, mark, idle, &roots(config)))))
+    Ok(Wanted { configs, mark, idle, roots: roots(config) })
+}
+
+impl Wanted {
+    /// Lets these be the servers from now on.
+    pub fn serve(self, servers: &Servers) {
+        let Wanted { configs, mark, idle, roots } = self;
+        servers.serve(configs, mark, idle, &roots);
+    }
 }
 
 /// The folders that agents work in.
