@@ -62,6 +62,11 @@ impl Limits {
         self.held.runs.remove(&run).is_some()
     }
 
+    /// What a run of this agent began with.
+    pub fn of_run(&self, run: RunId, agent: &AgentId) -> &Limits {
+        self.held.runs.get(&run).map_or_else(|| self.of_agent(agent), |held| &**held)
+    }
+
     /// What holds for an agent: as it was when it went, if it is gone.
     pub fn of_agent(&self, agent: &AgentId) -> &Limits {
         self.held.of_agent(agent, self).map_or(self, |held| &**held)
@@ -84,9 +89,9 @@ impl<'a> State<'a> {
     pub fn limits_of(&mut self, run: RunId) -> &'a Limits {
         let limits = self.limits;
         let row = self.run(&run);
-        let held = limits.held.runs.get(&run).map(|held| &**held);
-        let held = held.unwrap_or_else(|| limits.of_agent(&row.session_key.agent));
-        let chosen = !held.models.contains_key(&row.asked) && limits.models.contains_key(&row.asked);
+        let held = limits.of_run(run, &row.session_key.agent);
+        let chosen =
+            !held.models.contains_key(&row.asked) && limits.models.contains_key(&row.asked);
         if chosen { limits } else { held }
     }
 }
@@ -113,8 +118,7 @@ mod tests {
 
     /// The model that an agent has, as far as a run of it is concerned.
     fn model(limits: &Limits, run: RunId, id: &str) -> Option<String> {
-        let held = limits.held.of_run(run, &agent(id), limits);
-        let of = held.as_deref().unwrap_or(limits);
+        let of = limits.of_run(run, &agent(id));
         of.agents.get(&agent(id)).map(|agent| agent.model.clone())
     }
 

@@ -116,7 +116,10 @@ pub fn admit(state: &mut State<'_>, lane: LaneName) -> Answer {
     fit(state, lane);
     let capacity = configured(state, lane);
     let held = state.tx().held_slots(lane);
-    let free: Vec<u32> = (0..capacity).filter(|slot| held.binary_search(slot).is_err()).collect();
+    let mut free: Vec<u32> =
+        (0..capacity).filter(|slot| held.binary_search(slot).is_err()).collect();
+    // After a change to fewer, those beyond them count too.
+    free.truncate((capacity as usize).saturating_sub(held.len()));
     if free.is_empty() {
         return Answer::Done;
     }

@@ -204,10 +204,7 @@ mod tests {
         assert_eq!(before, after);
         assert!(!of(&[other]).knows("s"));
         fs::write(folder.path().join("s.json"), "{").unwrap();
-        assert!(
-            !of(&[one]).knows("s"),
-            "a damaged file is asked for again"
-        );
+        assert!(!of(&[one]).knows("s"), "a damaged file is asked for again");
     }
 
     #[test]

@@ -317,6 +317,7 @@ mod tests {
         usage.report       operator.read  windlass 0.1
         budgets.list       operator.read  windlass 0.1
         budgets.raise      operator.admin windlass 0.1
+        config.reload      operator.admin windlass 0.1
         "#);
     }
 }

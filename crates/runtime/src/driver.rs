@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use machine::{Event, Notice};
 use machine::limits::{BATCH, BEAT};
+use machine::{Event, Notice};
 use store::query::ask;
 use store::{EventError, Moment, Store, StoreError};
 use tokio::sync::mpsc;

@@ -6,7 +6,7 @@ use machine::effect::{ModelCall, ToolStart};
 use machine::event::{CallPlan, ModelFailure, ModelReply, Overflow, ToolDone};
 use machine::rows::{ApprovalState, EntryKind, GateKey};
 use machine::{Action, Event};
-use types::{EffectClass, FailureClass, RunId, Timestamp, Usage};
+use types::{AgentId, EffectClass, FailureClass, RunId, Timestamp, Usage};
 
 use crate::plan::{LONG_RESULT, has_contexts};
 use crate::rng::Rng;
@@ -76,8 +76,10 @@ impl Sim {
     fn call_model(&mut self, call: ModelCall) {
         self.truth.model_called(&self.disk, &call);
         let run = self.disk.run_row(call.run).expect("a call names its run").clone();
+        self.knows_its_model(&run, &call.model);
         let size = has_contexts(self.seed).then(|| self.size(&call));
-        let failure = size.and_then(|size| self.too_long(size, &call.model));
+        let failure = size
+            .and_then(|size| self.too_long(size, (run.id, &run.session_key.agent), &call.model));
         let world = &self.disk.world;
         let session = world.sessions.iter().find(|session| session.key == run.session_key);
         let depth = session.expect("a run has a session").depth;
@@ -129,9 +131,14 @@ impl Sim {
     }
 
     /// The provider refuses a prompt that does not fit, in one way or another.
-    fn too_long(&self, size: u64, model: &str) -> Option<ModelFailure> {
+    fn too_long(
+        &self,
+        size: u64,
+        (run, agent): (RunId, &AgentId),
+        model: &str,
+    ) -> Option<ModelFailure> {
         let mut rng = Rng::about(self.seed, "window");
-        let configured = self.limits.window(model);
+        let configured = self.limits.of_run(run, agent).window(model);
         // Now and then the configuration promises more than there is.
         let window = if rng.chance(300) { configured * 3 / 4 } else { configured };
         let overflow = match rng.below(3) {

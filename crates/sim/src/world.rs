@@ -83,6 +83,8 @@ pub struct Sim {
     pub(crate) renames: bool,
     pub now: Timestamp,
     pub limits: Limits,
+    /// The limits of its beginning, of which all later ones are made.
+    pub(crate) base: Limits,
     pub disk: Disk,
     pub letters: Vec<Letter>,
     pub truth: Truth,
@@ -95,7 +97,7 @@ pub struct Sim {
     pub(crate) pending: VecDeque<Post>,
     stops: Vec<Stop>,
     pub orders: Vec<Order>,
-    calm: Timestamp,
+    pub(crate) calm: Timestamp,
     pub(crate) room: usize,
     left: Vec<Event>,
     node: Option<NodeId>,
@@ -120,6 +122,7 @@ impl Sim {
         Sim {
             seed: plan.seed,
             now: plan::BIRTH,
+            base: plan.limits.clone(),
             limits: plan.limits,
             disk: Disk::default(),
             letters: plan.letters,
@@ -196,6 +199,7 @@ impl Sim {
         if has_questions(self.seed) && self.pending.is_empty() && self.rng.chance(150) {
             self.answer_a_question();
         }
+        self.change_now_and_then();
         self.collect();
         if !self.pending.is_empty() || !self.left.is_empty() {
             self.commit_some();
@@ -268,6 +272,7 @@ impl Sim {
         self.crashes += 1;
         self.node = None;
         self.left.clear();
+        self.begin_anew();
         let patience = self.now + PATIENCE;
         for letter in self.letters.iter_mut().filter(|letter| letter.on_way) {
             (letter.on_way, letter.at) = (false, patience);
@@ -291,7 +296,7 @@ impl Sim {
         }
     }
 
-    fn node_state(&self) -> Option<NodeState> {
+    pub(crate) fn node_state(&self) -> Option<NodeState> {
         let mut nodes = self.disk.world.nodes.iter();
         nodes.find(|node| Some(node.id) == self.node).map(|node| node.state)
     }

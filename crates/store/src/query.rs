@@ -8,8 +8,8 @@ use machine::check::World;
 use machine::rows::CommandRow;
 use machine::run::WaitKind;
 use types::{
-    AgentId, AssistantMessage, FlowId, FlowTarget, Hash, MessageId, RunId, SessionId, SessionKey, TaskId,
-    Timestamp,
+    AgentId, AssistantMessage, FlowId, FlowTarget, Hash, MessageId, RunId, SessionId, SessionKey,
+    TaskId, Timestamp,
 };
 
 use crate::error::StoreError;

@@ -20,6 +20,7 @@ use store::query::{Query, ask};
 use store::view::{LedgerScope, SessionFilter, Tally};
 use types::{AgentId, Timestamp};
 
+use crate::configured::Shown;
 use crate::gateway::{Gateway, unreadable};
 use crate::methods::{last_restart, usage};
 use crate::notice;
@@ -35,26 +36,29 @@ const RECENT_MAX: usize = 5;
 /// Runs in line that are named.
 const LINES_MAX: usize = 10;
 
-/// The last snapshot.
+/// The last snapshot, and the configuration that it was made with.
 #[derive(Debug, Default)]
-pub struct Cache(Mutex<Option<Health>>);
+pub struct Cache(Mutex<Option<(Arc<Shown>, Health)>>);
 
 impl Cache {
-    fn fresh(&self, now: Timestamp) -> Option<Health> {
+    fn fresh(&self, shown: &Arc<Shown>, now: Timestamp) -> Option<Health> {
         let cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        cached.as_ref().filter(|health| now.since(health.ts) < FRESH).cloned()
+        let (of, health) = cached.as_ref()?;
+        let fresh = Arc::ptr_eq(of, shown) && now.since(health.ts) < FRESH;
+        fresh.then(|| health.clone())
     }
 
-    fn keep(&self, health: &Health) {
+    fn keep(&self, shown: Arc<Shown>, health: &Health) {
         let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *cached = Some(health.clone());
+        *cached = Some((shown, health.clone()));
     }
 }
 
 /// `health`. An answer says that the store can be read.
 pub async fn health(gateway: &Gateway, params: &HealthParams) -> Result<Health, ErrorShape> {
+    let shown = gateway.shown();
     if !params.probe
-        && let Some(health) = gateway.health.fresh(gateway.now())
+        && let Some(health) = gateway.health.fresh(&shown, gateway.now())
     {
         return Ok(health);
     }
@@ -81,7 +85,7 @@ pub async fn health(gateway: &Gateway, params: &HealthParams) -> Result<Health, 
         agents: agent_health(gateway, ids, of_agents),
         sessions: all,
     };
-    gateway.health.keep(&health);
+    gateway.health.keep(shown, &health);
     Ok(health)
 }
 

@@ -7,6 +7,7 @@ mod audit;
 mod bench;
 mod budget;
 mod card;
+mod change;
 mod circle;
 mod context;
 mod cut;

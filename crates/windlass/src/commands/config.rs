@@ -13,8 +13,8 @@ use types::Timestamp;
 use crate::args::Global;
 use crate::client::Client;
 use crate::output::path;
-use crate::{EXIT_USAGE, Exit};
 use crate::setup::{self, Setup};
+use crate::{EXIT_USAGE, Exit};
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {

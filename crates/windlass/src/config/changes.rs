@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::key_path::KeyPath;
 use super::Config;
+use super::key_path::KeyPath;
 
 /// A key as it is printed.
 type KeyPathText = String;
@@ -95,9 +95,8 @@ fn within<T: PartialEq>(
 ) {
     for (id, entry) in new {
         let key = at.key(id).to_string();
-        let known = |other: &KeyPathText| {
-            other.strip_prefix(&key).is_some_and(|rest| !starts_word(rest))
-        };
+        let known =
+            |other: &KeyPathText| other.strip_prefix(&key).is_some_and(|rest| !starts_word(rest));
         if old.get(id).is_some_and(|before| before != entry) && !keys.iter().any(known) {
             keys.insert(key);
         }

@@ -187,6 +187,7 @@ fn every_default_of_the_gateway() {
     gateway.remote {"url":null,"token":null}
     gateway.controlUi {"allowedOrigins":[]}
     gateway.http {"endpoints":{"chatCompletions":{"enabled":false}}}
+    gateway.reload {"mode":"hybrid"}
     "#);
 }
 

@@ -115,8 +115,7 @@ impl Reloader {
             (false, true) => Reloaded::Checked,
             (false, false) => Reloaded::Applied,
         };
-        let result =
-            ReloadResult { status, path, applied, restart_pending, open_runs, rejected };
+        let result = ReloadResult { status, path, applied, restart_pending, open_runs, rejected };
         if status == Reloaded::Unchanged {
             return Ok(result);
         }
@@ -237,19 +236,22 @@ impl Configured for Reloader {
 
     async fn reload(&self, dry_run: bool) -> ReloadResult {
         let _turn = self.turn.lock().await;
-        match self.read(dry_run).await {
+        let error = match self.read(dry_run).await {
             Ok(result) => {
                 self.note(None);
-                result
+                return result;
             }
-            Err(error) => ReloadResult {
-                status: Reloaded::Rejected,
-                path: self.file().display().to_string(),
-                applied: Vec::new(),
-                restart_pending: self.now().pending.clone(),
-                open_runs: 0,
-                rejected: self.note(Some(&error)),
-            },
+            Err(error) => error,
+        };
+        let rejected = self.note(Some(&error));
+        let restart_pending = self.now().pending.clone();
+        ReloadResult {
+            status: Reloaded::Rejected,
+            path: self.file().display().to_string(),
+            applied: Vec::new(),
+            restart_pending,
+            open_runs: 0,
+            rejected,
         }
     }
 }

@@ -68,6 +68,22 @@ impl House {
         Phone { home: self.folder.path().to_owned(), state: self.state.clone(), port: self.port }
     }
 
+    /// Where the configuration is.
+    pub fn config_file(&self) -> PathBuf {
+        self.folder.path().join("windlass.json")
+    }
+
+    /// The configuration, as it stands in its file.
+    pub fn config(&self) -> Value {
+        serde_json::from_str(&std::fs::read_to_string(self.config_file()).unwrap()).unwrap()
+    }
+
+    /// What a person has whose own configuration stays as it is now, whatever becomes of ours.
+    pub fn phone_elsewhere(&self, home: &Path) -> Phone {
+        std::fs::copy(self.config_file(), home.join("windlass.json")).unwrap();
+        Phone { home: home.to_owned(), ..self.phone() }
+    }
+
     /// Runs a command to its end, off the runtime that the stub lives on.
     pub async fn run(&self, args: &[&str]) -> Output {
         let mut command = self.command(args);
@@ -128,12 +144,18 @@ impl House {
     pub async fn start(&mut self) {
         let log = std::fs::OpenOptions::new();
         let log = log.clone().create(true).append(true).open(self.log_file()).unwrap();
-        let mut child = self
-            .command(&["gateway", "--port", &self.port.to_string()])
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let port = self.port.to_string();
+        self.start_with(&["gateway", "--port", &port], log).await;
+    }
+
+    /// The same, at the port that the configuration names.
+    pub async fn start_by_file(&mut self) {
+        let log = std::fs::File::create(self.log_file()).unwrap();
+        self.start_with(&["gateway"], log).await;
+    }
+
+    async fn start_with(&mut self, args: &[&str], log: std::fs::File) {
+        let mut child = self.command(args).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
         self.gateway = Some(child);
         let line = tokio::task::spawn_blocking(move || {
@@ -205,7 +227,7 @@ pub struct Phone {
 }
 
 impl Phone {
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_windlass"));
         command
             .args(args)

@@ -39,6 +39,7 @@ mod policy;
 mod probe;
 mod process;
 mod receipt;
+mod reload;
 mod report_b;
 mod restart;
 mod sandbox;

@@ -85,6 +85,49 @@ fn long(seconds: u32) -> (&'static str, Value) {
     ("everything__trigger-long-running-operation", arguments)
 }
 
+/// A server that is added to the file is there for the next conversation, one that stays keeps its
+/// process and its calls, and one that is taken away ends when what is out is back.
+#[tokio::test]
+async fn servers_come_and_go_with_the_file() {
+    let house = house(|_| json!({ "everything": everything() })).await;
+    let sum = |server: &str| {
+        Plan::new().call(&format!("{server}__get-sum"), json!({ "a": 2, "b": 40 })).say("{tools}")
+    };
+    let ask = async |session: &str, plan: &Plan| {
+        house.ok(&["agent", "--session-key", session, "--message", &plan.to_brief()]).await
+    };
+    assert!(ask("thread:one", &sum("everything")).await.contains("is 42"));
+    let first = house.running("everything");
+    assert_eq!(first.len(), 1);
+
+    house.reconfigure(|config| config["mcp"]["servers"]["other"] = everything());
+    house.reload().await;
+    assert!(ask("thread:two", &sum("other")).await.contains("is 42"), "{}", house.log());
+    assert_eq!(house.running("everything"), first, "nothing has changed for it");
+    assert_eq!(house.running("other").len(), 1);
+
+    let (tool, arguments) = long(4);
+    let at_work = house.asking(&Plan::new().call(tool, arguments).say("{tools}").to_brief());
+    house.long_call().await;
+    house.reconfigure(|config| {
+        config["mcp"]["servers"].as_object_mut().unwrap().remove("everything");
+    });
+    house.reload().await;
+    let answer = at_work.await.unwrap();
+    let answer = String::from_utf8_lossy(&answer.stdout).into_owned();
+    assert!(answer.contains("Long running operation completed"), "{answer}\n{}", house.log());
+    for _ in 0..200 {
+        if house.running("everything").is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(house.running("everything"), [0; 0]);
+    assert!(!ask("thread:three", &sum("everything")).await.contains("is 42"));
+    assert!(ask("thread:three", &sum("other")).await.contains("is 42"));
+    judge::all_is_well(&house, &Default::default()).await;
+}
+
 /// Two conversations use one process. It is there when it is needed, and not after the gateway;
 /// the next start offers the same tools, byte for byte, and starts nothing for it.
 #[tokio::test]

@@ -133,6 +133,7 @@ fn a_full_file() {
     gateway.remote {"url":null,"token":null}
     gateway.controlUi {"allowedOrigins":[]}
     gateway.http {"endpoints":{"chatCompletions":{"enabled":false}}}
+    gateway.reload {"mode":"hybrid"}
     models.providers.anthropic.baseUrl "https://api.anthropic.com"
     models.providers.anthropic.apiKey "[redacted]"
     models.providers.anthropic.api "anthropic-messages"
