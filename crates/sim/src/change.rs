@@ -1,9 +1,10 @@
 //! The configuration changes while life goes on: agents, models and lanes come and go.
 
 use machine::Event;
+use machine::event::{ModelFailure, Overflow};
 use machine::limits::Limits;
 use machine::rows::{LaneName, NodeState, Run};
-use types::AgentId;
+use types::{AgentId, FailureClass};
 
 use crate::rng::Rng;
 use crate::world::{From, Post, Sim};
@@ -40,17 +41,26 @@ impl Sim {
         }
     }
 
-    /// A run that began with a model that was configured never asks another.
-    pub(crate) fn knows_its_model(&self, run: &Run, model: &str) {
+    /// A run asks the model that it began with, unless its session is bound to one that is gone.
+    pub(crate) fn knows_its_model(&self, run: &Run, model: &str) -> Option<ModelFailure> {
+        let held = self.limits.of_run(run.id, &run.session_key.agent);
+        let known = held.models.contains_key(model) || self.limits.models.contains_key(model);
+        if !has_changes(self.seed) || known {
+            return None;
+        }
         let sessions = &self.disk.world.sessions;
         let session = sessions.iter().find(|session| session.key == run.session_key);
         let chosen = session.is_some_and(|session| session.model.is_some());
-        if !has_changes(self.seed) || self.crashes > 0 || chosen {
-            return;
-        }
-        let held = self.limits.of_run(run.id, &run.session_key.agent);
-        let known = held.models.contains_key(model);
-        assert!(known, "{} of {} asks `{model}`, which is gone", run.id, run.session_key);
+        // A process that starts knows nothing of the one before.
+        let chosen = chosen || self.crashes > 0;
+        assert!(chosen, "{} of {} asks `{model}`, which is gone", run.id, run.session_key);
+        Some(ModelFailure {
+            class: FailureClass::UnknownModel,
+            message: format!("`{model}` is gone"),
+            retry_after_ms: None,
+            paid: false,
+            overflow: Overflow::default(),
+        })
     }
 }
 

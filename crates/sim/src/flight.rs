@@ -76,10 +76,11 @@ impl Sim {
     fn call_model(&mut self, call: ModelCall) {
         self.truth.model_called(&self.disk, &call);
         let run = self.disk.run_row(call.run).expect("a call names its run").clone();
-        self.knows_its_model(&run, &call.model);
+        let gone = self.knows_its_model(&run, &call.model);
         let size = has_contexts(self.seed).then(|| self.size(&call));
         let failure = size
             .and_then(|size| self.too_long(size, (run.id, &run.session_key.agent), &call.model));
+        let failure = gone.or(failure);
         let world = &self.disk.world;
         let session = world.sessions.iter().find(|session| session.key == run.session_key);
         let depth = session.expect("a run has a session").depth;

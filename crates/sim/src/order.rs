@@ -197,6 +197,7 @@ fn may_be_refused(refusal: &Refusal) -> bool {
             | Refusal::SessionArchived(_)
             | Refusal::NotArchived { .. }
             | Refusal::UnknownModel { .. }
+            | Refusal::UnknownAgent(_)
             | Refusal::RunOpen(_)
             | Refusal::NotDeclarable
     )

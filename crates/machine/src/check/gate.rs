@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use types::RunId;
+use types::{AgentId, RunId};
 
 use super::{Found, World};
 use crate::limits::Limits;
@@ -12,7 +12,14 @@ use crate::run::{Phase, WaitKind};
 /// Looks at all gates.
 pub(super) fn check(world: &World, limits: &Limits, found: &mut Found) {
     let open = |step: &&Step| step.kind == StepKind::Model && step.state == StepState::Intent;
-    let calls: Vec<&Step> = world.steps.iter().filter(open).collect();
+    let agents: BTreeMap<RunId, &AgentId> =
+        world.runs.iter().map(|run| (run.id, &run.session_key.agent)).collect();
+    // A model that is not configured any more is nobody's: the call itself says so.
+    let asks = |step: &&Step| {
+        let (Some(agent), Some(model)) = (agents.get(&step.run), &step.model) else { return true };
+        limits.models.is_empty() || limits.of_run(step.run, agent).models.contains_key(model)
+    };
+    let calls: Vec<&Step> = world.steps.iter().filter(open).filter(asks).collect();
     for gate in &world.gates {
         one_probe(gate, &calls, found);
     }
