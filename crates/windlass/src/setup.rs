@@ -146,7 +146,8 @@ impl Setup {
         let config_file = state.join("windlass.json");
         let paths = Paths { state: state.to_owned(), config: config_file, ..self.paths.clone() };
         let (config_path, warnings) = (None, Vec::new());
-        Setup { config, config_path, warnings, json: self.json, paths, url: None }
+        let (json, url, port) = (self.json, None, None);
+        Setup { config, config_path, warnings, json, paths, url, port }
     }
 
     pub fn state_dir(&self) -> &Path {

@@ -1,7 +1,8 @@
 //! Whether the gateway that runs knows of a change of the file.
 
-use protocol::Method;
 use protocol::agents::{AgentRow, ListResult};
+use protocol::health::Status;
+use protocol::{Method, Scope};
 use serde_json::json;
 use types::AgentId;
 
@@ -13,7 +14,12 @@ use crate::setup::Setup;
 pub async fn words(now: &Setup, id: &AgentId, there: bool) -> String {
     let asked = async {
         let target = now.target()?;
-        let mut client = Client::connect(&target).await?;
+        let mut client = Client::connect_as(&target, &[Scope::Read, Scope::Admin]).await?;
+        let status: Status = client.get(Method::Status, json!({})).await?;
+        // It looks at the file soon anyway; who goes on in a second is met by what he has written.
+        if status.config.is_some_and(|standing| standing.watched) {
+            client.call(Method::ConfigReload, json!({})).await?;
+        }
         let listed: ListResult = client.get(Method::AgentsList, json!({})).await?;
         anyhow::Ok((target.url, listed))
     };
@@ -25,7 +31,9 @@ pub async fn words(now: &Setup, id: &AgentId, there: bool) -> String {
     if there == known.is_some() && known.is_none_or(|row| is_same(now, row, default)) {
         format!("the gateway at {url} knows of it")
     } else {
-        format!("the gateway at {url} takes it up at its next start")
+        format!(
+            "the gateway at {url} takes it up at its next start, or by `windlass config reload`"
+        )
     }
 }
 
