@@ -93,14 +93,7 @@ pub async fn run_with(
     let listener = gateway::bind(&gateway).await?;
     let url = format!("ws://{}", listener.local_addr()?);
 
-    let drain = match &until {
-        Until::Told(token) => token.clone(),
-        Until::Signal | Until::StdinCloses => CancellationToken::new(),
-    };
-    stop_on_signal(drain.clone())?;
-    if matches!(until, Until::StdinCloses) {
-        stop_with_stdin(drain.clone());
-    }
+    let drain = drained_by(until)?;
     let (driver, handle) = Driver::new(store, Arc::clone(&clock), Arc::new(config), drain.clone());
     let config_path = setup.config_path.clone();
     let (state_dir, database) =
@@ -135,6 +128,20 @@ pub async fn run_with(
     let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
     driven.map_err(|error: DriverError| Exit { code: EXIT_STORE, message: error.to_string() })?;
     Ok(())
+}
+
+/// What begins to drain a gateway when it is cancelled.
+fn drained_by(until: Until) -> anyhow::Result<CancellationToken> {
+    let (drain, by_stdin) = match until {
+        Until::Told(token) => (token, false),
+        Until::Signal => (CancellationToken::new(), false),
+        Until::StdinCloses => (CancellationToken::new(), true),
+    };
+    stop_on_signal(drain.clone())?;
+    if by_stdin {
+        stop_with_stdin(drain.clone());
+    }
+    Ok(drain)
 }
 
 /// A terminal that is closed drains like a request to stop, unless whoever has started us (`nohup`)
