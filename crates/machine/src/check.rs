@@ -99,6 +99,7 @@ pub fn check(world: &World, limits: &Limits) -> Vec<Violation> {
     slots(world, &mut found);
     waits_have_an_end(world, &mut found);
     policy::tools_are_allowed(world, &mut found);
+    policy::providers_are_obeyed(world, limits, &mut found);
     gate::check(world, limits, &mut found);
     budget::check(world, limits, &mut found);
     warm::warm(world, &mut found);

@@ -2,14 +2,16 @@
 //! is offered, called, passed on or explained.
 //!
 //! ```text
-//! profile ─▶ tools ─▶ agents.entries.<id>.tools ─▶ place in the tree ─▶ tools.subagents.tools
-//!         ─▶ access ─▶ what the requester may give
+//! profile ─▶ byProvider ─▶ tools ─▶ agents.entries.<id>.tools ─▶ place in the tree
+//!         ─▶ tools.subagents.tools ─▶ access ─▶ what the requester may give
 //! ```
 //!
 //! A layer only takes away, so their order decides nothing but which of them is named as the
 //! reason. The set is computed when a session is made and when an episode of it begins, kept with
 //! the session, and from then on only narrowed: what the configuration denies by now is refused
-//! at the call, and what it newly allows comes with the next episode.
+//! at the call, and what it newly allows comes with the next episode. So it is with the rules for a
+//! provider: the set is that of the model that was chosen, and what the rules for the one that is
+//! called in its place deny is refused at the call.
 //!
 //! # Invariants
 //!
@@ -19,6 +21,7 @@
 //!   anything below it.
 
 mod entry;
+pub mod provider;
 mod stored;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +32,7 @@ use types::{Access, AgentId, EffectClass, word_enum};
 use crate::limits::Limits;
 
 pub use entry::{Entry, matches as covers};
+pub use provider::{ByProvider, ProviderRules};
 pub use stored::{ForChild, for_child, for_existing, now, renew};
 
 /// Tools of a session itself, which change nothing outside the gateway: a read-only session keeps
@@ -136,6 +140,8 @@ pub struct ToolRules {
     pub catalogue: Vec<ToolFact>,
     pub profile: Option<Profile>,
     pub lists: ToolLists,
+    /// `tools.byProvider`
+    pub providers: ByProvider,
     /// `tools.subagents.tools`
     pub subagents: ToolLists,
     /// `agents.entries.<id>`
@@ -148,6 +154,8 @@ pub struct AgentRules {
     /// In the place of that of `tools`.
     pub profile: Option<Profile>,
     pub lists: ToolLists,
+    /// `tools.byProvider`
+    pub providers: ByProvider,
     /// `subagents.delegateTools`: what it may give to children of an agent without having it.
     pub delegate: BTreeMap<String, Vec<Entry>>,
     /// `loopDetection`: how often the same call may have the same result; none is for ever.
@@ -159,6 +167,7 @@ impl Default for AgentRules {
         AgentRules {
             profile: None,
             lists: ToolLists::default(),
+            providers: ByProvider::new(),
             delegate: BTreeMap::new(),
             repeats_max: Some(3),
         }
@@ -171,6 +180,8 @@ pub struct Subject<'a> {
     pub agent: &'a AgentId,
     pub depth: u32,
     pub access: Access,
+    /// The model that is asked, as `provider/model`.
+    pub model: &'a str,
     /// The session that asked for it; none at the root of a tree.
     pub requester: Option<Requester<'a>>,
 }
@@ -207,6 +218,8 @@ word_enum! {
     /// The layer that took a tool away.
     pub enum Rule {
         Profile = "profile",
+        /// `tools.byProvider` and that of the agent's entry.
+        Provider = "provider",
         /// `tools.allow` and `tools.deny`
         Tools = "tools",
         /// Those of the agent's entry.
@@ -247,6 +260,7 @@ fn removed(limits: &Limits, subject: &Subject<'_>, fact: &ToolFact) -> Option<Re
     let of_agent =
         own.and_then(|own| lists(fact, Rule::Agent, &format!("{entry}.tools"), &own.lists));
     by_profile(rules, own, &entry, fact)
+        .or_else(|| provider::removed(rules, subject, &entry, fact))
         .or_else(|| lists(fact, Rule::Tools, "tools", &rules.lists))
         .or(of_agent)
         .or_else(|| by_role(limits, subject.depth, fact))
@@ -279,6 +293,9 @@ impl Removed {
             _ => String::new(),
         };
         match self.rule {
+            Rule::Provider => {
+                format!("`{tool}` is denied to this session's model by the configuration: {key}")
+            }
             Rule::Profile | Rule::Tools | Rule::Agent | Rule::Subagents => {
                 format!("`{tool}` is denied by the configuration: {key}")
             }
@@ -423,6 +440,8 @@ pub struct Link {
     pub agent: AgentId,
     pub depth: u32,
     pub access: Access,
+    /// The model that is asked.
+    pub model: String,
     pub kept: Option<Policy>,
 }
 
@@ -432,8 +451,9 @@ pub fn along(limits: &Limits, way: Vec<Link>) -> Policy {
     for link in way {
         let requester =
             above.as_ref().map(|(agent, policy)| Requester { agent, has: &policy.allowed });
-        let (agent, depth, access) = (&link.agent, link.depth, link.access);
-        let now = decide(limits, &Subject { agent, depth, access, requester });
+        let (agent, depth, access, model) =
+            (&link.agent, link.depth, link.access, link.model.as_str());
+        let now = decide(limits, &Subject { agent, depth, access, model, requester });
         let policy = match link.kept {
             Some(kept) => kept.narrowed(now),
             None => now,

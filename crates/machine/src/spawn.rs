@@ -136,7 +136,7 @@ pub(crate) fn carrier(
     model: &str,
 ) -> Result<Chosen, Reply> {
     let target = target(requester, request)?;
-    let policy = policy::for_child(state, requester, lineage.depth + 1, &target, request)?;
+    let policy = policy::for_child(state, requester, lineage.depth + 1, &target, request, model)?;
     let draft = draft(state, requester, lineage, &target, request, model, policy);
     choose(state, requester, request, agent, lineage, draft)
 }

@@ -18,6 +18,8 @@ pub struct EffectiveParams {
     pub depth: u32,
     /// Ours.
     pub access: Access,
+    /// Ours. The one that is configured if none.
+    pub model: Option<String>,
 }
 
 impl Params for EffectiveParams {
@@ -28,6 +30,7 @@ impl Params for EffectiveParams {
             agent: fields.agent("agentId")?,
             depth: u32::try_from(depth).unwrap_or(u32::MAX),
             access: fields.word("access", Access::ALL)?.unwrap_or(Access::Full),
+            model: fields.text("model")?,
         })
     }
 }
@@ -45,6 +48,9 @@ pub struct EffectiveResult {
     pub role: String,
     pub depth: u32,
     pub access: Access,
+    /// The model that is asked.
+    #[serde(default)]
+    pub model: String,
     /// The tools that it does not have, and what took each of them away.
     pub removed: Vec<RemovedTool>,
 }
@@ -70,8 +76,8 @@ pub struct EffectiveTool {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RemovedTool {
     pub id: String,
-    /// The layer: `profile`, `tools`, `agent`, `role`, `subagents`, `requester`, `access`, or
-    /// `episode`.
+    /// The layer: `profile`, `provider`, `tools`, `agent`, `role`, `subagents`, `requester`,
+    /// `access`, or `episode`.
     pub rule: String,
     /// The configuration's key that decides it, if one does, and its value as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]

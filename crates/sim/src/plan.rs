@@ -10,7 +10,7 @@ use machine::event::Inbound;
 use machine::limits::{
     AgentLimits, AllowAgents, Budgets, Compaction, ProviderLimits, QueueLimits, Rate, Retention,
 };
-use machine::policy::{AgentRules, Entry, ToolFact, ToolRules};
+use machine::policy::{AgentRules, Entry, ProviderRules, ToolFact, ToolLists, ToolRules};
 use machine::queue::{Drop, QueueMode};
 use machine::rows::{InboxKind, LaneName};
 use types::excerpt;
@@ -192,6 +192,14 @@ fn fall_back(limits: &mut Limits, seed: u64) {
         limits
             .providers
             .insert("p".to_owned(), ProviderLimits { concurrent, ..Default::default() });
+    }
+    // What the second choice may not do, and is asked to by a prefix of the first.
+    if seed.is_multiple_of(20) {
+        let lists = ToolLists { deny: vec![Entry::of("opaque")], ..ToolLists::default() };
+        let denied = ProviderRules { profile: None, lists };
+        limits.tools.providers.insert("q".to_owned(), denied.clone());
+        limits.tools.providers.insert("p/a".to_owned(), ProviderRules::default());
+        limits.tools.providers.insert("r/c".to_owned(), denied);
     }
     for agent in limits.agents.values_mut() {
         agent.model = "p/a".to_owned();

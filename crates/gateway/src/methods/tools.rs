@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use machine::Limits;
 use machine::policy::{self, Link, Policy, Profile, Role, ToolFact};
+use machine::rows::GateKey;
 use protocol::ErrorShape;
 use protocol::tools::{
     CatalogParams, CatalogResult, CatalogTool, EffectiveParams, EffectiveResult, EffectiveTool,
@@ -13,6 +15,7 @@ use store::query::{Query, ask};
 use types::{AgentId, SessionKey};
 
 use crate::gateway::{Gateway, unreadable};
+use crate::methods::models::model_of;
 
 /// What a session may do at this moment, and what took the rest away.
 pub async fn effective(
@@ -24,12 +27,22 @@ pub async fn effective(
     let Some(session) = params.session else {
         known(gateway, &agent)?;
         // A child of an agent's own kind, all the way down.
-        let link = |depth| Link { agent: agent.clone(), depth, access: params.access, kept: None };
+        let limits = gateway.handle.limits();
+        let named = params.model.as_deref().map(|model| limits.model_named(model)).transpose();
+        let named = named.map_err(|error| ErrorShape::invalid_request(error.to_string()))?;
+        let link = |depth| Link {
+            agent: agent.clone(),
+            depth,
+            access: params.access,
+            model: named.clone().unwrap_or_else(|| configured(&limits, &agent, depth)),
+            kept: None,
+        };
         return Ok(result(gateway, None, (0..=params.depth).map(link).collect()));
     };
     let key = session.resolve(&agent);
     let asked = key.clone();
-    let way = ask(gateway.handle.store(), move |rows| way(rows, &asked)).await;
+    let limits = gateway.handle.limits();
+    let way = ask(gateway.handle.store(), move |rows| way(rows, &limits, &asked)).await;
     let way = way.map_err(unreadable)?;
     if way.is_empty() {
         return Err(ErrorShape::invalid_request(format!("no session {key}")));
@@ -45,8 +58,15 @@ fn known(gateway: &Gateway, agent: &AgentId) -> Result<(), ErrorShape> {
     Err(ErrorShape::invalid_request(message))
 }
 
+/// The model of an agent's sessions at a depth.
+fn configured(limits: &Limits, agent: &AgentId, depth: u32) -> String {
+    let Some(agent) = limits.agents.get(agent) else { return String::new() };
+    let child = agent.child_model.clone().filter(|_| depth > 0);
+    child.unwrap_or_else(|| agent.model.clone())
+}
+
 /// The sessions from the root of a tree to this one, with what is kept with each.
-fn way(rows: &dyn Query, key: &SessionKey) -> Result<Vec<Link>, StoreError> {
+fn way(rows: &dyn Query, limits: &Limits, key: &SessionKey) -> Result<Vec<Link>, StoreError> {
     let mut way = Vec::new();
     let mut next = Some(key.clone());
     while let Some(key) = next.take() {
@@ -55,8 +75,10 @@ fn way(rows: &dyn Query, key: &SessionKey) -> Result<Vec<Link>, StoreError> {
             Some(hash) => rows.blob(hash)?.and_then(|text| Policy::read(&text)),
             None => None,
         };
+        let open = session.open_run.as_ref().map(|run| run.model.clone());
+        let model = open.unwrap_or_else(|| model_of(limits, &session));
         let (agent, depth, access) = (session.agent, session.depth, session.access);
-        way.push(Link { agent, depth, access, kept });
+        way.push(Link { agent, depth, access, model, kept });
         next = session.parent_key;
     }
     way.reverse();
@@ -81,6 +103,7 @@ fn result(gateway: &Gateway, key: Option<SessionKey>, way: Vec<Link>) -> Effecti
         role: Role::at(last.depth, limits).to_string(),
         depth: last.depth,
         access: last.access,
+        model: GateKey::base(&last.model).to_owned(),
         removed: policy.removed.iter().map(removed).collect(),
         agent_id: last.agent,
     }

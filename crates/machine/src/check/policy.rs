@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use types::{SessionId, SessionKey};
+use types::{Access, SessionId, SessionKey};
 
 use super::{Found, World};
 use crate::deliver;
-use crate::policy::Policy;
-use crate::rows::{Session, StepKind};
+use crate::limits::Limits;
+use crate::policy::{self, Policy, Rule, Subject};
+use crate::rows::{Session, Step, StepKind, StepState};
 
 /// A step whose tool was begun names one that its session has. What was refused has no effect.
 pub fn tools_are_allowed(world: &World, found: &mut Found) {
@@ -36,6 +37,31 @@ pub fn tools_are_allowed(world: &World, found: &mut Found) {
         let name = step.name.as_deref().unwrap_or_default();
         found.unless(!present || policy.allowed.contains(name), "policy", || {
             format!("step {} of {} is a call of `{name}`, which it may not make", step.n, step.run)
+        });
+    }
+}
+
+/// No tool is out that the rules for the model which has asked for it deny.
+pub fn providers_are_obeyed(world: &World, limits: &Limits, found: &mut Found) {
+    let asked = |step: &Step| {
+        let of = |other: &&Step| other.run == step.run && Some(other.n) == step.asked_by;
+        world.steps.iter().find(of).and_then(|other| other.model.clone())
+    };
+    let runs: BTreeMap<_, _> = world.runs.iter().map(|run| (run.id, run)).collect();
+    let out = |step: &&Step| step.kind == StepKind::Tool && step.state == StepState::Intent;
+    for step in world.steps.iter().filter(out).filter(|step| !deliver::is_check(step)) {
+        let (Some(run), Some(model)) = (runs.get(&step.run), asked(step)) else { continue };
+        let name = step.name.as_deref().unwrap_or_default();
+        let agent = &run.session_key.agent;
+        let subject =
+            Subject { agent, depth: 0, access: Access::Full, model: &model, requester: None };
+        let policy = policy::decide(limits, &subject);
+        let denied = policy
+            .removed
+            .iter()
+            .any(|removed| removed.tool == name && removed.rule == Rule::Provider);
+        found.unless(!denied, "policy", || {
+            format!("step {} of {} calls `{name}`, denied to {model}", step.n, step.run)
         });
     }
 }

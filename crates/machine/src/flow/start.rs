@@ -106,7 +106,7 @@ fn check_task(
     let model = spawn::usable_model(state, &request, &agent)?;
     let lineage = Lineage::of(state, requester, caller.task);
     budget::for_child(state, &Asker::of(caller, &lineage.root), &request, &target, &model)?;
-    policy::for_child(state, requester, lineage.depth + 1, &target, &request)?;
+    policy::for_child(state, requester, lineage.depth + 1, &target, &request, &model)?;
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use types::{Access, AgentId, Hash, SessionKey, SpawnRequest};
 
 use super::{Link, Policy, Requester, Rule, Subject, along, decide, grants};
+use crate::failover;
 use crate::internal::Reply;
 use crate::rows::Session;
 use crate::state::State;
@@ -22,6 +23,7 @@ pub fn for_child(
     depth: u32,
     target: &AgentId,
     request: &SpawnRequest,
+    model: &str,
 ) -> Result<ForChild, Reply> {
     let access = match requester.access {
         Access::Full => request.access,
@@ -30,7 +32,7 @@ pub fn for_child(
     };
     let above = now(state, &requester.key);
     let requester = Requester { agent: &requester.agent, has: &above.allowed };
-    let subject = Subject { agent: target, depth, access, requester: Some(requester) };
+    let subject = Subject { agent: target, depth, access, model, requester: Some(requester) };
     let policy = decide(state.limits, &subject);
     if policy.allowed.is_empty() {
         let why = format!(
@@ -89,10 +91,20 @@ pub fn now(state: &mut State<'_>, key: &SessionKey) -> Policy {
         let session = state.session(&key).clone();
         let kept = session.policy_hash.and_then(|hash| state.tx().blob(hash));
         let kept = kept.and_then(|text| Policy::read(&text));
-        way.push(Link { agent: session.agent, depth: session.depth, access: session.access, kept });
+        let model = called(state, &session);
+        let (agent, depth, access) = (session.agent, session.depth, session.access);
+        way.push(Link { agent, depth, access, model, kept });
     }
     way.reverse();
     along(state.limits, way)
+}
+
+/// The model that the calls of a session go to at this moment.
+fn called(state: &mut State<'_>, session: &Session) -> String {
+    match session.open_run {
+        Some(run) => state.run(&run).model.clone(),
+        None => failover::model_of(state.limits, session),
+    }
 }
 
 /// Computes the set of a session anew, and keeps it: an episode begins.
@@ -105,7 +117,9 @@ pub fn renew(state: &mut State<'_>, key: &SessionKey) -> Policy {
         _ => None,
     };
     let (agent, depth, access) = (&session.agent, session.depth, session.access);
-    let policy = decide(state.limits, &Subject { agent, depth, access, requester });
+    // Of the model that was chosen, whichever is called in its place: the prefix follows from it.
+    let model = &failover::model_of(state.limits, &session);
+    let policy = decide(state.limits, &Subject { agent, depth, access, model, requester });
     let hash = keep(state, &policy);
     if session.policy_hash != Some(hash) {
         state.session_mut(key).policy_hash = Some(hash);

@@ -50,7 +50,10 @@ fn set<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
 
 fn root(limits: &Limits, id: &str) -> Policy {
     let agent = &agent(id);
-    decide(limits, &Subject { agent, depth: 0, access: Access::Full, requester: None })
+    decide(
+        limits,
+        &Subject { agent, depth: 0, access: Access::Full, model: "p/m", requester: None },
+    )
 }
 
 type Change = fn(&mut ToolRules);
@@ -124,7 +127,8 @@ fn each_layer_names_itself() {
     for (change, depth, access, tool, rule, key, value) in LAYERS {
         let limits = limits(change);
         let main = agent("main");
-        let subject = Subject { agent: &main, depth: *depth, access: *access, requester: None };
+        let subject =
+            Subject { agent: &main, depth: *depth, access: *access, model: "p/m", requester: None };
         let policy = decide(&limits, &subject);
         let removed = policy.removed.iter().find(|removed| removed.tool == *tool).unwrap();
         let found = (removed.rule, removed.key.as_deref(), removed.value.as_deref());
@@ -154,7 +158,7 @@ fn a_leaf_keeps_what_speaks_and_works() {
     let has = root(&limits, "main").allowed;
     let main = agent("main");
     let requester = Some(Requester { agent: &main, has: &has });
-    let leaf = Subject { agent: &main, depth: 3, access: Access::Full, requester };
+    let leaf = Subject { agent: &main, depth: 3, access: Access::Full, model: "p/m", requester };
     let leaf = decide(&limits, &leaf).allowed;
     assert_eq!(leaf, set(["sessions_send", "session_status", "read", "write", "edit", "exec"]));
 }
@@ -163,7 +167,8 @@ fn a_leaf_keeps_what_speaks_and_works() {
 fn a_read_only_session_reads_speaks_and_delegates() {
     let limits = limits(|_| {});
     let main = agent("main");
-    let subject = Subject { agent: &main, depth: 0, access: Access::ReadOnly, requester: None };
+    let subject =
+        Subject { agent: &main, depth: 0, access: Access::ReadOnly, model: "p/m", requester: None };
     let names = ["read", "sessions_list", "session_status", "sessions_spawn", "sessions_yield"];
     let names = names.into_iter().chain(["sessions_send", "subagents"]);
     assert_eq!(decide(&limits, &subject).allowed, set(names));
@@ -181,7 +186,7 @@ fn a_grant_is_for_one_requester_and_one_target() {
     let child = |target: &str| {
         let requester = Some(Requester { agent: &chat, has: &has });
         let agent = &agent(target);
-        decide(&limits, &Subject { agent, depth: 1, access: Access::Full, requester })
+        decide(&limits, &Subject { agent, depth: 1, access: Access::Full, model: "p/m", requester })
     };
     let coder = child("coder");
     assert!(["read", "write", "edit"].iter().all(|tool| coder.allowed.contains(*tool)));
@@ -259,6 +264,7 @@ fn computed(choice: &Choice) -> Vec<BTreeSet<String>> {
         agent: agent(id),
         depth,
         access: if depth >= 2 { choice.access } else { Access::Full },
+        model: "p/m".to_owned(),
         kept: None,
     };
     let way: Vec<Link> =
@@ -343,7 +349,8 @@ fn an_empty_set_says_what_has_emptied_it() {
         rules.subagents.deny = entries(&["exec"]);
     });
     let main = agent("main");
-    let subject = Subject { agent: &main, depth: 3, access: Access::Full, requester: None };
+    let subject =
+        Subject { agent: &main, depth: 3, access: Access::Full, model: "p/m", requester: None };
     let policy = decide(&limits, &subject);
     assert_eq!(policy.allowed, BTreeSet::new());
     let why = policy.emptied_by();
@@ -357,4 +364,66 @@ fn a_policy_is_read_back_as_it_was_kept() {
     let policy = root(&limits, "main");
     let text = serde_json::to_string(&policy).unwrap();
     assert_eq!(serde_json::from_str::<Policy>(&text).unwrap(), policy);
+}
+
+/// Rules for providers: whose they are, for which models they hold, and what they name.
+#[test]
+fn the_rules_for_a_provider_hold_for_its_models_and_those_for_a_model_stand_in_their_place() {
+    let rules = |deny: &[&str]| ProviderRules {
+        profile: None,
+        lists: ToolLists { deny: entries(deny), ..ToolLists::default() },
+    };
+    let mut limits = limits(|all| {
+        all.providers.insert("local".to_owned(), rules(&["group:runtime"]));
+        all.providers.insert("local/big".to_owned(), rules(&["write"]));
+        let chat = all.agents.entry(agent("chat")).or_default();
+        let profile = Some(Profile::Minimal);
+        let lists = ToolLists { also_allow: entries(&["read"]), ..ToolLists::default() };
+        chat.providers.insert("local".to_owned(), ProviderRules { profile, lists });
+    });
+    let look = |limits: &Limits, id: &str, model: &str, tool: &str| {
+        let agent = &agent(id);
+        let access = Access::Full;
+        let policy = decide(limits, &Subject { agent, depth: 0, access, model, requester: None });
+        let removed = policy.removed.into_iter().find(|removed| removed.tool == tool);
+        removed.map(|removed| (removed.rule, removed.key.unwrap_or_default()))
+    };
+    let by = |key: &str| Some((Rule::Provider, key.to_owned()));
+    let of_chat = "agents.entries.chat.tools.byProvider.local.profile";
+    #[rustfmt::skip]
+    let table = [
+        // agent   model           tool     taken away by
+        ("main",  "local/small",  "exec",  by("tools.byProvider.local.deny")),
+        ("main",  "Local/small",  "exec",  by("tools.byProvider.local.deny")),
+        ("main",  "local/x#one",  "exec",  by("tools.byProvider.local.deny")),
+        ("main",  "local/small",  "write", None),
+        ("main",  "local/big",    "exec",  None),
+        ("main",  "local/big",    "write", by("tools.byProvider[\"local/big\"].deny")),
+        ("main",  "other/small",  "exec",  None),
+        ("main",  "",             "exec",  None),
+        ("chat",  "local/small",  "exec",  by(of_chat)),
+        ("chat",  "local/small",  "read",  None),
+        // Both hold, and what one allows beside its profile the other may deny.
+        ("chat",  "local/big",    "write", by(of_chat)),
+        ("chat",  "other/small",  "write", None),
+    ];
+    for (id, model, tool, expected) in table {
+        assert_eq!(look(&limits, id, model, tool), expected, "{id} {model} {tool}");
+    }
+    // They only take away: what `tools` denies they cannot give.
+    limits.tools.lists.deny = entries(&["read"]);
+    let read = look(&limits, "chat", "local/small", "read");
+    assert_eq!(read, Some((Rule::Tools, "tools.deny".to_owned())));
+    let why = decide(
+        &limits,
+        &Subject {
+            agent: &agent("main"),
+            depth: 0,
+            access: Access::Full,
+            model: "local/small",
+            requester: None,
+        },
+    );
+    let why = why.refusal("exec").unwrap();
+    assert!(why.contains("tools.byProvider.local.deny is [\"group:runtime\"]"), "{why}");
 }

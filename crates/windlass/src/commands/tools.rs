@@ -36,6 +36,10 @@ pub struct ExplainArgs {
     /// With --agent: spawned with access "read-only"
     #[arg(long, conflicts_with = "session")]
     read_only: bool,
+
+    /// With --agent: on this model instead of the configured one
+    #[arg(long, value_name = "MODEL", conflicts_with = "session")]
+    model: Option<String>,
 }
 
 pub async fn run(command: ToolsCommand, setup: &Setup, out: &mut impl Write) -> anyhow::Result<()> {
@@ -78,6 +82,7 @@ async fn explain(
             "agentId": args.agent,
             "depth": args.depth,
             "access": if args.read_only { "read-only" } else { "full" },
+            "model": args.model,
         }),
     };
     let result: EffectiveResult = client.get(Method::ToolsEffective, params).await?;
@@ -100,6 +105,7 @@ async fn explain(
         |key| key.to_string(),
     );
     let (role, access, profile) = (&result.role, result.access, &result.profile);
-    eprintln!("{whose}: role {role}, access {access}, profile {profile}");
+    let model = &result.model;
+    eprintln!("{whose}: role {role}, access {access}, profile {profile}, model {model}");
     Ok(table(out, &["TOOL", "HAS IT", "RULE", "WHY NOT"], &rows)?)
 }

@@ -15,7 +15,7 @@ use super::model_choice::{self, ModelWish, model, thinking};
 use super::model_ref::{ModelChoice, ModelRef};
 use super::money::{self, or_default};
 use super::section::{Section, Spot};
-use super::tool_lists::{self, LoopDetectionOf, Profile, ToolLists};
+use super::tool_lists::{self, ByProvider, LoopDetectionOf, Profile, ToolLists};
 use super::warm::Warm;
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -116,6 +116,9 @@ pub struct AgentTools {
     pub profile: Option<Profile>,
     #[serde(flatten)]
     pub lists: ToolLists,
+    /// Beside those of `tools`; a profile in the place of theirs.
+    #[serde(skip_serializing_if = "ByProvider::is_empty")]
+    pub by_provider: ByProvider,
     /// What is not said here is as in `tools.loopDetection`.
     pub loop_detection: LoopDetectionOf,
     /// What is not said here is as in `tools.exec`.
@@ -258,6 +261,7 @@ impl Draft {
             tools: s.section("tools", |s| AgentTools {
                 profile: s.word("profile", Profile::ALL, &[]),
                 lists: ToolLists::read(s),
+                by_provider: tool_lists::by_provider(s),
                 loop_detection: s.section("loopDetection", LoopDetectionOf::read),
                 exec: s.section("exec", |s| ExecOf {
                     sandbox: s.word("sandbox", Mode::ALL, &[]),

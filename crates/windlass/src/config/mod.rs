@@ -81,7 +81,9 @@ pub use settings::{
     SessionScope, Tools,
 };
 pub use skills::{SkillEntry, SkillLimits, Skills};
-pub use tool_lists::{LoopDetection, LoopDetectionOf, Profile, SubagentTools, ToolLists};
+pub use tool_lists::{
+    ByProvider, LoopDetection, LoopDetectionOf, Profile, ProviderTools, SubagentTools, ToolLists,
+};
 pub use web::{SsrfPolicy, Web, WebFetch};
 
 use document::Document;
@@ -195,6 +197,12 @@ impl Config {
             agents,
         };
         agents::check_allowed(root, &config.agents.entries);
+        let known = || config.models.providers.keys().map(String::as_str);
+        tool_lists::check_providers(root, "tools", &config.tools.by_provider, known());
+        for (id, agent) in &config.agents.entries {
+            let above = format!("agents.entries.{id}.tools");
+            tool_lists::check_providers(root, &above, &agent.tools.by_provider, known());
+        }
         config
     }
 

@@ -9,7 +9,7 @@ use types::word_enum;
 use super::approvals::ExecRules;
 use super::between::{AgentToAgent, Exchange, SessionTools};
 use super::section::Section;
-use super::tool_lists::{LoopDetection, Profile, SubagentTools, ToolLists};
+use super::tool_lists::{self, ByProvider, LoopDetection, Profile, SubagentTools, ToolLists};
 use super::web::Web;
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -99,6 +99,8 @@ pub struct Tools {
     pub profile: Option<Profile>,
     #[serde(flatten)]
     pub lists: ToolLists,
+    #[serde(skip_serializing_if = "ByProvider::is_empty")]
+    pub by_provider: ByProvider,
     pub subagents: SubagentTools,
     pub loop_detection: LoopDetection,
     pub agent_to_agent: AgentToAgent,
@@ -153,6 +155,7 @@ impl Tools {
             }),
             profile: s.word("profile", Profile::ALL, &[]),
             lists: ToolLists::read(s),
+            by_provider: tool_lists::by_provider(s),
             subagents: s.section("subagents", |s| SubagentTools {
                 tools: s.section("tools", ToolLists::read),
             }),

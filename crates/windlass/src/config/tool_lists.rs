@@ -1,12 +1,16 @@
 //! Lists of tools, wherever they stand: `allow`, `alsoAllow`, `deny`, and the loop guard beside
 //! them.
 
+use std::collections::BTreeMap;
+
 use machine::policy::Entry;
 pub use machine::policy::Profile;
 use runtime::catalogue;
 use serde::Serialize;
 use tools::Toolbox;
 
+use super::inventory;
+use super::key_path::KeyPath;
 use super::section::Section;
 
 /// Names, `group:…` and patterns with `*`.
@@ -19,6 +23,58 @@ pub struct ToolLists {
     pub also_allow: Vec<String>,
     /// Never these, whatever else is said.
     pub deny: Vec<String>,
+}
+
+/// What is said of one provider, or of one model of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ProviderTools {
+    /// Nothing but this set, and `alsoAllow` beside it.
+    pub profile: Option<Profile>,
+    #[serde(flatten)]
+    pub lists: ToolLists,
+}
+
+/// `byProvider`: by `provider` or `provider/model`, in small letters.
+pub type ByProvider = BTreeMap<String, ProviderTools>;
+
+/// Reads what is said of single providers and models.
+pub(super) fn by_provider(s: &mut Section<'_>) -> ByProvider {
+    let mut rules = ByProvider::new();
+    s.section("byProvider", |s| {
+        s.each(|key, s| {
+            let spot = s.spot();
+            let profile = s.word("profile", Profile::ALL, &[]);
+            let said = ProviderTools { profile, lists: ToolLists::read(s) };
+            if key.is_empty() || key.contains(char::is_whitespace) {
+                let expected = "expected `provider` or `provider/model`";
+                return s.cx.error(&spot, format!("{expected}, got `{key}`"));
+            }
+            if rules.insert(key.to_lowercase(), said).is_some() {
+                s.cx.error(&spot, format!("`{key}` is there twice; capitals do not matter"));
+            }
+        });
+    });
+    rules
+}
+
+/// Doubts rules for a provider that is not there: they take nothing away.
+pub(super) fn check_providers<'a>(
+    s: &Section<'_>,
+    above: &str,
+    rules: &ByProvider,
+    known: impl Iterator<Item = &'a str> + Clone,
+) {
+    for key in rules.keys() {
+        let provider = key.split_once('/').map_or(key.as_str(), |(provider, _)| provider);
+        if known.clone().any(|id| id.eq_ignore_ascii_case(provider)) {
+            continue;
+        }
+        let near = inventory::nearest_word(provider, known.clone());
+        let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let mut spot = s.spot();
+        spot.path = KeyPath::parse(above).unwrap_or_default().key("byProvider").key(key);
+        s.cx.warn(&spot, format!("no provider `{provider}` in `models.providers`{hint}"));
+    }
 }
 
 /// What is said of all sub-agents.

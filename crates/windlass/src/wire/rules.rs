@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use machine::policy::{AgentRules, Entry, ToolLists, ToolRules};
+use machine::policy::{AgentRules, ByProvider, Entry, ProviderRules, ToolLists, ToolRules};
 use tools::Toolbox;
 use tools::web_fetch::Reach;
 use windlass::config::{self, Config};
@@ -15,6 +15,7 @@ pub fn tools(config: &Config, tools: &tools::Config, more: Option<&Toolbox>) -> 
         catalogue: runtime::catalogue(&Toolbox::builtin(tools), more),
         profile: said.profile,
         lists: lists(&said.lists),
+        providers: by_provider(&said.by_provider),
         subagents: lists(&said.subagents.tools),
         agents: agents.map(|(id, agent)| (id.clone(), of_agent(config, agent))).collect(),
     }
@@ -26,9 +27,16 @@ fn of_agent(config: &Config, agent: &config::Agent) -> AgentRules {
     AgentRules {
         profile: agent.tools.profile,
         lists: lists(&agent.tools.lists),
+        providers: by_provider(&agent.tools.by_provider),
         delegate: delegate.map(|(target, tools)| (target.clone(), entries(tools))).collect(),
         repeats_max: guard.enabled.then_some(guard.max_repeats),
     }
+}
+
+fn by_provider(said: &config::ByProvider) -> ByProvider {
+    let rules =
+        |of: &config::ProviderTools| ProviderRules { profile: of.profile, lists: lists(&of.lists) };
+    said.iter().map(|(key, of)| (key.clone(), rules(of))).collect()
 }
 
 fn lists(said: &config::ToolLists) -> ToolLists {

@@ -6,6 +6,7 @@ mod blank;
 mod approvals;
 mod bootstrap;
 mod budget;
+mod by_provider;
 mod chat;
 mod commands;
 mod context;

@@ -96,7 +96,8 @@ fn file_of(workspace: &Path, name: &'static str) -> File {
 
 /// What a new conversation with a person has, and what took the others.
 fn tools(id: &AgentId, limits: &Limits) -> (Vec<String>, Vec<Taken>) {
-    let link = Link { agent: id.clone(), depth: 0, access: Access::Full, kept: None };
+    let model = limits.agents.get(id).map(|agent| agent.model.clone()).unwrap_or_default();
+    let link = Link { agent: id.clone(), depth: 0, access: Access::Full, model, kept: None };
     let policy = policy::along(limits, vec![link]);
     let mut taken: Vec<Taken> = Vec::new();
     for removed in &policy.removed {

@@ -81,3 +81,25 @@ fn a_sandbox_is_one_of_three() {
     assert_eq!(problems.matches(expected).count(), 2, "{problems}");
     assert!(problems.contains("`agents.entries.main.tools.exec.sandbox`"), "{problems}");
 }
+
+/// Rules for a provider that is not there take nothing away, which is worth a word.
+#[test]
+fn rules_for_providers_are_read_and_doubted() {
+    let text = r#"{ tools: { byProvider: {
+            openai: { profile: "minimal", alsoAllow: ["read"] },
+            "Anthropic/claude-opus-4-5": { deny: ["exec"] },
+            opneai: { deny: ["exec"] },
+        } },
+        agents: { entries: { main: { tools: { byProvider: { groq: { allow: [] } } } } } } }"#;
+    let (config, doubted) = loaded(text);
+    let rules = &config.tools.by_provider;
+    assert_eq!(rules["openai"].profile, Some(Profile::Minimal));
+    assert_eq!(rules["anthropic/claude-opus-4-5"].lists.deny, ["exec"]);
+    let main = &config.agents.entries[&AgentId::main()];
+    assert_eq!(main.tools.by_provider["groq"].lists.allow, Some(Vec::new()));
+    assert!(doubted.contains("no provider `opneai`"), "{doubted}");
+    assert!(doubted.contains("did you mean `openai`?"), "{doubted}");
+    assert!(!doubted.contains("groq"), "{doubted}");
+    let twice = r#"{ tools: { byProvider: { a: { deny: [] }, A: { deny: [] } } } }"#;
+    assert!(refused(twice).contains("`A` is there twice"), "{}", refused(twice));
+}

@@ -107,6 +107,7 @@ impl Plan {
             allow: Some(TOOLS.iter().map(|tool| (*tool).to_owned()).collect()),
             ..ToolLists::default()
         };
+        config.tools.by_provider.clear();
         config.tools.subagents = SubagentTools::default();
         config.mcp.servers.clear();
         config.skills.load.extra_dirs.clear();
