@@ -12,6 +12,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use futures::FutureExt;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Cli, Command, Global};
@@ -48,7 +49,8 @@ fn main() -> ExitCode {
     log(cli.global.verbose, level(&cli));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(run(cli)),
+        // Boxed, or the code of every command would be there once for each way to wait for it.
+        Ok(runtime) => runtime.block_on(run(cli).boxed_local()),
         Err(error) => Err(error.into()),
     };
     match result {
