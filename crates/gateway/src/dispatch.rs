@@ -94,6 +94,7 @@ async fn result(gateway: &Gateway, client: &Subscriber, call: Call) -> Result<Va
         Call::SessionsMessage(params) => json(&sessions::message(gateway, params).await?),
         Call::SessionsSpawn(params) => spawn::spawn(gateway, params).await,
         Call::SessionsContext(params) => json(&context::context(gateway, params).await?),
+        Call::ProgressCardGet(params) => json(&sessions::card(gateway, params).await?),
         Call::AgentsList(_) => json(&agents::list(gateway)),
         Call::AgentsCreate(params) => json(&agents::create(gateway, params).await?),
         Call::AgentsUpdate(params) => json(&agents::update(gateway, params).await?),

@@ -31,6 +31,7 @@ pub mod agent;
 pub mod agents;
 pub mod approvals;
 pub mod audit;
+pub mod card;
 pub mod chat;
 pub mod command;
 pub mod config;

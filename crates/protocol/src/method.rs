@@ -6,8 +6,8 @@ use crate::error::ErrorShape;
 use crate::fields::{Fields, InvalidField};
 use crate::scope::Scope;
 use crate::{
-    administer, agent, agents, approvals, audit, chat, config, context, flows, handshake, health,
-    models, receipt, sessions, spawn, tasks, tools, usage,
+    administer, agent, agents, approvals, audit, card, chat, config, context, flows, handshake,
+    health, models, receipt, sessions, spawn, tasks, tools, usage,
 };
 
 /// Parameters of one method.
@@ -83,6 +83,7 @@ methods! {
     SessionsMessage(receipt::MessageParams)   = "sessions.message",   READ,  "windlass 0.1";
     SessionsSpawn(spawn::SpawnParams)         = "sessions.spawn",     WRITE, "windlass 0.1";
     SessionsContext(context::ContextParams)   = "sessions.context",   READ,  "windlass 0.1";
+    ProgressCardGet(card::GetParams)          = "progressCard.get",   READ,  "2026.8";
     AgentsList(agents::ListParams)            = "agents.list",        READ,  "<=2026.7";
     AgentsCreate(agents::CreateParams)        = "agents.create",      ADMIN, "<=2026.7";
     AgentsUpdate(agents::UpdateParams)        = "agents.update",      ADMIN, "<=2026.7";
@@ -287,6 +288,7 @@ mod tests {
         sessions.message   operator.read  windlass 0.1
         sessions.spawn     operator.write windlass 0.1
         sessions.context   operator.read  windlass 0.1
+        progressCard.get   operator.read  2026.8
         agents.list        operator.read  <=2026.7
         agents.create      operator.admin <=2026.7
         agents.update      operator.admin <=2026.7

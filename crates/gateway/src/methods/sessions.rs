@@ -7,6 +7,8 @@ use machine::Limits;
 use machine::receipt::Receipt;
 use protocol::ErrorShape;
 use protocol::administer::TranscriptRow;
+use protocol::card::GetParams;
+use protocol::notice::ProgressCardChanged;
 use protocol::receipt::{MessageParams, MessageResult};
 use protocol::sessions::{
     DescribeParams, DescribeResult, ListParams, ListResult, ModelDefaults, SessionRow,
@@ -125,6 +127,21 @@ fn model(limits: &Limits, reference: &str) -> ModelDefaults {
 fn defaults(limits: &Limits, agent: &AgentId) -> ModelDefaults {
     let reference = limits.agents.get(agent).map(|agent| agent.model.as_str());
     reference.map_or_else(ModelDefaults::default, |reference| model(limits, reference))
+}
+
+/// `progressCard.get`: what the event says that tells of a change.
+pub async fn card(gateway: &Gateway, params: GetParams) -> Result<ProgressCardChanged, ErrorShape> {
+    let agent = params.agent.unwrap_or_else(|| gateway.default_agent());
+    let (key, ts) = (params.session.resolve(&agent), gateway.now());
+    let session = key.clone();
+    let read = ask(gateway.handle.store(), move |rows| {
+        let Some(session) = rows.session(&session)? else { return Ok(None) };
+        view::progress_card(rows, &session).map(Some)
+    });
+    let Some(card) = read.await.map_err(unreadable)? else {
+        return Err(ErrorShape::invalid_request(format!("no session {key}")));
+    };
+    Ok(ProgressCardChanged { agent_id: key.agent.clone(), session_key: key, card, ts })
 }
 
 /// `sessions.describe`

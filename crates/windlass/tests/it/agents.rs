@@ -109,13 +109,23 @@ async fn a_fleet_is_made_and_unmade_by_commands() {
     assert!(removed.status.success(), "{told}");
     assert!(told.contains("its session stays and can be read"), "{told}");
     assert!(house.folder.path().join("handbook/AGENTS.md").exists());
-    house.terminate().await;
-    house.start().await;
+    assert!(told.contains("knows of it"), "{told}");
     let kept = house.ok(&["sessions", "show", "agent:docs:main", "--json"]).await;
     assert!(kept.contains("stub heard: hello"), "{kept}");
     let gone = refused(&house, &["agent", "--agent", "docs", "--message", "hello?"]).await;
     assert!(gone.contains("docs"), "{gone}");
     assert_eq!(house.ask("still there").await.trim(), "stub heard: still there");
+    // Another takes its place, while the gateway runs.
+    let added = house.run(&["agents", "add", "docs", "--model", "stub/stub-2"]).await;
+    assert!(said(&added).contains("knows of it"), "{}", said(&added));
+    let again = house.ok(&["agent", "--agent", "docs", "--message", "hello again"]).await;
+    assert_eq!(again.trim(), "stub heard: hello again");
+    assert_eq!(last_call(&house).0, "stub-2");
+    house.ok(&["agents", "set", "docs", "--default"]).await;
+    house.ok(&["agent", "--message", "who are you"]).await;
+    let sessions = house.json(&["sessions", "list", "--agent", "docs", "--json"]).await;
+    assert_eq!(sessions.len(), 1, "it is asked where nobody is named: {sessions:?}");
+    assert_eq!(last_call(&house).0, "stub-2");
     judge::all_is_well(&house, &Default::default()).await;
 }
 
@@ -232,6 +242,7 @@ async fn a_client_makes_agents_and_writes_their_files() {
     let entry = &house.json(&["agents", "show", "night-watch", "--json"]).await[0];
     assert_eq!(setting(entry, "name")["value"], "Watch");
     assert_eq!(setting(entry, "model")["key"], "agents.defaults.model");
+    assert_eq!(made["live"], true, "{made}");
 
     let before = text(&house);
     let id = "night-watch";
@@ -250,8 +261,6 @@ async fn a_client_makes_agents_and_writes_their_files() {
         assert!(told.contains(words) && code == "INVALID_REQUEST", "{method}: {told} ({code})");
     }
     assert_eq!(text(&house), before);
-    house.terminate().await;
-    house.start().await;
     files_by_name(&house, id).await;
     let mut admin = Live::connect_as(&house, &["operator.read", "operator.admin"]).await;
     house.ok(&["agent", "--agent", id, "--message", "hello"]).await;

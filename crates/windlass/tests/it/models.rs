@@ -5,6 +5,7 @@ use stub::{Options, Plan, Stub};
 
 use crate::house::House;
 use crate::judge;
+use crate::live::Live;
 
 const WIRES: [&str; 4] =
     ["anthropic-messages", "openai-completions", "openai-responses", "google-generative-ai"];
@@ -211,6 +212,49 @@ async fn the_command_line_lists_and_sets_models() {
     assert!(!house.run(&["models", "fallbacks", "--agent", "nobody"]).await.status.success());
 }
 
+/// The same over the protocol: which models can be asked, and with which keys, of which none is
+/// told.
+#[tokio::test]
+async fn clients_are_told_which_models_there_are_and_which_keys() {
+    let stub = Stub::start(Options::default()).await.unwrap();
+    let url = stub.url().to_owned();
+    let mut house = House::build_with(stub, WIRES[0], |config| {
+        let wire = "openai-completions";
+        let models = json!([{ "id": "o3-mini", "contextWindow": 32_000, "reasoning": true }]);
+        config["models"]["providers"]["second"] =
+            json!({ "baseUrl": url, "api": wire, "models": models });
+        config["agents"]["defaults"]["models"] =
+            json!({ "second/o3-mini": { "alias": "mini" }, "groq/llama": {} });
+    });
+    house.start().await;
+    let mut live = Live::connect(&house).await;
+    let all = live.call("models.list", json!({})).await;
+    let names = all["models"].as_array().unwrap().iter();
+    let names: Vec<&str> = names.map(|row| row["id"].as_str().unwrap()).collect();
+    assert_eq!(names, ["llama", "o3-mini", "stub-1"], "{all}");
+    let second = live.call("models.list", json!({ "provider": "second", "view": "all" })).await;
+    let row = json!({
+        "id": "o3-mini", "name": "o3-mini", "provider": "second", "alias": "mini",
+        "contextWindow": 32_000, "reasoning": true,
+    });
+    assert_eq!(second["models"], json!([row]));
+    let status = live.call("models.authStatus", json!({})).await;
+    assert!(status["ts"].as_u64().unwrap() > 0);
+    let providers = status["providers"].as_array().unwrap();
+    let of = |id: &str| providers.iter().find(|row| row["provider"] == id).unwrap();
+    let profile = json!({ "profileId": "stub:default", "type": "api_key", "status": "static" });
+    let (known, none) = (json!([profile]), json!([]));
+    for (id, state, profiles) in [
+        ("stub", "static", &known),
+        ("groq", "missing", &none),
+        ("second", "ok", &none),
+        ("ollama", "ok", &none),
+    ] {
+        assert_eq!((&of(id)["status"], &of(id)["profiles"]), (&json!(state), profiles), "{id}");
+    }
+    assert!(!status.to_string().contains("sk-test"), "{status}");
+}
+
 /// Without a key and without a server: three lines say what to do, wherever it is noticed.
 #[tokio::test]
 async fn a_first_run_without_a_key_says_what_to_do() {
@@ -224,4 +268,15 @@ async fn a_first_run_without_a_key_says_what_to_do() {
         assert!(house.log().contains(word), "{word}: {}", house.log());
         assert!(house.ok(&["doctor"]).await.contains(word), "{word}");
     }
+    // Whoever talks is told as well, and can go on talking.
+    let chat = house.run_with_stdin(&["chat"], "hello\n/status\n").await;
+    let said = String::from_utf8_lossy(&chat.stderr).into_owned();
+    for word in ["export ANTHROPIC_API_KEY", "ollama/NAME", "windlass demo"] {
+        assert_eq!(said.matches(word).count(), 1, "{word}: {said}");
+    }
+    let shown = String::from_utf8_lossy(&chat.stdout).into_owned();
+    assert!(shown.contains("agent:main:main"), "{shown}");
+    // And what the third line says works: the demo wants neither.
+    let demo = house.json(&["demo", "--json"]).await;
+    assert_eq!(demo[0]["proof"]["resultsDelivered"], 3, "{demo:?}");
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use stub::{Options, Plan, Stub};
 
 use crate::house::House;
+use crate::live::Live;
 use crate::look;
 
 async fn house() -> House {
@@ -36,8 +37,20 @@ async fn a_plan_is_shown_as_it_changes_and_kept() {
     house.start().await;
     let status = house.ask("/status").await;
     assert!(status.contains(second.trim_end()), "{status}");
+    let mut live = Live::connect(&house).await;
+    let main = json!({ "sessionKey": "main" });
+    let shown = live.call("progressCard.get", main.clone()).await;
+    assert_eq!(shown["card"], plan(["completed", "in_progress"]), "{shown}");
+    assert_eq!(
+        (&shown["sessionKey"], &shown["agentId"]),
+        (&json!("agent:main:main"), &json!("main"))
+    );
+    let nobody = json!({ "sessionKey": "thread:nobody" });
+    let (told, code) = live.refused("progressCard.get", nobody).await;
+    assert!(told.contains("no session agent:main:thread:nobody") && code == "INVALID_REQUEST");
     house.ask("/new").await;
     assert!(!house.ask("/status").await.contains("look"));
+    assert_eq!(live.call("progressCard.get", main).await["card"], Value::Null);
 }
 
 /// A child's plan is seen from outside while it works.
@@ -128,7 +141,8 @@ async fn what_was_spent_is_told_to_people_and_to_the_agent_itself() {
     }
     let usage = house.ask("/usage").await;
     let lines: Vec<&str> = usage.lines().collect();
-    let [own, tree, today] = lines[..] else { panic!("{usage}") };
+    let [own, tree, today, footer] = lines[..] else { panic!("{usage}") };
+    assert!(footer.starts_with("under each answer: off"), "{usage}");
     assert!(own.starts_with("this conversation: $0.0") && own.contains(", 2 calls, "), "{usage}");
     assert!(tree.starts_with("with all below it: $0.0"), "{usage}");
     assert!(today.starts_with("today, everything: $0.0"), "{usage}");
