@@ -96,12 +96,28 @@ impl Board {
     }
 
     /// Notes that a server could not be asked.
-    pub(crate) fn set_failed(&self, config: &ServerConfig) {
+    pub(crate) fn set_failed(&self, config: &ServerConfig, why: &str) {
         let mut known = self.locked();
         let entry = known.get_mut(&config.name).filter(|known| known.config == *config);
-        if let Some(entry) = entry {
-            entry.failed = true;
+        let Some(entry) = entry else { return };
+        entry.failed = true;
+        drop(known);
+        self.set_error(&config.name, why);
+    }
+
+    /// Keeps why a server does not start, or was lost, for whoever looks how it stands.
+    pub(crate) fn set_error(&self, server: &str, why: &str) {
+        let kept = fs::create_dir_all(&self.folder)
+            .and_then(|()| fs::write(error_file(&self.folder, server), why));
+        if let Err(error) = kept {
+            tracing::warn!(server, %error, "its last error is not kept");
         }
+    }
+
+    /// It is up again.
+    pub(crate) fn clear_error(&self, server: &str) {
+        // None is there, most of the time.
+        let _ = fs::remove_file(error_file(&self.folder, server));
     }
 
     /// Could it not be asked, the last time?
@@ -135,6 +151,16 @@ impl Board {
         fs::write(&partial, text)?;
         fs::rename(partial, path)
     }
+}
+
+fn error_file(folder: &Path, server: &str) -> PathBuf {
+    folder.join(format!("{server}.error"))
+}
+
+/// Why a server did not start, or was lost, the last time; none if it is up, or was never needed.
+pub(crate) fn last_error(folder: &Path, server: &str) -> Option<String> {
+    let why = fs::read_to_string(error_file(folder, server)).ok()?;
+    Some(why).filter(|why| !why.is_empty())
 }
 
 fn file(folder: &Path, server: &str) -> PathBuf {

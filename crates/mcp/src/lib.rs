@@ -237,6 +237,11 @@ pub fn running(mark: &str, server: &str) -> Vec<u32> {
     found.into_iter().filter(|process| process.mark == exact).map(|process| process.pid).collect()
 }
 
+/// Why a server did not start, or was lost, the last time; none if it is up, or was never needed.
+pub fn last_error(state: &Path, server: &str) -> Option<String> {
+    board::last_error(&state.join(FOLDER), server)
+}
+
 /// The tools of a server that the next start knows of, if it was ever asked.
 pub fn known(state: &Path, config: &ServerConfig) -> Option<Vec<ToolSpec>> {
     let kept = board::read(&state.join(FOLDER), config)?;

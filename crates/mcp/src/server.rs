@@ -37,8 +37,9 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// A server that ends sooner than this after its start has failed to start.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 
-/// How often it is looked whether anybody needs it.
+/// How often it is looked whether anybody needs it, at least and at most.
 const IDLE_LOOK: Duration = Duration::from_secs(5);
+const IDLE_LOOK_MIN: Duration = Duration::from_millis(100);
 
 /// A configured server.
 #[derive(Debug)]
@@ -260,7 +261,7 @@ impl Server {
             }
             Err(why) => {
                 tracing::warn!(server = self.config.name, why, "a tool server does not start");
-                self.board.set_failed(&self.config);
+                self.board.set_failed(&self.config, &why);
                 *state = down(failures + 1, why.clone());
                 Err(format!("the MCP server \"{}\" does not start: {why}", self.config.name))
             }
@@ -291,6 +292,7 @@ impl Server {
         let (running, process, tools) = timeout(within, connecting).await.map_err(|_| late())??;
         tracing::info!(server = self.config.name, tools = tools.len(), "a tool server is up");
         self.board.set_tools(&self.config, tools);
+        self.board.clear_error(&self.config.name);
         let connection = Arc::new(Connection {
             peer: running.peer().clone(),
             out: AtomicUsize::new(0),
@@ -310,11 +312,12 @@ impl Server {
         let ended = running.waiting();
         tokio::pin!(ended);
         let crashed = loop {
+            let look = self.habits().idle.unwrap_or(IDLE_LOOK).clamp(IDLE_LOOK_MIN, IDLE_LOOK);
             tokio::select! {
                 _ = &mut ended => break true,
                 () = self.stop.cancelled() => break false,
                 () = changed.notified() => self.ask_again(&connection).await,
-                () = tokio::time::sleep(IDLE_LOOK) => {
+                () = tokio::time::sleep(look) => {
                     let idle = connection.idle_for();
                     let max = self.habits().idle;
                     if max.is_some_and(|max| idle.is_some_and(|idle| idle >= max)) {
@@ -347,6 +350,7 @@ impl Server {
             return;
         }
         tracing::warn!(server = self.config.name, why, "a tool server is lost");
+        self.board.set_error(&self.config.name, &why);
         // One that had lived is started again at once; one that had not, after a while.
         let stable = began.elapsed() >= STABLE_AFTER;
         *state = if stable { State::Idle } else { down(1, why) };
@@ -420,3 +424,6 @@ pub(crate) async fn probe(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

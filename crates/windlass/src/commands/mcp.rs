@@ -235,6 +235,9 @@ pub struct Standing {
     pub pids: Vec<u32>,
     /// How many of its tools are offered; none if it was never asked.
     pub tools: Option<usize>,
+    /// Why it did not start, or was lost, the last time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
 }
 
 impl Standing {
@@ -245,10 +248,14 @@ impl Standing {
             None => "never asked for its tools: the next new session does".to_owned(),
             Some(count) => format!("{count} tools"),
         };
-        match &self.pids[..] {
-            [] => format!("{tools}; not running"),
-            [pid] => format!("{tools}; running (pid {pid})"),
-            [pid, rest @ ..] => format!("{tools}; running (pid {pid}, and {} below)", rest.len()),
+        let runs = match &self.pids[..] {
+            [] => "not running".to_owned(),
+            [pid] => format!("running (pid {pid})"),
+            [pid, rest @ ..] => format!("running (pid {pid}, and {} below)", rest.len()),
+        };
+        match &self.last_error {
+            None => format!("{tools}; {runs}"),
+            Some(why) => format!("{tools}; {runs}; last error: {}", one_line(why, 200)),
         }
     }
 }
@@ -266,6 +273,7 @@ pub fn standings(setup: &Setup) -> Vec<Standing> {
             enabled: server.enabled,
             pids: running.unwrap_or_default(),
             tools: known.map(|tools| tools.len()),
+            last_error: mcp::last_error(setup.state_dir(), name),
         }
     };
     setup.config.mcp.servers.iter().map(standing).collect()
