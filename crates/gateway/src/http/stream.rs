@@ -17,7 +17,7 @@ use runtime::live::Delta;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
-use types::{RunId, Timestamp};
+use types::{Reasoning, RunId, Timestamp};
 
 use super::Failure;
 use super::completions::{Answer, Asked, ended, head, settled, usage};
@@ -40,8 +40,8 @@ pub fn respond(door: &Door, asked: Asked, live: Live, slot: OwnedSemaphorePermit
     let (sender, receiver) = mpsc::channel::<Event>(BACKLOG);
     let gateway = Arc::clone(&door.gateway);
     let at = gateway.now();
-    let teller =
-        Teller { gateway, asked, at, sender, draft: Draft::default(), ours: BTreeMap::new() };
+    let (draft, ours) = (Draft::default(), BTreeMap::new());
+    let teller = Teller { gateway, asked, at, sender, draft, thoughts: false, ours };
     door.tasks.spawn(async move {
         teller.tell(live).await;
         drop(slot);
@@ -62,6 +62,8 @@ struct Teller {
     at: Timestamp,
     sender: mpsc::Sender<Event>,
     draft: Draft,
+    /// Has a person asked for this session's thoughts to be shown?
+    thoughts: bool,
     /// Is this the run that has taken the message in? Asked once for each model call.
     ours: BTreeMap<(RunId, u32), bool>,
 }
@@ -71,6 +73,9 @@ impl Teller {
         let gateway = Arc::clone(&self.gateway);
         let subject = self.asked.subject.clone();
         let told = async {
+            let session = gateway.handle.store().session(&self.asked.session).await;
+            let session = session.ok().flatten();
+            self.thoughts = session.is_some_and(|session| session.reasoning != Reasoning::Off);
             self.delta(json!({ "role": "assistant", "content": "" })).await?;
             let end = self.drafts(live, settled(&gateway, &subject)).await?;
             match end.and_then(ended) {
@@ -113,6 +118,14 @@ impl Teller {
                     Some(shown) => self.delta(json!({ "content": shown })).await,
                     None => Ok(()),
                 }
+            }
+            // As the field's servers call it: there is no word of the standard for it.
+            LiveEvent::Delta { run, session, step, delta: Delta::Thinking(text), .. }
+                if self.thoughts
+                    && *session == self.asked.session
+                    && self.is_ours(*run, *step).await =>
+            {
+                self.delta(json!({ "reasoning_content": text })).await
             }
             LiveEvent::Notice(Notice::ModelCallFailed { session, .. })
             | LiveEvent::Notice(Notice::Recovered { session, .. })

@@ -252,6 +252,20 @@ async fn a_stream_ends_with_the_answer() {
         assert_eq!(ends.count(), 1);
         assert!(chunks.last().unwrap()["usage"]["completion_tokens"].as_u64() > Some(0));
     }
+    // What was thought is in it if the session shows it, under the field's usual name.
+    let thought = |answer: &Answer| {
+        let events = answer.events().into_iter().filter_map(|e| serde_json::from_str(e).ok());
+        let thoughts = events.filter_map(|chunk: Value| {
+            Some(chunk["choices"][0]["delta"]["reasoning_content"].as_str()?.to_owned())
+        });
+        thoughts.collect::<String>()
+    };
+    for (order, expected) in [("/reasoning off", ""), ("/reasoning stream", "hm")] {
+        say(&house, hello(order), &[THREAD]).await.unwrap();
+        let answer = say(&house, body.clone(), &[THREAD]).await.unwrap();
+        assert_eq!(thought(&answer), expected, "{order}: {answer:?}");
+        assert_eq!(answer.events().last(), Some(&"[DONE]"));
+    }
     let fails = Plan::new().say("never").failing(400, 9);
     let mut body = hello(&fails.to_brief());
     body["stream"] = json!(true);
