@@ -17,6 +17,7 @@ mod failover;
 mod flow;
 mod guard;
 mod halt;
+mod idle;
 mod kept;
 mod gate;
 mod lane;
