@@ -30,6 +30,7 @@ pub fn of(notice: &Notice) -> Option<(RunId, RunStatus)> {
             let detail = format!("{to} in the place of {from}: {reason}");
             (*run, status(RunPhase::Fallback, Some(detail)))
         }
+        Notice::TakingNotes { run, .. } => (*run, plain(RunPhase::MemoryFlushing)),
         Notice::Compacting { run, .. } => (*run, plain(RunPhase::Compacting)),
         Notice::Yielded { run, waiting_for, .. } => {
             let noun = if *waiting_for == 1 { "sub-agent" } else { "sub-agents" };

@@ -223,15 +223,16 @@ pub fn issued(state: &mut State<'_>, run: RunId, purpose: Purpose, plan: Option<
     if purpose == Purpose::Reply {
         return;
     }
+    let session = state.run(&run).session_key.clone();
     let fold = &mut state.transcript_mut(&id).gauge.fold;
     match purpose {
         Purpose::Notes => {
             let notes = fold.notes.get_or_insert(Notes { left: NOTES_MAX, day });
             notes.left -= 1;
+            state.notices.push(Notice::TakingNotes { run, session });
         }
         Purpose::Summary => {
             fold.cut = plan.map(|plan| plan.first_seq);
-            let session = state.run(&run).session_key.clone();
             state.notices.push(Notice::Compacting { run, session });
         }
         Purpose::Reply => {}

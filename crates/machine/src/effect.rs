@@ -409,6 +409,11 @@ pub enum Notice {
         session: SessionKey,
         message: MessageId,
     },
+    /// The agent is asked to write down what must not be lost in a compaction.
+    TakingNotes {
+        run: RunId,
+        session: SessionKey,
+    },
     /// A summary of a conversation is asked for.
     Compacting {
         run: RunId,

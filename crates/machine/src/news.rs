@@ -64,6 +64,7 @@ impl Notice {
             | Notice::Commanded { .. }
             | Notice::Pinned { .. }
             | Notice::Dropped { .. }
+            | Notice::TakingNotes { .. }
             | Notice::Compacting { .. }
             | Notice::Compacted { .. }
             | Notice::SessionChanged { .. } => return self.line_of_a_session(),
@@ -234,6 +235,9 @@ impl Notice {
     /// The line of news about what a model is shown.
     fn line_of_a_context(&self) -> (&'static str, String, String) {
         let (kind, subject, detail) = match self {
+            Notice::TakingNotes { run, session } => {
+                ("context.notes", session.to_string(), json!({ "run": run }))
+            }
             Notice::Compacting { run, session } => {
                 ("context.compacting", session.to_string(), json!({ "run": run }))
             }
@@ -283,7 +287,7 @@ impl Notice {
             Notice::SessionChanged { session, what } => {
                 ("session", session.to_string(), json!({ "what": what }))
             }
-            Notice::Compacting { .. } | Notice::Compacted { .. } => {
+            Notice::TakingNotes { .. } | Notice::Compacting { .. } | Notice::Compacted { .. } => {
                 return self.line_of_a_context();
             }
             other => unreachable!("{other:?} has its line elsewhere"),

@@ -249,7 +249,7 @@ mod tests {
         board.serve(&[filtered.clone(), other.clone()]);
         assert_eq!(names(&board), ["c", "b"], "what was kept, by the filter of now");
         board.set_tools(&one, tools(&["a"]));
-        board.set_failed(&one);
+        board.set_failed(&one, "it is not there");
         assert_eq!(names(&board), ["c", "b"]);
         assert!(!board.has_failed("s"));
         board.serve(&[filtered]);

@@ -280,3 +280,37 @@ async fn results_of_calls_in_parallel_outlive_a_refusal() {
         assert!(status["contextLimit"].as_u64() < Some(60_000), "{status}");
     }
 }
+
+/// Whoever watches is told what is done before the answer: notes, a summary, the answer; and a
+/// client of OpenClaw's words hears of the notes in those.
+#[tokio::test]
+async fn what_is_done_before_an_answer_is_told() {
+    let script = asked_by_the_gateway(json!({ "say": "so far: much was looked at" }));
+    let house = narrow(WIRES[0], 40_000, 40_000, script).await;
+    let mut told: Vec<String> = Vec::new();
+    for round in 0..12 {
+        let brief = look(8_000, &format!("looked {round}"));
+        let lines = house.json(&["agent", "--stream", "--json", "--message", &brief]).await;
+        let words = lines.iter().filter_map(|line| {
+            let payload = &line["payload"];
+            match line["event"].as_str()? {
+                "agent" if payload["stream"] == "run_status" => {
+                    Some(format!("run {}", payload["data"]["phase"].as_str()?))
+                }
+                "chat" if payload["state"] == "status" => {
+                    Some(format!("chat {}", payload["phase"].as_str()?))
+                }
+                _ => None,
+            }
+        });
+        told.extend(words);
+    }
+    assert!(judge::count(&house, "steps", "purpose = 'notes'") > 0, "no notes were taken");
+    let runs: Vec<&str> = told.iter().filter_map(|word| word.strip_prefix("run ")).collect();
+    let notes = runs.iter().position(|phase| *phase == "memory_flushing");
+    let notes = notes.unwrap_or_else(|| panic!("no notes are told of: {told:?}"));
+    let next: Vec<&str> = runs[notes..].iter().take(3).copied().collect();
+    assert_eq!(next, ["memory_flushing", "compacting", "starting_model"], "{told:?}");
+    assert!(told.iter().any(|word| word == "chat memory_flushing"), "{told:?}");
+    judge::all_is_well(&house, &Limits::default()).await;
+}

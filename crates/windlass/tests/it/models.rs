@@ -131,6 +131,13 @@ async fn a_fallback_answers_and_is_named() {
         all.iter().filter(|entry| entry.model == model).count()
     };
     assert_eq!((asked("stub-1"), asked("stub-2")), (1, 5));
+    let brief = Plan::new().say("here").to_brief();
+    let streamed = ["agent", "--session-key", "thread:t9", "--stream", "--json", "-m", &brief];
+    let lines = house.json(&streamed).await;
+    let phase = |line: &&Value| line["payload"]["data"]["phase"] == "fallback";
+    let told = lines.iter().find(phase).unwrap_or_else(|| panic!("{lines:#?}"));
+    let words = told["payload"]["data"]["detail"].as_str().unwrap();
+    assert!(words.starts_with("openai-completions/stub-2 in the place of "), "{words}");
     let card = house.ok(&["agent", "--session-key", "thread:t3", "--message", "/status"]).await;
     assert!(
         card.contains("asked anthropic-messages/stub-1, answered by openai-completions/stub-2: "),
