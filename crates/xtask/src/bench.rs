@@ -424,7 +424,7 @@ impl Benches<'_> {
         let folder = self.state_folder()?;
         let Binaries { windlass, stub } = self.binaries()?;
         let script = compact::write_script(folder.path())?;
-        let model = Model::start_narrow(stub, compact::WINDOW, &script)?;
+        let model = Model::start_narrow(stub, compact::WINDOW, &script, compact::TAKES)?;
         let gateway = Gateway::start_with(windlass, folder.path(), compact::settings(&model))?;
         let seen = compact::drive(&gateway, &model)?;
         gateway.stop()?;

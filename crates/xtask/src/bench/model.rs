@@ -42,10 +42,18 @@ impl Model {
         Model::start_by(command)
     }
 
-    /// One that refuses what is longer than `window`, and answers by the rules of a file first.
-    pub fn start_narrow(stub: &Path, window: u64, script: &Path) -> anyhow::Result<Model> {
+    /// One that refuses what is longer than `window`, answers by the rules of a file first, and
+    /// takes some time for each answer.
+    pub fn start_narrow(
+        stub: &Path,
+        window: u64,
+        script: &Path,
+        takes: Duration,
+    ) -> anyhow::Result<Model> {
         let mut command = Command::new(stub);
         command.args(["--context-window", &window.to_string()]).arg("--script").arg(script);
+        let latency = json!({ "kind": "latency", "ms": takes.as_millis() as u64 });
+        command.args(["--fault", &latency.to_string()]);
         Model::start_by(command)
     }
 
