@@ -229,7 +229,10 @@ impl<'a> Wanted<'a> {
         let agent = limits.agents.get(self.agent);
         let of_children = agent.filter(|_| self.depth > 0).and_then(|agent| agent.child_thinking);
         let of_model = limits.traits.get(GateKey::base(model)).and_then(|traits| traits.thinking);
-        let of_agent = agent.and_then(|agent| agent.thinking);
+        let of_agent = agent.and_then(|agent| {
+            let of_its_model = agent.model_thinking.get(GateKey::base(model)).copied();
+            of_its_model.or(agent.thinking)
+        });
         self.own.or(of_children).or(of_agent).or(of_model).or(limits.thinking)
     }
 }
@@ -257,5 +260,38 @@ pub fn thinking_words(limits: &Limits, session: &Session) -> Value {
         (Some(level), false) => {
             json!(format!("{level}, without effect: {model} cannot be told how long to think"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{AgentLimits, Traits};
+
+    /// Who says how long a model thinks: the first of these that says anything.
+    #[test]
+    fn the_nearest_wish_counts() {
+        use Thinking::{High, Low, Max, Medium, Minimal, Xhigh};
+
+        let mut limits = Limits { thinking: Some(Minimal), ..Limits::default() };
+        let of = |limits: &Limits, depth, own, model| {
+            Wanted::new(&AgentId::main(), depth, own).of(limits, model)
+        };
+        assert_eq!(of(&limits, 0, None, "p/m"), Some(Minimal));
+        limits.traits.insert("p/m".to_owned(), Traits { thinks: true, thinking: Some(Low) });
+        assert_eq!(of(&limits, 0, None, "p/m"), Some(Low));
+        let agent = AgentLimits { thinking: Some(Medium), ..AgentLimits::of("p/m") };
+        limits.agents.insert(AgentId::main(), agent.clone());
+        assert_eq!(of(&limits, 0, None, "p/m"), Some(Medium));
+        // What an agent says of one model is nearer than what it says of all.
+        let model_thinking = [("p/m".to_owned(), High)].into();
+        let agent = AgentLimits { model_thinking, ..agent };
+        limits.agents.insert(AgentId::main(), agent.clone());
+        assert_eq!(of(&limits, 0, None, "p/m#account"), Some(High));
+        assert_eq!(of(&limits, 0, None, "p/other"), Some(Medium));
+        let agent = AgentLimits { child_thinking: Some(Xhigh), ..agent };
+        limits.agents.insert(AgentId::main(), agent);
+        assert_eq!(of(&limits, 1, None, "p/m"), Some(Xhigh));
+        assert_eq!(of(&limits, 1, Some(Max), "p/m"), Some(Max));
     }
 }

@@ -257,6 +257,8 @@ pub struct AgentLimits {
     pub child_fallbacks: Vec<String>,
     /// `thinkingDefault`
     pub thinking: Option<Thinking>,
+    /// `models.<model>.params.thinking`
+    pub model_thinking: BTreeMap<String, Thinking>,
     /// `subagents.thinking`
     pub child_thinking: Option<Thinking>,
     /// `subagents.allowAgents`: whom it may spawn; itself always.
@@ -294,6 +296,7 @@ impl AgentLimits {
             child_model: None,
             child_fallbacks: Vec::new(),
             thinking: None,
+            model_thinking: BTreeMap::new(),
             child_thinking: None,
             allow_agents: AllowAgents::These(Vec::new()),
             require_agent: false,

@@ -83,10 +83,25 @@ pub struct ModelRequest {
     pub max_output_tokens: u32,
     /// How long to think before the answer; the provider's own default if none.
     pub thinking: Option<Thinking>,
+    pub sampling: Sampling,
     /// The same for every retry of one call.
     pub idempotency_key: String,
     /// The same for every call of one session: tells a provider where its cache of it is.
     pub conversation: String,
+}
+
+/// How an answer is drawn; the provider's own defaults if none.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sampling {
+    pub temperature: Option<f64>,
+    pub top_p: Option<f64>,
+}
+
+impl Sampling {
+    /// What is left for a model that refuses to be told, as it is while it thinks.
+    pub(crate) fn unless(self, refuses: bool) -> Sampling {
+        if refuses { Sampling::default() } else { self }
+    }
 }
 
 /// A piece of an answer that is still being made.

@@ -2,6 +2,7 @@
 
 mod google;
 mod responses;
+mod sampling;
 mod thinking;
 
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use types::{AssistantMessage, Message, Prefix, StopReason, ToolCall, ToolResult, ToolSpec, Wire};
 
 use crate::openai_chat::request::Dialect;
-use crate::{ModelRequest, anthropic, openai_chat};
+use crate::{ModelRequest, Sampling, anthropic, openai_chat};
 
 /// Who is asked in these tests.
 const ASKED: &str = "work/m-1";
@@ -32,6 +33,7 @@ fn request(messages: Vec<Message>) -> ModelRequest {
         messages,
         max_output_tokens: 1_000,
         thinking: None,
+        sampling: Sampling::default(),
         idempotency_key: "k-1".to_owned(),
         conversation: "s-1".to_owned(),
     }

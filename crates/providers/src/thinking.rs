@@ -23,6 +23,13 @@ pub fn is_known(wire: Wire, model: &str) -> bool {
     }
 }
 
+/// Is it one of OpenAI's that always reason, and refuse to be told how to draw?
+pub(crate) fn is_openai_reasoner(model: &str) -> bool {
+    let name = model.rsplit('/').next().unwrap_or(model);
+    let families = ["o1", "o3", "o4", "gpt-5", "codex"];
+    families.iter().any(|family| name.starts_with(family)) && !name.contains("-chat")
+}
+
 /// The version of a Claude: `claude-opus-4-6` and `claude-3-7-sonnet-20250219` alike.
 pub(crate) fn claude(name: &str) -> Option<(u32, u32)> {
     let rest = name.split_once("claude-")?.1;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use machine::Limits;
-use providers::Provider;
+use providers::{Provider, Sampling};
 use tools::sandbox::Mode;
 use types::AgentId;
 
@@ -19,12 +19,22 @@ pub struct Config {
     pub agents: BTreeMap<AgentId, Agent>,
     /// Usable models, by `provider/model`.
     pub models: BTreeMap<String, Model>,
+    /// What an agent wants of a model, by `provider/model`, where it is said.
+    pub tuning: BTreeMap<(AgentId, String), Tuning>,
     pub tools: tools::Config,
     /// Tools beside the built-in ones.
     pub more: Option<Arc<dyn tools::Source>>,
     pub skills: Arc<Skills>,
     /// How long a drain waits for runs to reach their next committed step.
     pub drain: Duration,
+}
+
+/// How a model is asked by one agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Tuning {
+    pub sampling: Sampling,
+    /// Fewer tokens of an answer than the model has.
+    pub output_max: Option<u32>,
 }
 
 /// What the runtime knows of an agent; what the machine decides on is in its limits.

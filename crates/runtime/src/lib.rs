@@ -38,7 +38,7 @@ pub mod driver;
 
 pub use catalogue::catalogue;
 pub use clock::{Clock, SystemClock};
-pub use config::{Agent, Bootstrap, Config, Model};
+pub use config::{Agent, Bootstrap, Config, Model, Tuning};
 pub use driver::{Driver, DriverError};
 pub use handle::{Handle, SubmitError};
 pub use live::{Live, LiveEvent};

@@ -7,8 +7,8 @@ use machine::Event;
 use machine::context::Span;
 use machine::effect::ModelCall;
 use machine::event::{CallPlan, ModelFailure, ModelReply, Overflow, PlannedCall};
-use machine::rows::Purpose;
-use providers::{ModelRequest, Reply};
+use machine::rows::{GateKey, Purpose};
+use providers::{ModelRequest, Reply, Sampling};
 use store::StoreError;
 use tools::sessions::SessionsCall;
 use types::{EffectClass, FailureClass, Hash, Message, Prefix, RunId, StopReason, ToolCall};
@@ -66,7 +66,12 @@ pub async fn call_model(shared: &Shared, call: &ModelCall) -> Event {
         };
         return failed(unassembled(&why));
     };
-    let request = match assemble(shared, call, &model.name, model.max_output_tokens).await {
+    let agent = call.session.agent.clone();
+    let wanted = (agent, GateKey::base(&call.model).to_owned());
+    let tuning = edition.config.tuning.get(&wanted).copied().unwrap_or_default();
+    let most = model.max_output_tokens;
+    let limit = tuning.output_max.map_or(most, |max| max.min(most));
+    let request = match assemble(shared, call, &model.name, limit, tuning.sampling).await {
         Ok(request) => request,
         Err(error) => return failed(unassembled(&error)),
     };
@@ -85,7 +90,7 @@ pub async fn call_model(shared: &Shared, call: &ModelCall) -> Event {
             run: call.run,
             token: call.token,
             step: call.step,
-            reply: planned(&edition, reply, model.max_output_tokens),
+            reply: planned(&edition, reply, limit),
         },
         Err(error) => failed(ModelFailure {
             class: error.class(),
@@ -113,6 +118,7 @@ async fn assemble(
     call: &ModelCall,
     model: &str,
     max_output_tokens: u32,
+    sampling: Sampling,
 ) -> Result<ModelRequest, Unassembled> {
     let prefix = prefix(shared, call.prefix).await?;
     let mut messages = Vec::new();
@@ -138,6 +144,7 @@ async fn assemble(
         messages,
         max_output_tokens,
         thinking: call.thinking,
+        sampling,
         idempotency_key: format!("{}-{}", call.run, call.step),
         conversation: call.session_id.to_string(),
     })

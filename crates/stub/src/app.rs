@@ -1,6 +1,6 @@
 //! What happens to one request between its arrival and its answer: let in, decide, count.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -127,6 +127,7 @@ impl App {
         let body: Value = serde_json::from_slice(body).map_err(|error| bad_json(wire, &error))?;
         let prompt = wire.read(method, &body)?;
         describe(&prompt, entry);
+        entry.sampling = sampling(&body);
         self.check_model(wire, &prompt.model)?;
         self.check_window(wire, &prompt)?;
         self.memory().echoed.check(&prompt.talk)?;
@@ -324,6 +325,22 @@ fn bad_json(wire: Wire, error: &serde_json::Error) -> Refusal {
              aren't using your HTTP library correctly. {error})"
         ),
     })
+}
+
+/// What is said of how to draw, and how much: on most wires beside all else, on one apart.
+fn sampling(body: &Value) -> BTreeMap<String, Value> {
+    const WORDS: &[&str] = &[
+        "temperature",
+        "top_p",
+        "topP",
+        "max_tokens",
+        "max_completion_tokens",
+        "max_output_tokens",
+        "maxOutputTokens",
+    ];
+    let place = body.get("generationConfig").unwrap_or(body);
+    let said = WORDS.iter().filter_map(|word| Some(((*word).to_owned(), place.get(word)?.clone())));
+    said.collect()
 }
 
 /// Notes in `entry` what was asked.

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::cache::Usage;
 
@@ -48,6 +49,8 @@ pub struct Entry {
     pub newest_text: String,
     /// What was said of thinking, as JSON in the words of the wire; empty if nothing was.
     pub thinking: String,
+    /// How the answer was to be drawn, and how long it may be, in the words of the wire.
+    pub sampling: BTreeMap<String, Value>,
     /// The tools that were offered.
     pub tools: Vec<String>,
     pub tool_results: Vec<SeenToolResult>,

@@ -294,6 +294,7 @@ fn runtime_config(setup: &Setup) -> anyhow::Result<Toolless> {
         limits: Arc::new(limits(config, None)?),
         agents: agents.collect(),
         models: models::usable(config)?,
+        tuning: models::tuning(config),
         tools,
         more: None,
         skills: Arc::new(skills(config, setup.state_dir())?),
@@ -473,6 +474,7 @@ fn agent_limits(config: &Config, agent: &config::Agent) -> AgentLimits {
         fallbacks: model.map(fallbacks).unwrap_or_default(),
         child_fallbacks: child_model.map(fallbacks).unwrap_or_default(),
         thinking: agent.thinking_default,
+        model_thinking: models::thinking_of(agent),
         child_thinking: agent.subagents.thinking,
         model: model
             .map(|choice| choice.primary.clone())

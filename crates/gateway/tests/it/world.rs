@@ -138,6 +138,7 @@ impl World {
             limits: Arc::clone(&limits),
             agents: BTreeMap::from([(AgentId::main(), agent)]),
             models: BTreeMap::from([("scripted/demo".to_owned(), model)]),
+            tuning: BTreeMap::new(),
             tools: tools::Config::default(),
             more: None,
             skills: Arc::default(),

@@ -27,6 +27,10 @@ struct Body<'a> {
     max_tokens: u32,
     stream: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     thinking: Option<ThinkingConfig>,
     #[serde(skip_serializing_if = "Option::is_none")]
     output_config: Option<OutputConfig>,
@@ -166,7 +170,11 @@ pub(crate) fn body(request: &ModelRequest, asked: &str) -> Result<Vec<u8>, Fault
     };
     let mut messages: Vec<_> = turns.into_iter().map(message).collect();
     mark_newest(&mut messages);
+    // While it thinks, the API takes neither.
+    let sampling = request.sampling.unless(thinking.is_some());
     let body = Body {
+        temperature: sampling.temperature,
+        top_p: sampling.top_p,
         model: &request.model,
         max_tokens: request.max_output_tokens,
         stream: true,

@@ -36,6 +36,10 @@ struct Body<'a> {
 struct GenerationConfig {
     max_output_tokens: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     thinking_config: Option<ThinkingConfig>,
 }
 
@@ -152,6 +156,8 @@ pub(crate) fn body(request: &ModelRequest, asked: &str) -> Result<Vec<u8>, Fault
         },
         generation_config: GenerationConfig {
             max_output_tokens: request.max_output_tokens,
+            temperature: request.sampling.temperature,
+            top_p: request.sampling.top_p,
             thinking_config: request.thinking.and_then(|level| {
                 thinking_config(level, &request.model, request.max_output_tokens)
             }),

@@ -29,6 +29,10 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     max_completion_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     reasoning_effort: Option<&'static str>,
     /// DashScope's.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -148,7 +152,12 @@ pub(crate) fn body(
     let by = |one: Dialect| level.filter(|_| dialect == one);
     let on = |level: Thinking| level != Thinking::Off;
     let budget = |level| thinking::budget(level, request.max_output_tokens);
+    // OpenAI's models that reason refuse both; others that think take them.
+    let openai = thinking::is_openai_reasoner(&request.model);
+    let sampling = request.sampling.unless(openai);
     let body = Body {
+        temperature: sampling.temperature,
+        top_p: sampling.top_p,
         reasoning_effort: by(Dialect::Openai).and_then(|l| thinking::effort(l, &request.model)),
         enable_thinking: by(Dialect::Dashscope).map(on),
         thinking_budget: by(Dialect::Dashscope).and_then(budget),

@@ -21,6 +21,10 @@ use crate::thinking;
 struct Body<'a> {
     model: &'a str,
     max_output_tokens: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
     stream: bool,
     store: bool,
     prompt_cache_key: &'a str,
@@ -74,7 +78,10 @@ pub(crate) fn body(request: &ModelRequest, asked: &str) -> Result<Vec<u8>, Fault
         false => &[],
     };
     let effort = request.thinking.and_then(|level| thinking::effort(level, &request.model));
+    let sampling = request.sampling.unless(thinking::is_openai_reasoner(&request.model));
     let body = Body {
+        temperature: sampling.temperature,
+        top_p: sampling.top_p,
         reasoning: effort.map(|effort| Reasoning { effort }),
         model: &request.model,
         max_output_tokens: request.max_output_tokens,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use types::ToolResult;
 
 use super::*;
+use crate::Sampling;
 
 fn request(messages: &[Message]) -> ModelRequest {
     ModelRequest {
@@ -13,6 +14,7 @@ fn request(messages: &[Message]) -> ModelRequest {
         messages: messages.to_vec(),
         max_output_tokens: 1_000,
         thinking: None,
+        sampling: Sampling::default(),
         idempotency_key: "k".to_owned(),
         conversation: "s-1".to_owned(),
     }

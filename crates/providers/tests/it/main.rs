@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use providers::{
     Anthropic, ApiKey, Endpoint, Google, HttpConfig, ModelRequest, OpenaiChat, OpenaiResponses,
-    Provider,
+    Provider, Sampling,
 };
 use types::{Message, Prefix, Wire};
 
@@ -42,6 +42,7 @@ fn request(messages: Vec<Message>) -> ModelRequest {
         messages,
         max_output_tokens: 100,
         thinking: None,
+        sampling: Sampling::default(),
         idempotency_key: "step-7".to_owned(),
         conversation: "s-1".to_owned(),
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use providers::{HttpConfig, ModelRequest, Provider};
+use providers::{HttpConfig, ModelRequest, Provider, Sampling};
 use serde_json::json;
 use stub::directive::{Call, Step, Stop};
 use stub::{Options, Plan, Stub};
@@ -98,6 +98,7 @@ fn request(messages: &[Message], number: usize) -> ModelRequest {
         messages: messages.to_vec(),
         max_output_tokens: 4_000,
         thinking: None,
+        sampling: Sampling::default(),
         idempotency_key: format!("k-{number}"),
         conversation: "s-1".to_owned(),
     }

@@ -60,6 +60,7 @@ impl Running {
             limits: limits(),
             agents: BTreeMap::from([(AgentId::main(), agent)]),
             models: BTreeMap::from([("scripted/demo".to_owned(), model)]),
+            tuning: BTreeMap::new(),
             tools: tools::Config::default(),
             more: None,
             skills: Arc::default(),

@@ -11,18 +11,61 @@ use super::model_ref::{ModelChoice, ModelRef};
 use super::section::{Section, Spot};
 
 /// `models.<provider/model>` of an agent: what is said of one model.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ModelWish {
     /// Another name for it, in commands and wherever this file names a model.
     pub alias: Option<String>,
     pub params: ModelParams,
 }
 
-/// `params` of a model.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+/// `params` of a model: what all wires have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ModelParams {
     /// How long it thinks, unless its agent or a conversation says it.
     pub thinking: Option<Thinking>,
+    /// How far its answers stray; the provider's own if none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
+    /// Of which part of all words they are drawn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_p: Option<f64>,
+    /// Tokens of one answer; those of the model's entry if none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u64>,
+}
+
+/// The other words of OpenClaw's files, and of the wires themselves, for what is read here.
+const OTHER_WORDS: &[(&str, &str)] =
+    &[("top_p", "topP"), ("max_tokens", "maxTokens"), ("maxOutputTokens", "maxTokens")];
+
+/// Most that any wire takes.
+const TEMPERATURE_MAX: f64 = 2.0;
+
+impl ModelParams {
+    fn read(s: &mut Section<'_>) -> ModelParams {
+        let within = |min: f64, max: f64| move |n: f64| (min..=max).contains(&n).then_some(n);
+        let temperature =
+            s.number("temperature", "a number from 0 to 2", within(0.0, TEMPERATURE_MAX));
+        let params = ModelParams {
+            thinking: thinking(s, "thinking"),
+            temperature,
+            top_p: s.number("topP", "a number from 0 to 1", within(0.0, 1.0)),
+            max_tokens: s.integer("maxTokens", 1..=u64::from(u32::MAX)),
+        };
+        // What a provider alone understands is nobody's slip of the pen, and it is not sent.
+        let known = ["thinking", "temperature", "topP", "maxTokens"];
+        for key in s.keys().into_iter().filter(|key| !known.contains(&key.as_str())) {
+            s.ignore(&key);
+            let other = OTHER_WORDS.iter().find(|(word, _)| *word == key);
+            let hint = other.map(|(_, right)| format!("; did you mean `{right}`?"));
+            let words = known.map(|word| format!("`{word}`")).join(", ");
+            let hint = hint.unwrap_or_default();
+            let message = format!("has no effect: what reaches a model is {words}{hint}");
+            s.cx.warn(&s.spot_of(&key), message);
+        }
+        params
+    }
 }
 
 /// Reads what is said of single models. Their aliases hold from here on.
@@ -31,8 +74,8 @@ pub fn wishes(s: &mut Section<'_>) -> BTreeMap<ModelRef, ModelWish> {
     s.section("models", |s| {
         s.each(|key, s| {
             let spot = s.spot();
-            let params = |s: &mut Section<'_>| ModelParams { thinking: thinking(s, "thinking") };
-            let wish = ModelWish { alias: alias(s), params: s.section("params", params) };
+            let alias = alias(s);
+            let wish = ModelWish { alias, params: s.section("params", ModelParams::read) };
             let model = match key.parse::<ModelRef>() {
                 Ok(model) => model,
                 Err(error) => return s.cx.error(&spot, error.to_string()),

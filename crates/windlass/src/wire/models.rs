@@ -9,14 +9,14 @@ use gateway::ProviderKeys;
 use machine::limits::{ProviderLimits, Rate, Traits};
 use machine::rows::GateKey;
 use providers::{
-    Anthropic, ApiKey, Endpoint, Google, HttpConfig, OpenaiChat, OpenaiResponses, Script, Scripted,
-    thinking,
+    Anthropic, ApiKey, Endpoint, Google, HttpConfig, OpenaiChat, OpenaiResponses, Sampling, Script,
+    Scripted, thinking,
 };
-use runtime::Model;
-use types::{Price, Wire};
+use runtime::{Model, Tuning};
+use types::{AgentId, Price, Thinking, Wire};
 
 use windlass::config::presets::{self, PRESETS};
-use windlass::config::{Config, ModelEntry, ModelRef, Provider, Secret};
+use windlass::config::{Agent, Config, ModelEntry, ModelRef, ModelWish, Provider, Secret};
 use windlass::prices;
 
 /// Tokens of a model of which nothing is known.
@@ -72,7 +72,39 @@ fn named(config: &Config) -> BTreeMap<String, (ModelRef, ModelEntry)> {
             });
         }
     }
+    // What all agents want of a model.
+    for (reference, entry) in named.values_mut() {
+        let wish = agents.defaults.models.get(reference);
+        entry.max_tokens = wish.and_then(|wish| wish.params.max_tokens).unwrap_or(entry.max_tokens);
+    }
     named
+}
+
+/// What agents want of models, where they or the defaults say it.
+pub fn tuning(config: &Config) -> BTreeMap<(AgentId, String), Tuning> {
+    let agents = &config.agents;
+    let mut tuning = BTreeMap::new();
+    for (id, agent) in &agents.entries {
+        for model in agents.defaults.models.keys().chain(agent.models.keys()) {
+            let params = |of: &BTreeMap<ModelRef, ModelWish>| {
+                of.get(model).map(|wish| wish.params).unwrap_or_default()
+            };
+            let (own, all) = (params(&agent.models), params(&agents.defaults.models));
+            let sampling = Sampling {
+                temperature: own.temperature.or(all.temperature),
+                top_p: own.top_p.or(all.top_p),
+            };
+            let output_max = own.max_tokens.and_then(|max| u32::try_from(max).ok());
+            tuning.insert((id.clone(), model.to_string()), Tuning { sampling, output_max });
+        }
+    }
+    tuning
+}
+
+/// How long an agent lets single models think.
+pub fn thinking_of(agent: &Agent) -> BTreeMap<String, Thinking> {
+    let wishes = agent.models.iter();
+    wishes.filter_map(|(model, wish)| Some((model.to_string(), wish.params.thinking?))).collect()
 }
 
 /// What is known of one model; none if nothing names it.

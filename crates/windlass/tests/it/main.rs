@@ -36,6 +36,7 @@ mod mcp;
 mod models;
 mod orchestra;
 mod named;
+mod params;
 mod person;
 mod prefix;
 mod policy;

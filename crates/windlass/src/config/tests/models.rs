@@ -176,3 +176,27 @@ fn levels_of_thinking() {
     }
     assert_snapshot!(refused(r#"{ agents: { defaults: { thinkingDefault: "ultra" } } }"#), @"line 1, column 42: `agents.defaults.thinkingDefault`: `ultra` is not supported yet; expected one of `off`, `minimal`, `low`, `medium`, `high`, `xhigh`, `max`");
 }
+
+/// What all wires have reaches a model; the rest is named, with its place, and has no effect.
+#[test]
+fn the_params_of_a_model() {
+    let text = r#"{ agents: {
+        defaults: { models: { "openai/gpt-4o": {
+            params: { temperature: 0.2, topP: 1, maxTokens: 900, thinking: "low",
+                      top_p: 0.5, cacheRetention: "long" } } } },
+        entries: { main: { models: { "openai/gpt-4o": { params: { temperature: 3 } } } } } } }"#;
+    let problems = refused(text);
+    let path = "agents.entries.main.models.openai/gpt-4o.params.temperature";
+    assert!(problems.contains(path) && problems.contains("from 0 to 2"), "{problems}");
+    let (config, doubted) = loaded(&text.replace("temperature: 3", "temperature: 1.5"));
+    let model: ModelRef = "openai/gpt-4o".parse().unwrap();
+    let all = config.agents.defaults.models[&model].params;
+    assert_eq!((all.temperature, all.top_p, all.max_tokens), (Some(0.2), Some(1.0), Some(900)));
+    assert_eq!(all.thinking, Some(types::Thinking::Low));
+    let own = config.agents.entries[&AgentId::main()].models[&model].params;
+    assert_eq!((own.temperature, own.top_p), (Some(1.5), None));
+    for (key, hint) in [("top_p", "did you mean `topP`?"), ("cacheRetention", "has no effect")] {
+        let path = format!("agents.defaults.models.openai/gpt-4o.params.{key}");
+        assert!(doubted.contains(&path) && doubted.contains(hint), "{doubted}");
+    }
+}
