@@ -188,6 +188,8 @@ pub struct Config {
     pub exec_grace: Duration,
     /// How long a call waits for its command before it goes on in the background.
     pub exec_yield: Duration,
+    /// How long a command that went on in the background can be looked at after its end.
+    pub exec_keep: Duration,
     /// The folder for what commands in the background write; none keeps the last of it in memory.
     pub processes: Option<PathBuf>,
     pub sandbox: sandbox::Settings,
@@ -214,6 +216,7 @@ impl Default for Config {
             exec_timeout_max: Duration::from_secs(86_400),
             exec_grace: Duration::from_secs(3),
             exec_yield: Duration::from_secs(10),
+            exec_keep: Duration::from_secs(1_800),
             processes: None,
             sandbox: sandbox::Settings::default(),
             read_lines_max: 2_000,
@@ -265,6 +268,7 @@ impl Toolbox {
     }
 
     fn builtin_with(config: &Config, processes: Arc<Processes>) -> Toolbox {
+        processes.keep_for(config.exec_keep);
         let mut toolbox = Toolbox::empty(config.result_bytes_max)
             .with(Arc::new(read::Read::new(config)))
             .with(Arc::new(search::Search::new(config)))

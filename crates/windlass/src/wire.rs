@@ -372,6 +372,7 @@ fn tools_config(config: &Config) -> tools::Config {
     tools::Config {
         exec_timeout: Duration::from_secs(config.tools.exec.timeout_seconds),
         exec_yield: Duration::from_millis(config.tools.exec.background_ms),
+        exec_keep: Duration::from_millis(config.tools.exec.cleanup_ms),
         apply_patch: config.tools.exec.apply_patch.enabled,
         web_fetch: rules::web_fetch(&config.tools.web.fetch),
         ..tools::Config::default()

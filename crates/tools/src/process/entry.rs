@@ -141,6 +141,11 @@ impl Entry {
         self.background.load(Ordering::Relaxed)
     }
 
+    /// How long ago it has ended; since the start of this gateway if an earlier one had it.
+    pub(crate) fn ended_for(&self) -> Option<Duration> {
+        self.end().map(|end| self.since.elapsed().saturating_sub(end.took))
+    }
+
     pub(crate) fn runs_for(&self) -> Duration {
         self.since.elapsed()
     }

@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -41,6 +42,8 @@ pub struct Table {
     folder: Option<PathBuf>,
     grace: Duration,
     ends_bytes_max: usize,
+    /// How long one that has ended can still be looked at, in milliseconds.
+    keep_ms: AtomicU64,
     /// In the order in which they were started.
     entries: Mutex<Vec<Arc<Entry>>>,
 }
@@ -54,7 +57,14 @@ struct Counts {
 
 impl Table {
     pub(crate) fn new(folder: Option<PathBuf>, grace: Duration, ends_bytes_max: usize) -> Table {
-        Table { folder, grace, ends_bytes_max, entries: Mutex::default() }
+        let keep_ms = AtomicU64::new(u64::MAX);
+        Table { folder, grace, ends_bytes_max, keep_ms, entries: Mutex::default() }
+    }
+
+    /// Keeps what has ended so long, from now on.
+    pub(crate) fn keep_for(&self, keep: Duration) {
+        let ms = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
+        self.keep_ms.store(ms, Ordering::Relaxed);
     }
 
     fn locked(&self) -> MutexGuard<'_, Vec<Arc<Entry>>> {
@@ -155,7 +165,21 @@ impl Table {
         self.forget_the_oldest(&entry.about.session);
     }
 
+    /// Forgets what has ended long ago. It is looked for when somebody looks, or one more is kept:
+    /// how many there are is bounded anyhow.
+    fn forget_the_old(&self) {
+        let keep = Duration::from_millis(self.keep_ms.load(Ordering::Relaxed));
+        let old = |entry: &&Arc<Entry>| {
+            entry.is_background() && entry.ended_for().is_some_and(|since| since > keep)
+        };
+        let old: Vec<Arc<Entry>> = self.locked().iter().filter(old).cloned().collect();
+        for entry in old {
+            self.remove(&entry);
+        }
+    }
+
     fn forget_the_oldest(&self, session: &SessionKey) {
+        self.forget_the_old();
         loop {
             let ended = |entry: &Entry| entry.is_background() && entry.end().is_some();
             let counts = self.count(session, ended);
@@ -191,6 +215,7 @@ impl Table {
 
     /// Those in the background of `session`, oldest first.
     pub(crate) fn of_session(&self, session: &SessionKey) -> Vec<Arc<Entry>> {
+        self.forget_the_old();
         let of = |entry: &&Arc<Entry>| entry.about.session == *session && entry.is_background();
         self.locked().iter().filter(of).cloned().collect()
     }

@@ -322,3 +322,30 @@ fn the_two_schemas_are_short() {
         assert!(bytes <= bytes_max, "{name} has {bytes} bytes");
     }
 }
+
+/// `tools.exec.cleanupMs`: what has ended is shown for so long. What runs is not touched.
+#[tokio::test]
+async fn what_has_ended_long_ago_is_forgotten() {
+    let fixture = Fixture::new();
+    let ended = fixture.start(json!({"command": "echo said; sleep 0.5", "background": true})).await;
+    let running = fixture.start(json!({"command": "sleep 60", "background": true})).await;
+    fixture.until(&ended, "exit code 0").await;
+    let list = json!({"action": "list"});
+    let listed = fixture.ok(list.clone()).await;
+    assert!(listed.contains(&ended) && listed.contains(&running), "{listed}");
+    let output = fixture.folder.path().join(format!("processes/{ended}.log"));
+    assert!(output.exists());
+
+    fixture.toolbox.processes().keep_for(Duration::ZERO);
+    let listed = fixture.ok(list.clone()).await;
+    assert!(!listed.contains(&ended) && listed.contains(&running), "{listed}");
+    assert!(!output.exists(), "its output goes with it");
+    let log = json!({"action": "log", "sessionId": ended});
+    assert!(fixture.refused(log).await.contains("has no command"));
+    // Another configuration holds for the same commands.
+    let again = fixture.toolbox.renewed(&fixture.config);
+    assert!(std::ptr::eq(again.processes(), fixture.toolbox.processes()));
+    fixture.ok(json!({"action": "kill", "sessionId": running})).await;
+    let listed = fixture.ok(list).await;
+    assert!(listed.contains(&running), "half an hour by default: {listed}");
+}

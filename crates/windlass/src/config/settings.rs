@@ -115,6 +115,8 @@ pub struct Exec {
     pub timeout_seconds: u64,
     /// How long a command is waited for before it goes on in the background.
     pub background_ms: u64,
+    /// How long one of the background can be looked at after its end.
+    pub cleanup_ms: u64,
     /// The walls around commands.
     pub sandbox: sandbox::Mode,
     /// What puts them up.
@@ -143,6 +145,10 @@ impl Tools {
                 background_ms: s
                     .integer("backgroundMs", 0..=EXEC_SECONDS_MAX * 1_000)
                     .unwrap_or(10_000),
+                // OpenClaw's default and least.
+                cleanup_ms: s
+                    .integer("cleanupMs", 60_000..=EXEC_SECONDS_MAX * 1_000)
+                    .unwrap_or(1_800_000),
                 sandbox: s.word("sandbox", sandbox::Mode::ALL, &[]).unwrap_or_default(),
                 sandbox_backend: s
                     .word("sandboxBackend", sandbox::Backend::ALL, &[])

@@ -7,6 +7,7 @@ fn every_default_of_tools() {
     assert_snapshot!(defaults(|line| line.starts_with("tools.")), @r#"
     tools.exec.timeoutSeconds 1800
     tools.exec.backgroundMs 10000
+    tools.exec.cleanupMs 1800000
     tools.exec.sandbox "off"
     tools.exec.sandboxBackend "auto"
     tools.exec.sandboxRead []
@@ -43,6 +44,7 @@ fn the_tools_of_a_full_file() {
     assert_snapshot!(lines.join("\n"), @r#"
     tools.exec.timeoutSeconds 60
     tools.exec.backgroundMs 10000
+    tools.exec.cleanupMs 1800000
     tools.exec.sandbox "off"
     tools.exec.sandboxBackend "auto"
     tools.exec.sandboxRead []
