@@ -53,7 +53,7 @@ async fn a_result_for_the_person_is_seen_once_on_both_wires() {
         for live in [&mut one, &mut other] {
             live.answer_of("k1").await;
             assert_eq!(
-                (told(&live, words), told(&live, "my own")),
+                (told(live, words), told(live, "my own")),
                 (1, 1),
                 "{wire}: {:#?}",
                 live.seen
