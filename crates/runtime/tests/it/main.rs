@@ -30,13 +30,18 @@ struct Running {
 }
 
 fn limits() -> Arc<Limits> {
-    let agent = AgentLimits::of("scripted/demo");
+    limits_on("scripted/demo")
+}
+
+/// One agent, and one model.
+fn limits_on(model: &str) -> Arc<Limits> {
+    let agent = AgentLimits::of(model);
     let toolbox = tools::Toolbox::builtin(&tools::Config::default());
     let tools = ToolRules { catalogue: runtime::catalogue(&toolbox, None), ..ToolRules::default() };
     Arc::new(Limits {
         tools,
         agents: BTreeMap::from([(AgentId::main(), agent)]),
-        models: BTreeMap::from([("scripted/demo".to_owned(), 200_000)]),
+        models: BTreeMap::from([(model.to_owned(), 200_000)]),
         ..Limits::default()
     })
 }
@@ -47,25 +52,29 @@ fn node() -> NodeId {
     NodeId::new(machine::At::new(clock.now(), clock.seed(), nobody).mint())
 }
 
+/// The script as a model of this name, for one agent with a workspace of this name.
+fn config_on(folder: &TempDir, model: &str, workspace: &str) -> Config {
+    let scripted = Model {
+        provider: Arc::new(Scripted::new(Script::demo())),
+        name: "demo".to_owned(),
+        max_output_tokens: 4_096,
+    };
+    let agent = Agent::at(folder.path().join(workspace));
+    Config {
+        limits: limits_on(model),
+        agents: BTreeMap::from([(AgentId::main(), agent)]),
+        models: BTreeMap::from([(model.to_owned(), scripted)]),
+        tuning: BTreeMap::new(),
+        tools: tools::Config::default(),
+        more: None,
+        skills: Arc::default(),
+        drain: Duration::from_secs(20),
+    }
+}
+
 impl Running {
     fn start(folder: Arc<TempDir>, store: Arc<dyn Store>, node: NodeId) -> Running {
-        let model = Model {
-            provider: Arc::new(Scripted::new(Script::demo())),
-            name: "demo".to_owned(),
-            max_output_tokens: 4_096,
-        };
-        let workspace = folder.path().join("workspace");
-        let agent = Agent::at(workspace);
-        let config = Config {
-            limits: limits(),
-            agents: BTreeMap::from([(AgentId::main(), agent)]),
-            models: BTreeMap::from([("scripted/demo".to_owned(), model)]),
-            tuning: BTreeMap::new(),
-            tools: tools::Config::default(),
-            more: None,
-            skills: Arc::default(),
-            drain: Duration::from_secs(20),
-        };
+        let config = config_on(&folder, "scripted/demo", "workspace");
         let shutdown = CancellationToken::new();
         let clock = Arc::new(SystemClock);
         let (driver, handle) = Driver::new(store, clock, Arc::new(config), shutdown.clone());
@@ -167,6 +176,31 @@ async fn a_drain_loses_nothing() {
         panic!("not accepted");
     };
     assert!(again.duplicate, "the same key is the same message, also after a restart");
+    running.stop().await;
+}
+
+/// Another configuration under an open run: it goes on with its model, which is not there any more;
+/// what is opened after that has the new one, and nothing earlier is kept when it is over.
+#[tokio::test]
+async fn an_open_run_keeps_its_configuration() {
+    let running = Running::on_disk(Arc::new(TempDir::new().unwrap()));
+    let mut watch = running.handle.subscribe();
+    running.send("Research A, analyse B, draft C.").await;
+    let other = config_on(&running.folder, "other/demo", "elsewhere");
+    assert_eq!(running.handle.reconfigure(other).await, Ok(1), "one run was open");
+    assert_eq!(running.handle.config().models.keys().collect::<Vec<_>>(), ["other/demo"]);
+    assert_eq!(running.handle.limits().held.runs(), 1);
+
+    let (outcome, text) = answer(&mut watch).await;
+    assert_eq!(outcome, Outcome::Completed, "{text}");
+    let world = running.handle.store().snapshot().await.unwrap();
+    assert_eq!(machine::check::check(&world, &running.handle.limits()), []);
+    let (parents, children): (Vec<_>, Vec<_>) =
+        world.runs.iter().partition(|run| run.task.is_none());
+    assert!(parents.iter().all(|run| run.model == "scripted/demo"), "{parents:#?}");
+    assert!(children.len() == 3 && children.iter().all(|run| run.model == "other/demo"));
+    assert!(world.runs.iter().all(|run| run.phase.outcome() == Some(Outcome::Completed)));
+    assert_eq!(running.handle.limits().held.runs(), 0, "it has been let go");
     running.stop().await;
 }
 

@@ -1,12 +1,12 @@
 //! The configuration changes under work that is open.
 
-use machine::event::{Change, Patch};
+use machine::event::{Change, ModelFailure, Overflow, Patch};
 use machine::limits::AgentLimits;
-use machine::rows::{LaneName, Outcome};
+use machine::rows::{LaneName, Outcome, StepKind};
 use machine::{Answer, Event, Limits, Refusal};
 use sim::plan::limits;
 use sim::script::spawn;
-use types::{AgentId, InternalCall, RunId};
+use types::{AgentId, FailureClass, InternalCall, RunId};
 
 use crate::bench::{Bench, key, main_session};
 
@@ -50,6 +50,41 @@ fn the_next_run_has_the_new_model() {
     bench.send(&session, "again");
     let next = bench.open(&session);
     assert_eq!((bench.run(next).model.as_str(), bench.run(next).asked.as_str()), ("n", "n"));
+}
+
+/// The accounts of a provider that is gone are still those of the run that has begun with them: it
+/// goes on at the same one, and to the next when that is refused.
+#[test]
+fn a_run_keeps_the_accounts_that_it_began_with() {
+    let mut before = limits();
+    for model in ["p/a", "p/a#one", "p/a#two"] {
+        before.models.insert(model.to_owned(), 2_000);
+    }
+    before.accounts.insert("p".to_owned(), ["one", "two"].map(str::to_owned).to_vec());
+    for agent in before.agents.values_mut() {
+        agent.model = "p/a".to_owned();
+    }
+    let mut bench = Bench::new(before);
+    let session = main_session();
+    bench.send(&session, "go");
+    let run = bench.open(&session);
+    bench.pin(run);
+    assert_eq!(bench.run(run).model, "p/a#one");
+    bench.reconfigure(on_n);
+    bench.call(run, "t1", InternalCall::spawn(spawn("part".to_owned())));
+    assert_eq!(bench.run(run).model, "p/a#one");
+    let (token, step) = (bench.token(run), bench.open_step(run, StepKind::Model));
+    let failure = ModelFailure {
+        class: FailureClass::RateLimit,
+        message: "slow down".to_owned(),
+        retry_after_ms: Some(600_000),
+        paid: false,
+        overflow: Overflow::default(),
+    };
+    bench.apply(Event::ModelFailed { run, token, step, failure });
+    assert_eq!(bench.run(run).model, "p/a#two");
+    bench.say(run, "done");
+    assert_eq!(bench.run(run).phase.outcome(), Some(Outcome::Completed));
 }
 
 /// An agent that is gone is refused to all who come, and done with what was accepted for it: its

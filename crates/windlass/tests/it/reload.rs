@@ -218,3 +218,34 @@ async fn what_needs_a_restart_is_said_before_and_after() {
     assert_eq!(house.reload().await["restartPending"], json!([]));
     assert_eq!(house.standing().await["restartPending"], json!([]));
 }
+
+/// A change of tools breaks no prefix: the conversation that goes on sends the same bytes before it,
+/// and what is denied by now is refused at the call. One that begins has the new set.
+#[tokio::test]
+async fn an_episode_keeps_its_prefix() {
+    let house = house(|_| {}).await;
+    let (old, new) = ("agent:main:thread:old", "agent:main:thread:new");
+    let say = async |session: &str, plan: &Plan| {
+        house.ok(&["agent", "--session-key", session, "--message", &plan.to_brief()]).await
+    };
+    say(old, &Plan::new().say("before")).await;
+    house.reconfigure(|config| {
+        config["tools"] = json!({ "deny": ["web_fetch"] });
+        config["agents"]["entries"] = json!({ "main": { "name": "Renamed" } });
+    });
+    house.reload().await;
+    let fetch = Plan::new().call("web_fetch", json!({ "url": "https://example.org" }));
+    let told = say(old, &fetch.say("{tools}")).await;
+    assert!(told.contains("denied by the configuration"), "{told}");
+    say(new, &Plan::new().say("begun after it")).await;
+
+    let world = judge::all_is_well(&house, &Default::default()).await;
+    let requests = crate::threads::requests_of(&house, &world);
+    let hashes = |session: &str| -> Vec<_> {
+        requests[&session.parse().unwrap()].iter().map(|entry| entry.prefix_hash.clone()).collect()
+    };
+    let before = hashes(old);
+    assert_eq!(before.len(), 3);
+    assert!(before.iter().all(|hash| *hash == before[0]), "{before:?}");
+    assert_ne!(hashes(new)[0], before[0], "one tool is not there any more");
+}
