@@ -19,7 +19,7 @@ impl Sim {
     pub(crate) fn change_now_and_then(&mut self) {
         let due = has_changes(self.seed) && self.batches.is_none() && self.pending.is_empty();
         let up = self.node_state() == Some(NodeState::Up);
-        if due && up && self.now < self.calm && self.rng.chance(40) {
+        if due && up && self.now < self.calm && self.rng.chance(80) {
             let limits = changed(&self.base, &mut self.rng);
             self.change(limits);
         }
@@ -51,9 +51,10 @@ impl Sim {
         let sessions = &self.disk.world.sessions;
         let session = sessions.iter().find(|session| session.key == run.session_key);
         let chosen = session.is_some_and(|session| session.model.is_some());
-        // A process that starts knows nothing of the one before.
-        let chosen = chosen || self.crashes > 0;
-        assert!(chosen, "{} of {} asks `{model}`, which is gone", run.id, run.session_key);
+        // A process that starts knows nothing of what the one before has held.
+        let process = self.disk.world.nodes.iter().find(|node| Some(node.id) == self.node);
+        let older = process.is_none_or(|process| run.queued < process.started);
+        assert!(chosen || older, "{} of {} asks `{model}`, which is gone", run.id, run.session_key);
         Some(ModelFailure {
             class: FailureClass::UnknownModel,
             message: format!("`{model}` is gone"),

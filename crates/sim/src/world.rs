@@ -100,7 +100,7 @@ pub struct Sim {
     pub(crate) calm: Timestamp,
     pub(crate) room: usize,
     left: Vec<Event>,
-    node: Option<NodeId>,
+    pub(crate) node: Option<NodeId>,
     /// Commits between two looks at all invariants.
     pub check_every: u64,
     /// What has happened, a line each, if somebody wants to read it; the last ones, if no more fit.
