@@ -19,16 +19,18 @@ pub(super) fn check(world: &World, limits: &Limits, found: &mut Found) {
         let (Some(agent), Some(model)) = (agents.get(&step.run), &step.model) else { return true };
         limits.models.is_empty() || limits.of_run(step.run, agent).models.contains_key(model)
     };
-    let calls: Vec<&Step> = world.steps.iter().filter(open).filter(asks).collect();
+    let calls: Vec<&Step> = world.steps.iter().filter(open).collect();
+    let asking: Vec<&Step> = calls.iter().copied().filter(asks).collect();
     for gate in &world.gates {
         one_probe(gate, &calls, found);
+        none_since(gate, &asking, found);
     }
-    in_flight(limits, &calls, found);
+    in_flight(limits, &asking, found);
     waits_end(world, found);
     lines(world, found);
 }
 
-/// A probing gate has its probe out; and from a closing on, one call is out at most.
+/// A probing gate has its probe out.
 fn one_probe(gate: &Gate, calls: &[&Step], found: &mut Found) {
     let model = gate.key.reference();
     let probing = gate.state == GateState::Probing;
@@ -38,9 +40,14 @@ fn one_probe(gate: &Gate, calls: &[&Step], found: &mut Found) {
     found.unless(probing == (gate.probe.is_some() && out == 1), "gates", || {
         format!("{} is {}, and {out} calls of its probe are out", gate.key, gate.state)
     });
+}
+
+/// From a closing on, one call is out at most.
+fn none_since(gate: &Gate, calls: &[&Step], found: &mut Found) {
     if gate.state == GateState::Open {
         return;
     }
+    let model = gate.key.reference();
     let since = |step: &&&Step| {
         step.model.as_ref() == Some(&model) && gate.closed.is_some_and(|at| step.started > at)
     };

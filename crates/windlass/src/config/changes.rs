@@ -47,8 +47,8 @@ impl Changes {
 }
 
 fn needs_a_start(key: &str) -> bool {
-    let covers = |at: &&str| key.strip_prefix(*at).is_some_and(|rest| !starts_word(rest));
-    AT_THE_START.iter().any(|at| covers(&at))
+    let covers = |at: &str| key.strip_prefix(at).is_some_and(|rest| !starts_word(rest));
+    AT_THE_START.iter().any(|at| covers(at))
 }
 
 /// Does a key go on in the middle of a word?
