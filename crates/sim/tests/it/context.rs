@@ -385,6 +385,27 @@ fn a_message_takes_five_calls_at_most() {
     }
 }
 
+/// The look at the rows sees calls that leave no room for the question, and not one fewer.
+#[test]
+fn calls_that_leave_no_room_for_the_question_are_found() {
+    let mut bench = Bench::new(limits());
+    bench.send(&main_session(), "look");
+    let run = bench.open(&main_session());
+    use EffectClass::{Idempotent, Opaque, Probed, Pure};
+    for effect in [Pure, Idempotent, Probed, Opaque] {
+        answer(&mut bench, run, "", vec![external(effect.as_str(), effect)]);
+        bench.tool_done(run);
+    }
+    for (spoiled, expected) in [(3, 0), (4, 1)] {
+        let mut world = bench.disk.world.clone();
+        let models = world.steps.iter_mut().filter(|step| step.kind == StepKind::Model);
+        models.take(spoiled).for_each(|step| step.purpose = Purpose::Summary);
+        let found = machine::check::check(&world, &bench.limits);
+        let found = found.iter().filter(|one| one.invariant == "C4").count();
+        assert_eq!(found, expected, "{spoiled} calls for a summary");
+    }
+}
+
 fn order(bench: &mut Bench, hint: &str) -> String {
     let change = Change::Compact { origin: "web".to_owned(), hint: hint.to_owned() };
     let by = "owner".to_owned();
