@@ -14,7 +14,7 @@ use crate::setup::Setup;
 use crate::wire;
 use windlass::config::{
     Agent, AgentTools, AllowAgents, AuthMode, Bind, Config, Mode, ModelChoice, ModelEntry,
-    ModelRef, Secret, SubagentTools, ToolLists,
+    ModelRef, ReloadMode, Secret, SubagentTools, ToolLists,
 };
 
 /// Tokens of a prompt of a probe, more or less: that of a gateway with the tools of sessions, and
@@ -92,6 +92,8 @@ impl Plan {
         let gateway = &mut config.gateway;
         (gateway.port, gateway.mode, gateway.bind) = (0, Mode::Local, Bind::Loopback);
         (gateway.auth.mode, gateway.auth.token) = (AuthMode::Token, Some(Secret::new(token)));
+        // No file says what it is made of, so none is looked at.
+        gateway.reload.mode = ReloadMode::Off;
 
         let own = |id: &String| *id == self.model.provider || id == "scripted";
         config.models.providers.retain(|id, _| own(id));
