@@ -42,8 +42,9 @@ use crate::state::State;
 /// provider has the conversation in its cache.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The model of a session: its own, or its agent's.
+/// The model of a session: its own, or its agent's, also if that is gone.
 pub fn model_of(limits: &Limits, session: &Session) -> String {
+    let limits = limits.of_agent(&session.agent);
     let of_agent = || limits.agents.get(&session.agent).map(|agent| agent.model.clone());
     session.model.clone().or_else(of_agent).unwrap_or_default()
 }

@@ -78,7 +78,7 @@ pub fn open_run(state: &mut State<'_>, key: &SessionKey, seq: i64) {
     };
     let wire_id = wire_id(state, &row.idem_key, row.kind, id);
     let lane = lane_of(row.kind, session.depth);
-    let model = failover::model_of(state.limits.of_agent(&session.agent), &session);
+    let model = failover::model_of(state.limits, &session);
     let run = Run {
         id,
         wire_id: wire_id.clone(),
