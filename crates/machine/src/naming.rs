@@ -133,7 +133,7 @@ fn last_part(name: &str) -> &str {
 /// A name, taken apart.
 #[derive(Debug, PartialEq, Eq)]
 struct Name {
-    /// Words that say which model it is.
+    /// Words that say which model it is, sorted: routers put them in another order.
     stem: Vec<String>,
     /// Digits of a date or an edition's number, if it has one.
     date: String,
@@ -165,6 +165,7 @@ impl Name {
             }
             stem.pop();
         }
+        stem.sort();
         Name { stem, date, tag, latest }
     }
 
@@ -220,6 +221,7 @@ mod tests {
         ("claude-sonnet-4-5",                 "claude-sonnet-4-5-20250929",                true),
         ("claude-opus-4-0",                   "claude-opus-4-20250514",                    true),
         ("anthropic/claude-3.5-sonnet",       "claude-3-5-sonnet-20241022",                true),
+        ("anthropic/claude-sonnet-4.5",       "anthropic/claude-4.5-sonnet-20250929",      true),
         ("anthropic/claude-3.7-sonnet:thinking", "anthropic/claude-3.7-sonnet",            true),
         ("deepseek/deepseek-r1:free",         "deepseek/deepseek-r1",                      true),
         ("us.anthropic.claude-sonnet-4-20250514-v1:0", "claude-sonnet-4-20250514",         true),

@@ -305,8 +305,9 @@ async fn a_killed_gateway_makes_no_call_twice() {
     let left = house.running("everything");
     assert!(left.len() > 1, "{left:?}");
     house.kill();
-    asked.await.unwrap();
     house.start().await;
+    // It waits for the gateway to come back.
+    asked.await.unwrap();
     let now = house.running("everything");
     assert!(left.iter().all(|pid| !now.contains(pid)), "{left:?} {now:?}\n{}", house.log());
     let answer = house.ok(&key).await;
