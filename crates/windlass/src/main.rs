@@ -1,5 +1,6 @@
 //! `windlass`: parse, log, run, exit code.
 
+mod address;
 mod args;
 mod client;
 mod commands;

@@ -7,6 +7,7 @@ use anyhow::Context;
 use machine::Limits;
 use types::{AgentId, SessionKey};
 
+use crate::address;
 use crate::args::Global;
 use crate::client::Target;
 use crate::wire;
@@ -187,7 +188,8 @@ impl Setup {
                 (url.context("gateway.remote.url is not set")?, gateway.remote.token.as_ref())
             }
             (None, Mode::Local) => {
-                let address = SocketAddr::new(gateway.near_address(), gateway.port);
+                let configured = SocketAddr::new(gateway.near_address(), gateway.port);
+                let address = address::of(self.state_dir()).unwrap_or(configured);
                 let token = self.local_token()?;
                 return Ok(Target { url: format!("ws://{address}"), token });
             }

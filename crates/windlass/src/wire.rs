@@ -28,6 +28,7 @@ use types::{AgentId, NodeId};
 use uuid::Uuid;
 
 use crate::Exit;
+use crate::address::Listed;
 use crate::roster::FileRoster;
 use crate::setup::{Setup, TOKEN_FILE};
 use crate::wire::reload::Reloader;
@@ -91,7 +92,12 @@ pub async fn run_with(
     }
     try_sandbox(&setup).await;
     let listener = gateway::bind(&gateway).await?;
-    let url = format!("ws://{}", listener.local_addr()?);
+    let address = listener.local_addr()?;
+    let url = format!("ws://{address}");
+    let _listed = Listed::new(setup.state_dir(), address).map_err(|error| Exit {
+        code: EXIT_FOLDER,
+        message: format!("cannot write to {}: {error}", setup.state_dir().display()),
+    })?;
 
     let drain = drained_by(until)?;
     let (driver, handle) = Driver::new(store, Arc::clone(&clock), Arc::new(config), drain.clone());
@@ -232,7 +238,7 @@ fn token(setup: &Setup) -> anyhow::Result<Option<String>> {
 
 /// Writes a file that nobody else may read. It gets its name when it is whole: an empty token
 /// would keep the next start from starting.
-fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+pub fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     let partial = path.with_extension("partial");
     let mut options = fs::OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&partial)?;

@@ -211,6 +211,10 @@ async fn what_needs_a_restart_is_said_before_and_after() {
     assert_eq!(told["restartPending"], json!(["gateway.port"]));
     let status = house.ok(&["status"]).await;
     assert!(status.contains("restart pending: gateway.port"), "{status}");
+    // Whoever is told no address finds it where it listens, whatever the file says by now.
+    let mut command = house.command(&["status"]);
+    let found = command.env_remove("WINDLASS_GATEWAY_URL").output().unwrap();
+    assert!(String::from_utf8_lossy(&found.stdout).contains("restart pending"), "{found:?}");
     let hello = Plan::new().say("here").to_brief();
     assert_eq!(house.ok(&["agent", "--agent", "ops", "--message", &hello]).await.trim(), "here");
 
