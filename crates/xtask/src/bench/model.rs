@@ -92,7 +92,7 @@ impl Model {
     /// What it was asked so far.
     pub fn asked(&self) -> anyhow::Result<Asked> {
         let journal = self.journal()?;
-        let entries = journal["entries"].as_array().context("the journal has no entries")?;
+        let entries = journal["requests"].as_array().context("the journal has no requests")?;
         let mut asked = Asked::default();
         for entry in entries {
             let number = |name: &str| {
