@@ -281,12 +281,12 @@ impl<'a> Section<'a> {
             several => format!("one of {}", several.join(", ")),
         };
         let node = self.node(key)?;
-        let Value::Text(text) = &node.value else {
+        let Value::Text(written) = &node.value else {
             self.wrong(key, &expected, node);
             return None;
         };
         let spot = self.spot_of(key);
-        let text = self.cx.substitute(text, self.if_missing, &spot)?;
+        let text = self.cx.substitute(written, self.if_missing, &spot)?;
         if let Ok(word) = text.parse() {
             return Some(word);
         }
@@ -294,7 +294,8 @@ impl<'a> Section<'a> {
             let message = format!("`{text}` is not supported yet; expected {expected}");
             self.cx.error(&spot, message);
         } else {
-            self.cx.error(&spot, format!("expected {expected}, got `{text}`"));
+            // As it is written: a variable that was put into the wrong place may be a secret.
+            self.cx.error(&spot, format!("expected {expected}, got `{written}`"));
         }
         None
     }
